@@ -1,0 +1,57 @@
+#pragma once
+
+// Every wait of the system. A wait that contains another is longer than it, which static_asserts
+// prove, so that the inner one reports the cause before the outer one gives up.
+//
+// Units: std::chrono. Threading: constants.
+
+#include <chrono>
+
+namespace troupe::deadlines {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+/// Nodes renew twice per second; a node silent for this long is treated as gone.
+inline constexpr milliseconds lease_renewal{500};
+inline constexpr milliseconds lease{3000};
+
+/// Requests that only touch memory or RocksDB on the control node.
+inline constexpr seconds store{30};
+inline constexpr seconds control{30};
+
+/// A rank may wait this long for the others inside one collective before it names the missing one.
+inline constexpr seconds collective{60};
+
+/// One piece of work of one rank, collectives included.
+inline constexpr seconds shard_work{600};
+
+/// Opening a shard: map libtorch, read a model.
+inline constexpr seconds shard_open{300};
+
+/// A set that cannot be completed because devices are missing waits this long before it says so.
+inline constexpr seconds capacity{120};
+
+/// Staging a base on a replica, and the commit between two decode steps.
+inline constexpr seconds stage{300};
+inline constexpr seconds commit{30};
+inline constexpr seconds sync{360};
+
+/// One sample request, queueing included.
+inline constexpr seconds sample{600};
+
+/// What a client waits for one attempt of an op, recovery included, before it asks again.
+inline constexpr seconds op{1800};
+
+/// Connecting to a node and its handshake.
+inline constexpr seconds connect{15};
+
+/// Processes are asked to leave with SIGTERM and killed after this.
+inline constexpr seconds shutdown{10};
+
+static_assert(lease > 4 * lease_renewal, "one lost renewal must not look like a dead node");
+static_assert(shard_work > collective, "the rank that misses a peer must report before its caller");
+static_assert(sync > stage + commit, "a sync contains staging and commit");
+static_assert(op > shard_work + shard_open + capacity, "an op may contain one whole recovery");
+
+}  // namespace troupe::deadlines

@@ -1,0 +1,68 @@
+#pragma once
+
+// Every bound of the system, with its reason. A bound that follows from another is derived here and
+// the relation is proved by a static_assert.
+//
+// Units: in the names. Threading: constants.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace troupe::limits {
+
+inline constexpr std::size_t mebibyte = 1024 * 1024;
+
+/// One message between nodes. CAF moves its liveness clock only on complete messages: at the
+/// slowest supported link (40 MB/s) a frame must pass in a fraction of the node timeout.
+inline constexpr std::size_t frame_bytes_max = 8 * mebibyte;
+
+/// A piece of a blob in flight; small enough that control messages pass between two pieces.
+inline constexpr std::size_t blob_chunk_bytes = 1 * mebibyte;
+
+/// Values larger than this live in blob files: they would pass RocksDB's WAL twice.
+inline constexpr std::size_t inline_value_bytes_max = 64 * 1024;
+
+inline constexpr std::size_t batch_datums_max = 1024;
+inline constexpr std::size_t datum_tokens_max = 262'144;
+inline constexpr std::size_t loss_config_entries_max = 32;
+inline constexpr std::size_t metrics_max = 256;
+inline constexpr std::size_t cursor_bytes_max = 4096;
+inline constexpr std::size_t name_bytes_max = 128;
+inline constexpr std::size_t path_bytes_max = 4096;
+inline constexpr std::size_t error_text_bytes_max = 8192;
+
+inline constexpr std::uint32_t world_size_max = 64;
+inline constexpr std::uint32_t samples_per_request_max = 256;
+inline constexpr std::uint32_t sample_tokens_max = 65'536;
+inline constexpr std::size_t stop_tokens_max = 256;
+inline constexpr std::size_t nodes_max = 256;
+inline constexpr std::size_t runs_max = 4096;
+inline constexpr std::size_t deployments_max = 256;
+inline constexpr std::size_t checkpoint_files_max = 4096;
+inline constexpr std::size_t checkpoint_chain_max = 256;
+inline constexpr std::size_t checkpoint_list_max = 16'384;
+inline constexpr std::size_t run_events_max = 4096;
+
+/// Ops a client may send ahead of the next expected seq_id, and their payload.
+inline constexpr std::size_t ops_buffered_max = 64;
+inline constexpr std::size_t ops_buffered_bytes_max = 64 * mebibyte;
+
+/// A delta chain longer than this makes a catch-up slower than reading a base.
+inline constexpr std::uint32_t delta_depth_max = 32;
+
+/// Sequences a sampler decodes together, and those that wait behind them.
+inline constexpr std::size_t sampler_active_max = 256;
+inline constexpr std::size_t sampler_waiting_max = 4096;
+
+/// Open forwards whose graph is kept for a backward.
+inline constexpr std::size_t kept_forwards_max = 4;
+
+inline constexpr std::size_t safetensors_header_bytes_max = 8 * mebibyte;
+inline constexpr std::size_t safetensors_tensors_max = 65'536;
+inline constexpr std::size_t tensor_name_bytes_max = 256;
+inline constexpr std::size_t tensor_rank_max = 8;
+
+static_assert(ops_buffered_bytes_max >= frame_bytes_max, "one op must fit into the buffer");
+static_assert(delta_depth_max + 1 <= checkpoint_chain_max, "a chain is a base and its deltas");
+
+}  // namespace troupe::limits

@@ -1,0 +1,53 @@
+#pragma once
+
+// What ranks of one set exchange. Every collective is called by all ranks in the same order, has a
+// deadline and names the rank that did not come. Sums are taken in rank order, so that they are the
+// same bits on every rank and in every run.
+//
+// Units: elements of float. Threading: one thread at a time, except abort().
+// Errors: errc::timeout (names the missing rank), errc::peer_lost (a rank went away or abort() was
+// called). After an error every later call fails with errc::peer_lost.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "messages/error.hpp"
+
+namespace troupe::gpu {
+
+class comm {
+ public:
+  virtual ~comm() = default;
+
+  [[nodiscard]] virtual std::uint32_t rank() const = 0;
+  [[nodiscard]] virtual std::uint32_t world_size() const = 0;
+
+  /// all[r * mine.size() ...] becomes rank r's `mine`. all.size() == world_size * mine.size().
+  virtual result<void> all_gather(std::span<const float> mine, std::span<float> all) = 0;
+
+  /// mine becomes the sum over ranks of their all[rank * mine.size() ...].
+  virtual result<void> reduce_scatter(std::span<const float> all, std::span<float> mine) = 0;
+
+  /// values become their sums over ranks, in double.
+  virtual result<void> all_reduce(std::span<double> values) = 0;
+
+  /// Makes the pending and all later calls of this rank fail; callable from any thread.
+  virtual void abort() = 0;
+};
+
+/// A rank's side of forming a communicator: first it listens, then all addresses are known.
+class comm_listener {
+ public:
+  virtual ~comm_listener() = default;
+
+  /// host:port that peers reach; empty when no peer is needed.
+  [[nodiscard]] virtual std::string address() const = 0;
+
+  /// Meets all ranks within deadlines::collective. `addresses` by rank.
+  virtual result<std::unique_ptr<comm>> connect(const std::vector<std::string>& addresses) = 0;
+};
+
+}  // namespace troupe::gpu

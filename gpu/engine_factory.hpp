@@ -1,0 +1,38 @@
+#pragma once
+
+// Makes the engines of one node. `make_engine.hpp` gives the real one; simulations and actor tests
+// bring their own, so that no actor knows what stands behind it.
+//
+// Threading: called from engine workers; implementations are stateless or locked.
+// Errors: errc::engine_not_built for a device this build has no code for, errc::unsupported for a
+// model it cannot run.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "gpu/comm.hpp"
+#include "gpu/sampler_engine.hpp"
+#include "gpu/trainer_engine.hpp"
+#include "messages/error.hpp"
+#include "messages/model.hpp"
+
+namespace troupe::gpu {
+
+class engine_factory {
+ public:
+  virtual ~engine_factory() = default;
+
+  /// `token` is shared by the ranks of one incarnation and unknown to others.
+  virtual result<std::unique_ptr<comm_listener>> listen(std::uint32_t rank,
+                                                        std::uint32_t world_size,
+                                                        const std::string& token) = 0;
+
+  /// Weights are undefined until load.
+  virtual result<std::unique_ptr<trainer_engine>> make_trainer(const model_config& model,
+                                                               std::unique_ptr<comm> ranks) = 0;
+
+  virtual result<std::unique_ptr<sampler_engine>> make_sampler(const model_config& model) = 0;
+};
+
+}  // namespace troupe::gpu

@@ -1,0 +1,25 @@
+#pragma once
+
+// The only place that knows which devices this build has code for.
+//
+// Threading: call once per process before other threads use the maths library.
+// Errors: errc::engine_not_built, at start-up and never in mid-run.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "gpu/engine_factory.hpp"
+
+namespace troupe::gpu {
+
+struct engine_options {
+  std::string device = "cpu";
+  std::uint32_t num_threads = 1;           ///< of the maths library in this process
+  std::string comm_address = "127.0.0.1";  ///< interface on which ranks meet
+};
+
+[[nodiscard]] result<std::unique_ptr<engine_factory>> make_engine_factory(
+    const engine_options& options);
+
+}  // namespace troupe::gpu

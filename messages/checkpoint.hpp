@@ -1,0 +1,89 @@
+#pragma once
+
+// Records of durable state. A checkpoint is a manifest (this file's struct, stored in RocksDB) and
+// blobs (files named by content hash). A record implies durable blobs; a blob without a record is
+// garbage.
+//
+// Threading: plain values.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "messages/ids.hpp"
+#include "messages/model.hpp"
+
+namespace troupe {
+
+enum class checkpoint_kind : std::uint8_t {
+  training = 0,       ///< asked for by save_state: fp32 weights, moments, step
+  snapshot = 1,       ///< automatic recovery image, same content
+  sampler_base = 2,   ///< bf16 weights
+  sampler_delta = 3,  ///< changed bf16 elements against `parent`
+};
+
+struct checkpoint_file {
+  blob_id blob;
+  std::uint64_t bytes = 0;
+  std::uint32_t rank = 0;  ///< writer; files of one checkpoint are ordered by rank
+  bool operator==(const checkpoint_file&) const = default;
+};
+
+struct checkpoint_manifest {
+  run_id run;
+  checkpoint_kind kind = checkpoint_kind::training;
+  std::string name;  ///< for people; never used to find a base
+  std::uint64_t step = 0;
+  std::uint64_t seq_id = 0;           ///< last op whose effect is inside
+  checkpoint_id parent;               ///< what it was made from; empty for a first one
+  checkpoint_id base;                 ///< delta: first element of its chain
+  std::uint32_t depth = 0;            ///< delta: number of deltas since the base, this one included
+  state_digest parent_state;          ///< delta: state it applies to
+  state_digest state;                 ///< state it holds or produces
+  std::uint64_t optimizer_steps = 0;  ///< training, snapshot: AdamW step count
+  model_config model;
+  std::string model_directory;  ///< source of tokenizer and config files for export
+  std::vector<checkpoint_file> files;
+  std::uint64_t created_unix_ms = 0;
+  bool operator==(const checkpoint_manifest&) const = default;
+};
+
+struct checkpoint_record {
+  checkpoint_id id;
+  checkpoint_manifest manifest;
+  bool operator==(const checkpoint_record&) const = default;
+};
+
+[[nodiscard]] std::uint64_t total_bytes(const checkpoint_manifest& manifest);
+
+// -- requests to the checkpoint store ----------------------------------------------------------
+
+/// Makes a checkpoint part of the lineage. Its blobs must already be durable; they are verified by
+/// size. Answers the record with its id. Repeating it is harmless.
+struct commit_checkpoint_request {
+  checkpoint_manifest manifest;
+  bool operator==(const commit_checkpoint_request&) const = default;
+};
+
+struct get_checkpoint_request {
+  checkpoint_id checkpoint;  ///< full id or a unique prefix of at least 6 digits
+  bool operator==(const get_checkpoint_request&) const = default;
+};
+
+struct list_checkpoints_request {
+  run_id run;  ///< empty: all runs
+  bool operator==(const list_checkpoints_request&) const = default;
+};
+
+struct checkpoint_list {
+  std::vector<checkpoint_record> records;  ///< by run, then step, then kind
+  bool operator==(const checkpoint_list&) const = default;
+};
+
+/// The chain from the newest base (or root) to the asked one, oldest first.
+struct checkpoint_chain_request {
+  checkpoint_id checkpoint;
+  bool operator==(const checkpoint_chain_request&) const = default;
+};
+
+}  // namespace troupe

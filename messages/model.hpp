@@ -1,0 +1,79 @@
+#pragma once
+
+// What a model is, independent of any file format and of any maths library: its architecture's
+// numbers and its parameters' names and shapes. Read from a Hugging Face `config.json` by
+// storage/hf_directory, laid out by gpu/models.
+//
+// Threading: plain values.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "messages/ids.hpp"
+
+namespace troupe {
+
+enum class model_family : std::uint8_t { qwen3 = 0 };
+
+struct model_config {
+  model_family family = model_family::qwen3;
+  std::uint32_t vocab_size = 0;
+  std::uint32_t hidden_size = 0;
+  std::uint32_t intermediate_size = 0;
+  std::uint32_t num_layers = 0;
+  std::uint32_t num_heads = 0;
+  std::uint32_t num_kv_heads = 0;
+  std::uint32_t head_dim = 0;
+  std::uint32_t max_positions = 0;
+  double rope_theta = 1e6;
+  double rms_norm_eps = 1e-6;
+  bool tied_head = false;
+
+  bool operator==(const model_config&) const = default;
+};
+
+enum class dtype : std::uint8_t { f32 = 0, bf16 = 1 };
+
+[[nodiscard]] constexpr std::uint64_t bytes_per_element(dtype type) {
+  return type == dtype::f32 ? 4 : 2;
+}
+
+/// One parameter in canonical space: Hugging Face name, global shape, row-major.
+struct parameter_spec {
+  std::string name;
+  std::vector<std::uint64_t> shape;
+
+  bool operator==(const parameter_spec&) const = default;
+  [[nodiscard]] std::uint64_t num_elements() const {
+    std::uint64_t n = 1;
+    for (const std::uint64_t extent : shape)
+      n *= extent;
+    return n;
+  }
+};
+
+/// Where first weights come from.
+struct model_source {
+  std::string directory;  ///< Hugging Face directory, absolute
+  bool operator==(const model_source&) const = default;
+};
+
+/// Order-free digest of a state in canonical space: 128 bits, additive over disjoint slices, so
+/// that ranks add theirs and N ranks agree with one. Detects errors; says nothing of authenticity.
+struct state_digest {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+
+  auto operator<=>(const state_digest&) const = default;
+  state_digest& operator+=(const state_digest& other) {
+    low += other.low;
+    high += other.high;
+    return *this;
+  }
+};
+
+/// 32 lower-case hexadecimal digits.
+[[nodiscard]] std::string to_hex(const state_digest& digest);
+
+}  // namespace troupe

@@ -1,0 +1,60 @@
+#pragma once
+
+// The digest that names a state of weights. It is part of the contract between nodes: trainer
+// ranks, samplers and the checkpoint store must agree on it bit for bit, so its definition stands
+// here, below all of them.
+//
+// digest = sum over elements of (mix1(key), mix2(key)) modulo 2^64 each, with
+// key = (parameter index << 40 | element index) and the element's bits folded in. Sums commute, so
+// slices can be digested anywhere in any order, and a change of few elements updates it in place.
+//
+// Units: element indices are canonical (row-major, unpadded). Threading: pure functions.
+// Invariants: DIGEST-1 the digest of a state is the sum over any partition of it.
+//             DIGEST-2 replacing an element adds its new term and subtracts its old one.
+
+#include <bit>
+#include <cstdint>
+#include <span>
+
+#include "messages/model.hpp"
+
+namespace troupe {
+
+namespace detail {
+
+/// Finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection with full avalanche.
+[[nodiscard]] constexpr std::uint64_t mix64(std::uint64_t x) {
+  x ^= x >> 30;
+  x *= 0xbf58476d1ce4e5b9ULL;
+  x ^= x >> 27;
+  x *= 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+
+}  // namespace detail
+
+/// The term of one element. `bits` is the element's memory: 16 bits for bf16, 32 for fp32.
+[[nodiscard]] constexpr state_digest element_digest(std::uint32_t parameter, std::uint64_t element,
+                                                    std::uint32_t bits) {
+  const std::uint64_t key = (std::uint64_t{parameter} << 40) + element;
+  const std::uint64_t h = detail::mix64(key * 0x9e3779b97f4a7c15ULL + 0x632be59bd9b4e019ULL) + bits;
+  return {detail::mix64(h), detail::mix64(h ^ 0xd6e8feb86659fd93ULL)};
+}
+
+/// Adds elements [first_element, first_element + bits.size()) of one parameter.
+template <class Bits>
+constexpr void add_elements(state_digest& digest, std::uint32_t parameter,
+                            std::uint64_t first_element, std::span<const Bits> bits) {
+  for (const Bits value : bits) {
+    digest += element_digest(parameter, first_element++, static_cast<std::uint32_t>(value));
+  }
+}
+
+inline void add_elements(state_digest& digest, std::uint32_t parameter, std::uint64_t first_element,
+                         std::span<const float> values) {
+  for (const float value : values) {
+    digest += element_digest(parameter, first_element++, std::bit_cast<std::uint32_t>(value));
+  }
+}
+
+}  // namespace troupe

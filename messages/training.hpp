@@ -1,0 +1,239 @@
+#pragma once
+
+// The operations a loop may ask of a training run, and their results. The names are Tinker's:
+// forward, forward_backward, optim_step, save_state, load_state, save_weights_for_sampler; and
+// `backward`, the second phase of forward_backward_custom.
+//
+// Shapes: a datum has N positions; position i reads tokens[0..i] and is scored on target_tokens[i].
+// Units: losses are plain sums over positions and datums, in nats.
+// Threading: plain values.
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "messages/error.hpp"
+#include "messages/ids.hpp"
+#include "messages/model.hpp"
+
+namespace troupe {
+
+/// One sequence to train on. `tokens` and `target_tokens` have the same length N >= 1. The other
+/// inputs have length N or are empty where the loss does not use them.
+struct datum {
+  std::vector<token_id> tokens;
+  std::vector<token_id> target_tokens;
+  std::vector<float> weights;     ///< cross_entropy: weight of each position
+  std::vector<float> logprobs;    ///< importance_sampling, ppo: logprobs under the sampling policy
+  std::vector<float> advantages;  ///< importance_sampling, ppo: advantage of each position
+
+  bool operator==(const datum&) const = default;
+};
+
+enum class loss_fn : std::uint8_t { cross_entropy = 0, importance_sampling = 1, ppo = 2 };
+
+/// Options of a loss by Tinker's key, e.g. {"clip_low_threshold", 0.8}.
+using loss_fn_config = std::vector<std::pair<std::string, double>>;
+
+struct adam_params {
+  double learning_rate = 1e-4;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-12;
+  double weight_decay = 0.0;
+  double grad_clip_norm = 0.0;  ///< 0: no clipping
+
+  bool operator==(const adam_params&) const = default;
+};
+
+/// Whether a forward keeps what its backward will need.
+enum class retention : std::uint8_t { discard = 0, keep_for_backward = 1 };
+
+/// Per-token logprobs of a batch. With keep_for_backward the pass stays open under its own seq_id
+/// until one `backward` consumes it or an optim_step or load_state ends its weights.
+struct forward_op {
+  std::vector<datum> batch;
+  retention keep = retention::discard;
+  bool operator==(const forward_op&) const = default;
+};
+
+struct forward_backward_op {
+  std::vector<datum> batch;
+  loss_fn loss = loss_fn::cross_entropy;
+  loss_fn_config config;
+  bool operator==(const forward_backward_op&) const = default;
+};
+
+/// Second phase of a custom loss: adds d(loss)/d(parameters) given d(loss)/d(logprobs) for each
+/// datum of the forward with `forward_seq_id`, in its order and lengths.
+struct backward_op {
+  std::uint64_t forward_seq_id = 0;
+  std::vector<std::vector<float>> logprob_gradients;
+  bool operator==(const backward_op&) const = default;
+};
+
+struct optim_step_op {
+  adam_params adam;
+  bool operator==(const optim_step_op&) const = default;
+};
+
+/// Writes a training checkpoint: fp32 weights and optimizer state, resumable on any world size.
+struct save_state_op {
+  std::string name;
+  bool operator==(const save_state_op&) const = default;
+};
+
+enum class optimizer_state : std::uint8_t { reset = 0, restore = 1 };
+
+struct load_state_op {
+  checkpoint_id checkpoint;
+  optimizer_state optimizer = optimizer_state::restore;
+  bool operator==(const load_state_op&) const = default;
+};
+
+enum class publish_kind : std::uint8_t { automatic = 0, base = 1, delta = 2 };
+
+/// Writes a sampler checkpoint in bf16: a base, or a delta against the last published one.
+struct save_weights_op {
+  std::string name;
+  publish_kind kind = publish_kind::automatic;
+  bool operator==(const save_weights_op&) const = default;
+};
+
+using op_body = std::variant<forward_op, forward_backward_op, backward_op, optim_step_op,
+                             save_state_op, load_state_op, save_weights_op>;
+
+/// One client operation. Identity is (run, seq_id); a repeat with the same body gets the stored
+/// result, a repeat with another body errc::seq_reused. seq_id starts at 1.
+struct op_request {
+  run_id run;
+  std::uint64_t client_epoch = 0;
+  std::uint64_t seq_id = 0;
+  op_body body;
+  std::string cursor;  ///< opaque <= 4 KiB, stored with the op: where the loop stands in its data
+  bool operator==(const op_request&) const = default;
+};
+
+/// Named numbers of an op. The suffix says how ranks were merged: ":sum", ":max", ":mean".
+using metric_list = std::vector<std::pair<std::string, double>>;
+
+struct forward_result {
+  std::vector<std::vector<float>> logprobs;  ///< per datum, per position, of target_tokens
+  metric_list metrics;
+  bool operator==(const forward_result&) const = default;
+};
+
+struct backward_result {
+  metric_list metrics;
+  bool operator==(const backward_result&) const = default;
+};
+
+struct optim_step_result {
+  std::uint64_t step = 0;  ///< committed optim_steps of the run, this one included
+  state_digest weights;    ///< of the fp32 master weights after the step
+  metric_list metrics;     ///< "grad_norm:sum" before clipping
+  bool operator==(const optim_step_result&) const = default;
+};
+
+struct checkpoint_result {
+  checkpoint_id checkpoint;
+  std::uint64_t step = 0;
+  std::uint64_t bytes = 0;
+  bool is_delta = false;
+  bool operator==(const checkpoint_result&) const = default;
+};
+
+struct load_state_result {
+  std::uint64_t step = 0;
+  state_digest weights;
+  bool operator==(const load_state_result&) const = default;
+};
+
+/// forward and forward_backward answer forward_result; save_state and save_weights_for_sampler
+/// answer checkpoint_result.
+using op_output = std::variant<forward_result, backward_result, optim_step_result,
+                               checkpoint_result, load_state_result>;
+
+struct op_reply {
+  std::uint64_t seq_id = 0;
+  op_output output;
+  bool operator==(const op_reply&) const = default;
+};
+
+// -- runs ------------------------------------------------------------------------------------
+
+struct create_run_request {
+  std::string name;  ///< valid name, unique in the cluster; empty: one is made up
+  model_source model;
+  std::uint32_t world_size = 1;
+  std::uint64_t seed = 0;
+  std::uint64_t snapshot_every_steps = 0;  ///< 0: the cluster's default
+  bool operator==(const create_run_request&) const = default;
+};
+
+/// Takes over a run: raises client_epoch, so that an older client is fenced.
+struct attach_run_request {
+  run_id run;
+  bool operator==(const attach_run_request&) const = default;
+};
+
+enum class run_phase : std::uint8_t { starting = 0, ready = 1, recovering = 2, failed = 3 };
+
+struct run_info {
+  run_id run;
+  run_phase phase = run_phase::starting;
+  model_config model;
+  std::string model_directory;
+  std::uint32_t world_size = 0;
+  std::uint64_t incarnation = 0;
+  std::uint64_t client_epoch = 0;
+  std::uint64_t next_seq_id = 1;  ///< the number the client uses next
+  std::uint64_t committed_seq_id = 0;
+  std::uint64_t step = 0;
+  state_digest weights;           ///< after the last committed step
+  checkpoint_id last_checkpoint;  ///< last training checkpoint
+  std::string cursor;             ///< of the last committed op that carried one
+  std::string detail;             ///< why it is not ready, for people
+  bool operator==(const run_info&) const = default;
+};
+
+struct run_status_request {
+  run_id run;
+  bool operator==(const run_status_request&) const = default;
+};
+
+enum class run_event_kind : std::uint8_t {
+  started = 0,
+  shard_lost = 1,
+  recovering = 2,
+  resumed = 3,
+  snapshot = 4,
+  failed = 5,
+};
+
+struct run_event {
+  std::uint64_t number = 0;  ///< 1, 2, ... within the run since the control node started
+  std::uint64_t unix_time_ms = 0;
+  run_event_kind kind = run_event_kind::started;
+  std::uint64_t seq_id = 0;        ///< last committed op at that moment
+  std::uint64_t ops_replayed = 0;  ///< resumed: ops applied again
+  double seconds = 0;              ///< resumed: from loss to ready
+  bool bit_exact = true;           ///< resumed: every replayed result equals the journal
+  std::string detail;
+  bool operator==(const run_event&) const = default;
+};
+
+struct run_events_request {
+  run_id run;
+  std::uint64_t after_number = 0;
+  bool operator==(const run_events_request&) const = default;
+};
+
+struct run_events_reply {
+  std::vector<run_event> events;
+  bool operator==(const run_events_reply&) const = default;
+};
+
+}  // namespace troupe

@@ -1,0 +1,92 @@
+#pragma once
+
+// How a live sampler takes a new weight version: stage (load and verify beside the serving one),
+// then commit between two decode steps. A failure at any point leaves the old version serving.
+//
+// Threading: plain values.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "messages/checkpoint.hpp"
+#include "messages/ids.hpp"
+#include "messages/model.hpp"
+
+namespace troupe {
+
+/// Asks a deployment to serve a sampler checkpoint.
+struct sync_request {
+  deployment_id deployment;
+  checkpoint_id checkpoint;
+  bool operator==(const sync_request&) const = default;
+};
+
+struct sync_reply {
+  std::uint64_t version = 0;
+  checkpoint_id checkpoint;
+  bool was_delta = false;
+  std::uint64_t bytes = 0;  ///< read by a replica
+  double stage_ms = 0;      ///< slowest replica: read, decode, verify while serving
+  double pause_ms = 0;      ///< slowest replica: decoding stood still
+  double total_ms = 0;
+  bool operator==(const sync_reply&) const = default;
+};
+
+/// To one replica: prepare `version` out of these manifests, applied in order onto the live state
+/// when the first is a delta, onto nothing when it is a base.
+struct stage_weights_request {
+  std::uint64_t version = 0;
+  std::vector<checkpoint_record> chain;
+  bool operator==(const stage_weights_request&) const = default;
+};
+
+struct stage_weights_reply {
+  std::uint64_t version = 0;
+  state_digest state;  ///< of the staged version
+  std::uint64_t bytes = 0;
+  double stage_ms = 0;
+  bool operator==(const stage_weights_reply&) const = default;
+};
+
+struct commit_weights_request {
+  std::uint64_t version = 0;
+  state_digest state;
+  bool operator==(const commit_weights_request&) const = default;
+};
+
+struct commit_weights_reply {
+  std::uint64_t version = 0;
+  double pause_ms = 0;
+  bool operator==(const commit_weights_reply&) const = default;
+};
+
+/// What one replica serves now.
+struct replica_status {
+  node_id node;
+  std::uint64_t version = 0;
+  checkpoint_id checkpoint;
+  state_digest state;
+  std::uint64_t active_sequences = 0;
+  std::uint64_t waiting_sequences = 0;
+  std::uint64_t sampled_tokens = 0;
+  bool operator==(const replica_status&) const = default;
+};
+
+struct replica_status_request {
+  deployment_id deployment;
+  bool operator==(const replica_status_request&) const = default;
+};
+
+/// One line of the ledger: what a replica was asked to serve and how it went.
+struct ledger_entry {
+  deployment_id deployment;
+  node_id node;
+  std::uint64_t version = 0;
+  checkpoint_id checkpoint;
+  std::string outcome;  ///< "committed", or why not
+  std::uint64_t unix_time_ms = 0;
+  bool operator==(const ledger_entry&) const = default;
+};
+
+}  // namespace troupe

@@ -1,0 +1,47 @@
+#pragma once
+
+// Checkpoints and their lineage: which exist, what each was made from, and the chain to serve one.
+// Identity is the SHA-256 of the manifest's wire form, so a record cannot change under its name.
+//
+// Threading: one thread at a time.
+// Errors: errc::not_found; errc::invalid_argument for a prefix that fits several or a manifest
+// whose parent, depth or states contradict the lineage; errc::corrupt for a missing or short blob.
+// Invariants: LINEAGE-1 a record's blobs were durable before it. LINEAGE-2 parents exist; no cycle.
+
+#include <string_view>
+#include <vector>
+
+#include "messages/checkpoint.hpp"
+#include "storage/blob_store.hpp"
+#include "storage/key_value_store.hpp"
+
+namespace troupe::storage {
+
+class checkpoint_catalog {
+ public:
+  checkpoint_catalog(key_value_store& values, blob_store& blobs);
+
+  /// Record, parent edge and index in one durable write. Idempotent.
+  result<checkpoint_record> commit(const checkpoint_manifest& manifest);
+
+  /// By full id or a unique prefix of at least 6 digits.
+  result<checkpoint_record> get(std::string_view id_or_prefix);
+
+  /// Of one run, or of all for an empty id; by run, step, kind.
+  result<std::vector<checkpoint_record>> list(const run_id& run);
+
+  /// From the newest base to the asked delta, oldest first; one element for any other kind.
+  result<std::vector<checkpoint_record>> chain(const checkpoint_id& checkpoint);
+
+  /// Ancestors by `parent`, the asked one first.
+  result<std::vector<checkpoint_record>> lineage(const checkpoint_id& checkpoint);
+
+ private:
+  key_value_store& values_;
+  blob_store& blobs_;
+};
+
+/// SHA-256 of the manifest's canonical wire form.
+[[nodiscard]] result<checkpoint_id> identity_of(const checkpoint_manifest& manifest);
+
+}  // namespace troupe::storage

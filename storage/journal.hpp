@@ -1,0 +1,44 @@
+#pragma once
+
+// The op log of every run, on a key_value_store, payloads above limits::inline_value_bytes_max in
+// blobs. Several appends and finishes can share one durable write (group commit): they are staged
+// with append/finish and become durable together with flush().
+//
+// Threading: one thread at a time.
+// Errors: as the stores; errc::seq_reused when a logged seq_id comes with another body digest;
+// errc::not_found when finish names an op that was never appended.
+// Invariants: LOG-1 after flush() returned ok everything staged before it survives a crash.
+//             LOG-2 finished ops stay finished with the same outcome: a second finish is ignored.
+//             LOG-3 ops of a run come back in order of seq_id.
+
+#include <cstdint>
+#include <memory>
+
+#include "messages/journal.hpp"
+#include "storage/blob_store.hpp"
+#include "storage/key_value_store.hpp"
+
+namespace troupe::storage {
+
+class journal {
+ public:
+  journal(key_value_store& values, blob_store& blobs);
+
+  result<void> append(const append_op_request& request);
+  result<void> finish(const finish_op_request& request);
+  /// Makes everything staged durable in one write. On failure nothing of it counts.
+  result<void> flush();
+
+  /// Reads durable ops; a page ends before the reply would pass a frame.
+  result<read_log_reply> read(const read_log_request& request);
+
+  /// Drops payloads through `through_seq_id`, durably; outcomes stay.
+  result<void> trim(const trim_log_request& request);
+
+ private:
+  key_value_store& values_;
+  blob_store& blobs_;
+  write_batch staged_;
+};
+
+}  // namespace troupe::storage

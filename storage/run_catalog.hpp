@@ -1,0 +1,37 @@
+#pragma once
+
+// Durable records of runs, deployments' ledger lines, and the cluster's own identity.
+//
+// Threading: one thread at a time. Errors: as the store; errc::in_use when the folder belongs to
+// another cluster; errc::unsupported when it was written by a newer version.
+
+#include <string>
+#include <vector>
+
+#include "messages/journal.hpp"
+#include "messages/weight_sync.hpp"
+#include "storage/key_value_store.hpp"
+
+namespace troupe::storage {
+
+/// Version of the stored records. A newer folder is refused, never rewritten.
+inline constexpr std::uint32_t storage_version = 1;
+
+class run_catalog {
+ public:
+  explicit run_catalog(key_value_store& values);
+
+  /// Claims an empty folder for `cluster`, or checks that it is already its own.
+  result<void> claim(const std::string& cluster);
+
+  result<void> put(const run_record& record);
+  result<std::vector<run_record>> list();
+
+  result<void> append(const ledger_entry& entry);
+  result<std::vector<ledger_entry>> ledger(const deployment_id& deployment);
+
+ private:
+  key_value_store& values_;
+};
+
+}  // namespace troupe::storage
