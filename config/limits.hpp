@@ -62,6 +62,28 @@ inline constexpr std::size_t safetensors_tensors_max = 65'536;
 inline constexpr std::size_t tensor_name_bytes_max = 256;
 inline constexpr std::size_t tensor_rank_max = 8;
 
+/// Largest models this build accepts; products of two of these fit 40 bits, the width of an element
+/// index in state digests.
+inline constexpr std::uint64_t model_vocab_max = 1'048'576;
+inline constexpr std::uint64_t model_width_max = 131'072;
+inline constexpr std::uint64_t model_layers_max = 512;
+inline constexpr std::uint64_t model_heads_max = 256;
+inline constexpr std::uint64_t model_head_dim_max = 512;
+inline constexpr std::uint64_t model_positions_max = 16'777'216;
+static_assert(model_vocab_max * model_width_max <= std::uint64_t{1} << 40);
+static_assert(model_heads_max * model_head_dim_max <= model_width_max);
+
+/// Activations one batch may keep for its backward, and logits among them; a larger batch keeps
+/// the inputs of its blocks only and computes the rest again.
+inline constexpr std::size_t kept_activation_bytes_max = 4096 * mebibyte;
+inline constexpr std::size_t kept_logit_bytes_max = 256 * mebibyte;
+
+/// Keys and values of all sequences a sampler decodes together.
+inline constexpr std::size_t sampler_cache_bytes_max = 8192 * mebibyte;
+
+/// Secret that ranks show each other when they meet.
+inline constexpr std::size_t comm_token_bytes_max = 256;
+
 static_assert(ops_buffered_bytes_max >= frame_bytes_max, "one op must fit into the buffer");
 static_assert(delta_depth_max + 1 <= checkpoint_chain_max, "a chain is a base and its deltas");
 

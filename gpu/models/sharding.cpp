@@ -1,0 +1,56 @@
+#include "gpu/models/sharding.hpp"
+
+#include <algorithm>
+
+#include "gpu/models/parameter_layout.hpp"
+#include "gpu/models/qwen3.hpp"
+
+namespace troupe::gpu {
+namespace {
+
+std::uint32_t group_of(const model_config& model, std::uint32_t parameter) {
+  const std::uint32_t first_outside = qwen3::final_norm(model);
+  if (parameter == qwen3::embedding || parameter >= first_outside) return 0;
+  return 1 + (parameter - 1) / qwen3::block_size;
+}
+
+}  // namespace
+
+std::uint64_t parameter_group::offset_of(std::uint32_t parameter) const {
+  for (const group_member& member : members)
+    if (member.parameter == parameter) return member.offset;
+  return num_elements;
+}
+
+sharding_plan make_sharding_plan(const model_config& model, std::uint32_t world_size) {
+  sharding_plan plan{world_size, std::vector<parameter_group>(1 + std::size_t{model.num_layers})};
+  const std::vector<parameter_spec> specs = parameter_layout(model);
+  for (std::uint32_t parameter = 0; parameter < specs.size(); ++parameter) {
+    parameter_group& group = plan.groups[group_of(model, parameter)];
+    const std::uint64_t count = specs[parameter].num_elements();
+    group.members.push_back({parameter, group.num_elements, count});
+    group.num_elements += count;
+  }
+  for (parameter_group& group : plan.groups)
+    group.shard_elements = (group.num_elements + world_size - 1) / world_size;
+  return plan;
+}
+
+std::vector<owned_slice> owned_slices(const sharding_plan& plan, std::uint32_t rank) {
+  std::vector<owned_slice> slices;
+  for (std::uint32_t g = 0; g < plan.groups.size(); ++g) {
+    const parameter_group& group = plan.groups[g];
+    const std::uint64_t shard_begin = rank * group.shard_elements;
+    const std::uint64_t shard_end = shard_begin + group.shard_elements;
+    for (const group_member& member : group.members) {
+      const std::uint64_t begin = std::max(shard_begin, member.offset);
+      const std::uint64_t end = std::min(shard_end, member.offset + member.num_elements);
+      if (begin >= end) continue;
+      slices.push_back(
+          {{member.parameter, begin - member.offset, end - member.offset}, g, begin - shard_begin});
+    }
+  }
+  return slices;
+}
+
+}  // namespace troupe::gpu

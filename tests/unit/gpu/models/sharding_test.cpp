@@ -1,0 +1,81 @@
+#include "gpu/models/sharding.hpp"
+
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "gpu/models/parameter_layout.hpp"
+
+namespace {
+
+using namespace troupe;
+
+model_config tiny_model(bool tied) {
+  model_config m;
+  m.vocab_size = 11;
+  m.hidden_size = 6;
+  m.intermediate_size = 7;
+  m.num_layers = 3;
+  m.num_heads = 2;
+  m.num_kv_heads = 1;
+  m.head_dim = 4;
+  m.max_positions = 16;
+  m.tied_head = tied;
+  return m;
+}
+
+/// How often each element of each parameter is owned, over all ranks.
+std::vector<std::vector<int>> count_owners(const model_config& m, std::uint32_t world_size) {
+  std::vector<std::vector<int>> owners;
+  for (const auto& spec : gpu::parameter_layout(m))
+    owners.emplace_back(spec.num_elements(), 0);
+  const auto plan = gpu::make_sharding_plan(m, world_size);
+  for (std::uint32_t rank = 0; rank < world_size; ++rank)
+    for (const auto& owned : gpu::owned_slices(plan, rank))
+      for (std::uint64_t e = owned.slice.begin; e < owned.slice.end; ++e)
+        ++owners.at(owned.slice.parameter).at(e);
+  return owners;
+}
+
+BOOST_AUTO_TEST_CASE(every_element_has_one_owner) {
+  for (const bool tied : {false, true}) {
+    const model_config m = tiny_model(tied);
+    for (std::uint32_t world_size = 1; world_size <= 64; ++world_size) {
+      std::size_t wrong = 0;
+      for (const auto& parameter : count_owners(m, world_size))
+        for (const int owners : parameter)
+          wrong += owners == 1 ? 0U : 1U;
+      BOOST_TEST(wrong == 0U, "world_size " << world_size);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(slices_lie_where_the_buffer_has_them) {
+  const model_config m = tiny_model(false);
+  for (std::uint32_t world_size = 1; world_size <= 9; ++world_size) {
+    const auto plan = gpu::make_sharding_plan(m, world_size);
+    for (std::uint32_t rank = 0; rank < world_size; ++rank)
+      for (const auto& owned : gpu::owned_slices(plan, rank)) {
+        const auto& group = plan.groups[owned.group];
+        const std::uint64_t in_buffer = rank * group.shard_elements + owned.shard_offset;
+        BOOST_TEST(in_buffer == group.offset_of(owned.slice.parameter) + owned.slice.begin);
+        BOOST_TEST(owned.shard_offset + owned.slice.num_elements() <= group.shard_elements);
+      }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(groups_follow_the_blocks) {
+  const model_config m = tiny_model(false);
+  const auto plan = gpu::make_sharding_plan(m, 3);
+  BOOST_TEST(plan.groups.size() == 4U);
+  BOOST_TEST(plan.groups[0].members.size() == 3U);
+  BOOST_TEST(plan.groups[0].num_elements == 11U * 6 + 6 + 11 * 6);
+  for (std::size_t g = 1; g < plan.groups.size(); ++g)
+    BOOST_TEST(plan.groups[g].members.size() == 11U);
+  for (const auto& group : plan.groups) {
+    BOOST_TEST(group.shard_elements * 3 >= group.num_elements);
+    BOOST_TEST(group.shard_elements * 3 < group.num_elements + 3);
+  }
+}
+
+}  // namespace
