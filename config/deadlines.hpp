@@ -49,6 +49,10 @@ inline constexpr seconds connect{15};
 /// Processes are asked to leave with SIGTERM and killed after this.
 inline constexpr seconds shutdown{10};
 
+/// A temporary file of a machine whose locks cannot be seen from here is abandoned after this; a
+/// living writer touches its file far more often.
+inline constexpr seconds abandoned_write{3600};
+
 static_assert(lease > 4 * lease_renewal, "one lost renewal must not look like a dead node");
 static_assert(shard_work > collective, "the rank that misses a peer must report before its caller");
 static_assert(sync > stage + commit, "a sync contains staging and commit");
