@@ -65,24 +65,16 @@ inline constexpr std::size_t safetensors_tensors_max = 65'536;
 inline constexpr std::size_t tensor_name_bytes_max = 256;
 inline constexpr std::size_t tensor_rank_max = 8;
 
+/// Largest models this build accepts; products of two of these fit 40 bits, the width of an element
+/// index in state digests.
+inline constexpr std::uint64_t model_vocab_max = 1'048'576;
+inline constexpr std::uint64_t model_width_max = 131'072;
+inline constexpr std::uint64_t model_layers_max = 512;
 inline constexpr std::uint64_t model_heads_max = 256;
 inline constexpr std::uint64_t model_head_dim_max = 512;
 inline constexpr std::uint64_t model_positions_max = 16'777'216;
-
-/// One client op. It comes back from the log together with its reply, which for a forward is half
-/// as long again, and both must fit into one frame.
-inline constexpr std::size_t op_bytes_max = 5 * mebibyte;
-
-/// Ops in one page of a run's log.
-inline constexpr std::uint32_t log_page_ops_max = 1024;
-
-inline constexpr std::size_t secret_bytes_max = 256;
-inline constexpr std::size_t address_bytes_max = 512;
-
-/// Sizes of an architecture: an element index of a parameter stays below 2^40 (state_digest.hpp).
-inline constexpr std::uint32_t model_vocabulary_max = 1U << 22U;
-inline constexpr std::uint32_t model_width_max = 1U << 18U;
-inline constexpr std::uint32_t model_layers_max = 4096;
+static_assert(model_vocab_max * model_width_max <= std::uint64_t{1} << 40);
+static_assert(model_heads_max * model_head_dim_max <= model_width_max);
 
 /// Activations one batch may keep for its backward, and logits among them; a larger batch keeps
 /// the inputs of its blocks only and computes the rest again.
@@ -103,13 +95,19 @@ inline constexpr std::size_t data_rows_max = 10'000'000;
 /// Threads of the maths library in one process.
 inline constexpr std::uint32_t node_threads_max = 1024;
 
-static_assert(model_heads_max * model_head_dim_max <= model_width_max);
 static_assert(ops_buffered_bytes_max >= frame_bytes_max, "one op must fit into the buffer");
 static_assert(op_outcomes_kept_max > ops_buffered_max, "a repeat must find its outcome");
 static_assert(delta_depth_max + 1 <= checkpoint_chain_max, "a chain is a base and its deltas");
-static_assert(op_bytes_max + op_bytes_max / 2 + mebibyte / 4 <= frame_bytes_max,
-              "a logged op and its reply must fit into a frame");
-static_assert(std::uint64_t{model_vocabulary_max} * model_width_max <= std::uint64_t{1} << 40U,
-              "an element index must fit into its digest key");
+
+/// One client op. It comes back from the log together with its reply, which for a forward is half
+/// as long again, and both must fit into one frame.
+inline constexpr std::size_t op_bytes_max = 5 * mebibyte;
+static_assert(op_bytes_max + op_bytes_max / 2 + mebibyte / 4 <= frame_bytes_max);
+
+/// Ops in one page of a run's log.
+inline constexpr std::uint32_t log_page_ops_max = 1024;
+
+inline constexpr std::size_t join_token_bytes_max = 256;
+inline constexpr std::size_t address_bytes_max = 512;
 
 }  // namespace troupe::limits
