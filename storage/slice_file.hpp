@@ -8,8 +8,9 @@
 // of them hold a wanted range and reads only those bytes.
 //
 // Units: elements. Threading: one thread at a time.
-// Errors: errc::corrupt (a file fails its checks), errc::not_found (a range is in no file), storage
-// errors of the blob store.
+// Errors: errc::corrupt (a file fails its checks), errc::not_found (a range is in no file),
+// errc::invalid_argument (floats asked of a BF16 file, bits of an F32 one; a listing that repeats a
+// slice), storage errors of the blob store.
 
 #include <cstdint>
 #include <memory>
@@ -77,6 +78,8 @@ class slice_reader {
   };
 
   slice_reader() = default;
+  [[nodiscard]] const located_slice* find(slice_part part, std::uint32_t parameter,
+                                          std::uint64_t element) const;
   template <class Element>
   result<void> read_as(slice_part part, std::uint32_t parameter, std::uint64_t begin,
                        std::span<Element> out, dtype type);
