@@ -1,0 +1,145 @@
+#include "config/cluster_config.hpp"
+
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <sstream>
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+#include "config/limits.hpp"
+#include "messages/ids.hpp"
+
+namespace troupe::config {
+namespace {
+
+/// Reads known keys of one file and remembers the first thing that is wrong.
+class reader {
+ public:
+  explicit reader(const std::string& path) : path_(path) {}
+
+  [[nodiscard]] const std::optional<error>& failure() const { return failure_; }
+
+  void refuse(const toml::node& node, std::string_view key, const std::string& what) {
+    if (failure_) return;
+    std::ostringstream text;
+    text << path_ << ':' << node.source().begin.line << ": \"" << key << "\": " << what;
+    failure_ = error{errc::invalid_argument, text.str(), "a typing error in the file",
+                     "compare with config/examples/local.toml"};
+  }
+
+  void read(const toml::node& node, std::string_view key, std::string& out) {
+    const auto* value = node.as_string();
+    if (value == nullptr || value->get().empty()) return refuse(node, key, "is no text");
+    if (value->get().size() > limits::path_bytes_max) return refuse(node, key, "is too long");
+    out = value->get();
+  }
+
+  template <class Integer>
+  void read(const toml::node& node, std::string_view key, Integer& out, std::int64_t minimum,
+            std::int64_t maximum) {
+    const auto* value = node.as_integer();
+    if (value == nullptr || value->get() < minimum || value->get() > maximum) {
+      std::ostringstream what;
+      what << "is no whole number from " << minimum << " to " << maximum;
+      return refuse(node, key, what.str());
+    }
+    out = static_cast<Integer>(value->get());
+  }
+
+  const toml::table* section(const toml::node& node, std::string_view key) {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) refuse(node, key, "is no section");
+    return table;
+  }
+
+ private:
+  const std::string& path_;
+  std::optional<error> failure_;
+};
+
+void read_cluster(reader& in, const toml::table& table, cluster_config& out) {
+  for (const auto& [key, node] : table) {
+    if (key == "name") {
+      in.read(node, key.str(), out.name);
+      if (!is_valid_name(out.name)) in.refuse(node, key.str(), "is no valid name");
+    } else if (key == "data_folder") {
+      in.read(node, key.str(), out.data_folder);
+    } else if (key == "snapshot_every_steps") {
+      in.read(node, key.str(), out.snapshot_every_steps, 1, 1'000'000);
+    } else {
+      in.refuse(node, key.str(), "is no key of [cluster]");
+    }
+  }
+}
+
+void read_listen(reader& in, const toml::table& table, cluster_config& out) {
+  for (const auto& [key, node] : table) {
+    if (key == "host") {
+      in.read(node, key.str(), out.host);
+    } else if (key == "port") {
+      in.read(node, key.str(), out.port, 0, std::numeric_limits<std::uint16_t>::max());
+    } else {
+      in.refuse(node, key.str(), "is no key of [listen]");
+    }
+  }
+}
+
+void read_group(reader& in, const toml::table& table, std::string_view name, process_group& out) {
+  for (const auto& [key, node] : table) {
+    if (key == "count") {
+      in.read(node, key.str(), out.count, 0, limits::nodes_max);
+    } else if (key == "threads") {
+      in.read(node, key.str(), out.threads, 1, limits::node_threads_max);
+    } else {
+      in.refuse(node, key.str(), "is no key of [" + std::string(name) + "]");
+    }
+  }
+}
+
+void read_section(reader& in, std::string_view key, const toml::node& node, cluster_config& out) {
+  const bool known = key == "cluster" || key == "listen" || key == "trainers" || key == "samplers";
+  if (!known) return in.refuse(node, key, "is no known section");
+  const toml::table* table = in.section(node, key);
+  if (table == nullptr) return;
+  if (key == "cluster") return read_cluster(in, *table, out);
+  if (key == "listen") return read_listen(in, *table, out);
+  read_group(in, *table, key, key == "trainers" ? out.trainers : out.samplers);
+}
+
+}  // namespace
+
+result<cluster_config> parse_cluster_config(std::string_view text, const std::string& path) {
+  const toml::parse_result parsed = toml::parse(text, path);
+  if (!parsed) {
+    std::ostringstream what;
+    what << path << ':' << parsed.error().source().begin.line << ": "
+         << parsed.error().description();
+    return fail(errc::invalid_argument, what.str(), "the file is not valid TOML",
+                "compare with config/examples/local.toml");
+  }
+  cluster_config out;
+  reader in(path);
+  for (const auto& [key, node] : parsed.table())
+    read_section(in, key.str(), node, out);
+  if (in.failure()) return fail(*in.failure());
+  return out;
+}
+
+result<cluster_config> read_cluster_config(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    return fail(errc::not_found, "cannot read " + path, "the file is missing or not readable",
+                "give the path of a cluster file, or none for the defaults");
+  }
+  std::string text(limits::config_file_bytes_max + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > limits::config_file_bytes_max) {
+    return fail(errc::invalid_argument, path + " is too large to be a cluster file");
+  }
+  return parse_cluster_config(text, path);
+}
+
+}  // namespace troupe::config

@@ -1,0 +1,44 @@
+#pragma once
+
+// What a user writes about a cluster, read once at start. Every value has a default, so that no
+// file is needed on one machine; every key is known, so that a typing error is found here and not
+// as a default that silently stayed.
+//
+// Threading: pure functions.
+// Errors: errc::not_found (no such file), errc::invalid_argument naming file, line and key.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "messages/error.hpp"
+
+namespace troupe::config {
+
+/// Processes of one role on this machine.
+struct process_group {
+  std::uint32_t count = 1;
+  std::uint32_t threads = 1;  ///< of the maths library, in each process
+
+  bool operator==(const process_group&) const = default;
+};
+
+struct cluster_config {
+  std::string name = "troupe";
+  std::string data_folder = "troupe-data";
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 0;  ///< 0: a free one is picked and written to the data folder
+  process_group trainers{2, 1};
+  process_group samplers{1, 1};
+  std::uint64_t snapshot_every_steps = 10;  ///< bounds what a recovery replays
+
+  bool operator==(const cluster_config&) const = default;
+};
+
+[[nodiscard]] result<cluster_config> read_cluster_config(const std::string& path);
+
+/// `path` only names the source in errors.
+[[nodiscard]] result<cluster_config> parse_cluster_config(std::string_view text,
+                                                          const std::string& path);
+
+}  // namespace troupe::config
