@@ -1,0 +1,48 @@
+#include "apps/support/text_file.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace troupe::apps {
+
+result<std::string> read_text_file(const std::string& path, std::size_t bytes_max) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    return fail(errc::not_found, "cannot read " + path, "it is missing or not readable",
+                "check the path");
+  }
+  std::string text(bytes_max + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > bytes_max) {
+    return fail(errc::invalid_argument, path + " is too large", "it is not the expected file",
+                "check the path");
+  }
+  return text;
+}
+
+result<void> replace_text_file(const std::string& path, std::string_view text) {
+  const std::string part = path + ".part";
+  const int file = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  bool ok = file >= 0;
+  for (std::size_t done = 0; ok && done < text.size();) {
+    const ssize_t count = ::write(file, text.data() + done, text.size() - done);
+    ok = count > 0 || (count < 0 && errno == EINTR);
+    if (count > 0) done += static_cast<std::size_t>(count);
+  }
+  ok = ok && ::fsync(file) == 0;
+  const int reason = errno;
+  if (file >= 0) ::close(file);
+  if (!ok || ::rename(part.c_str(), path.c_str()) != 0) {
+    return fail(errc::storage, "cannot write " + path, std::strerror(ok ? errno : reason),
+                "check that the folder exists, is writable and has space");
+  }
+  return {};
+}
+
+}  // namespace troupe::apps
