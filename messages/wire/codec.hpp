@@ -1,11 +1,16 @@
 #pragma once
 
-// Struct <-> Cap'n Proto, one specialisation of `codec` per message, defined in the .cpp of its
-// topic so that capnp headers stay there. Decoding is validation: enumerators, list bounds
-// (config/limits.hpp), ids, finite numbers and equal lengths are checked here and nowhere later.
+// Struct <-> Cap'n Proto, one `codec` per message, instantiated in the .cpp of its topic so that
+// capnp headers stay there. Decoding is validation: enumerators, list bounds (config/limits.hpp),
+// ids, finite numbers and equal lengths are checked here and nowhere later.
 //
-// Errors: encode: errc::frame_too_large. decode: errc::protocol for bytes that are no such message,
-// errc::invalid_argument for a well-formed message that breaks a documented bound. Neither throws.
+// Equal structs have equal bytes: frames are in Cap'n Proto's canonical form, and digests may be
+// taken over them.
+//
+// Errors: encode: errc::frame_too_large, with how to split; errc::invalid_argument for a list over
+// its limit, because a receiver would drop it. decode: errc::protocol for bytes that are no such
+// message, errc::not_finite for NaN or infinite training data, errc::invalid_argument for a
+// well-formed message that breaks another documented bound. Neither throws.
 // Threading: stateless.
 
 #include <cstdint>

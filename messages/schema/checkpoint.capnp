@@ -1,0 +1,64 @@
+@0x8c8f0c9d929f1c5e;
+# Records of durable state. The canonical encoding of CheckpointManifest is what a checkpoint's id
+# is the SHA-256 of: changing the meaning of a field changes every id.
+
+using Cxx = import "/capnp/c++.capnp";
+using Common = import "/messages/schema/common.capnp";
+using Model = import "/messages/schema/model.capnp";
+$Cxx.namespace("troupe::schema");
+
+enum CheckpointKind {
+  training @0;
+  snapshot @1;
+  samplerBase @2;
+  samplerDelta @3;
+}
+
+struct CheckpointFile {
+  blob @0 :Text;  # 64 hexadecimal digits
+  bytes @1 :UInt64;
+  rank @2 :UInt32;  # < world_size_max
+}
+
+struct CheckpointManifest {
+  run @0 :Text;  # a valid name
+  kind @1 :CheckpointKind;
+  name @2 :Text;  # a valid name or empty
+  step @3 :UInt64;
+  seqId @4 :UInt64;
+  parent @5 :Text;   # 64 hexadecimal digits or empty
+  base @6 :Text;     # 64 hexadecimal digits or empty
+  depth @7 :UInt32;  # <= delta_depth_max
+  parentState @8 :Common.StateDigest;
+  state @9 :Common.StateDigest;
+  optimizerSteps @10 :UInt64;
+  model @11 :Model.ModelConfig;
+  modelDirectory @12 :Text;         # <= path_bytes_max
+  files @13 :List(CheckpointFile);  # <= checkpoint_files_max
+  createdUnixMs @14 :UInt64;
+}
+
+struct CheckpointRecord {
+  id @0 :Text;  # 64 hexadecimal digits
+  manifest @1 :CheckpointManifest;
+}
+
+struct CommitCheckpointRequest {
+  manifest @0 :CheckpointManifest;
+}
+
+struct GetCheckpointRequest {
+  checkpoint @0 :Text;  # 6 to 64 hexadecimal digits
+}
+
+struct ListCheckpointsRequest {
+  run @0 :Text;  # a valid name or empty
+}
+
+struct CheckpointList {
+  records @0 :List(CheckpointRecord);  # <= checkpoint_list_max
+}
+
+struct CheckpointChainRequest {
+  checkpoint @0 :Text;  # 64 hexadecimal digits
+}

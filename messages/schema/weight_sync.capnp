@@ -1,0 +1,67 @@
+@0x887aaf38c9a4b17e;
+# How a live sampler takes a new weight version.
+
+using Cxx = import "/capnp/c++.capnp";
+using Common = import "/messages/schema/common.capnp";
+using Checkpoint = import "/messages/schema/checkpoint.capnp";
+$Cxx.namespace("troupe::schema");
+
+struct SyncRequest {
+  deployment @0 :Text;  # a valid name
+  checkpoint @1 :Text;  # 64 hexadecimal digits
+}
+
+struct SyncReply {
+  version @0 :UInt64;
+  checkpoint @1 :Text;  # 64 hexadecimal digits
+  wasDelta @2 :Bool;
+  bytes @3 :UInt64;
+  stageMs @4 :Float64;
+  pauseMs @5 :Float64;
+  totalMs @6 :Float64;
+}
+
+struct StageWeightsRequest {
+  version @0 :UInt64;
+  chain @1 :List(Checkpoint.CheckpointRecord);  # <= checkpoint_chain_max
+}
+
+struct StageWeightsReply {
+  version @0 :UInt64;
+  state @1 :Common.StateDigest;
+  bytes @2 :UInt64;
+  stageMs @3 :Float64;
+}
+
+struct CommitWeightsRequest {
+  version @0 :UInt64;
+  state @1 :Common.StateDigest;
+}
+
+struct CommitWeightsReply {
+  version @0 :UInt64;
+  pauseMs @1 :Float64;
+}
+
+struct ReplicaStatus {
+  node @0 :Text;  # a valid name or empty
+  version @1 :UInt64;
+  checkpoint @2 :Text;  # 64 hexadecimal digits or empty
+  state @3 :Common.StateDigest;
+  activeSequences @4 :UInt64;
+  waitingSequences @5 :UInt64;
+  sampledTokens @6 :UInt64;
+}
+
+struct ReplicaStatusRequest {
+  deployment @0 :Text;  # a valid name
+}
+
+struct LedgerEntry {
+  deployment @0 :Text;  # a valid name
+  node @1 :Text;        # a valid name or empty
+  version @2 :UInt64;
+  checkpoint @3 :Text;  # 64 hexadecimal digits or empty
+  outcome @4 :Text;     # <= error_text_bytes_max, cut there by the sender
+  unixTimeMs @5 :UInt64;
+}

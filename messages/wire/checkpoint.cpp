@@ -1,0 +1,154 @@
+#include "messages/wire/detail_checkpoint.hpp"
+#include "messages/wire/detail_codec.hpp"
+#include "messages/wire/detail_common.hpp"
+#include "messages/wire/detail_fields.hpp"
+
+namespace troupe::wire::detail {
+
+void build(const checkpoint_file& in, schema::CheckpointFile::Builder out, checks&) {
+  out.setBlob(text(in.blob.value));
+  out.setBytes(in.bytes);
+  out.setRank(in.rank);
+}
+
+checkpoint_file read(schema::CheckpointFile::Reader in, checks& check) {
+  checkpoint_file out;
+  out.blob.value = read_hash(in.getBlob(), presence::required, "file.blob", check);
+  out.bytes = in.getBytes();
+  out.rank = in.getRank();
+  check.require(out.rank < limits::world_size_max, "file.rank",
+                "be less than " + std::to_string(limits::world_size_max));
+  return out;
+}
+
+void build(const checkpoint_manifest& in, schema::CheckpointManifest::Builder out, checks& check) {
+  out.setRun(text(in.run.value));
+  out.setKind(wire_enum<schema::CheckpointKind>(in.kind));
+  out.setName(text(in.name));
+  out.setStep(in.step);
+  out.setSeqId(in.seq_id);
+  out.setParent(text(in.parent.value));
+  out.setBase(text(in.base.value));
+  out.setDepth(in.depth);
+  build(in.parent_state, out.initParentState());
+  build(in.state, out.initState());
+  out.setOptimizerSteps(in.optimizer_steps);
+  build(in.model, out.initModel());
+  out.setModelDirectory(text(in.model_directory));
+  write_list(in.files, limits::checkpoint_files_max, "manifest.files", check,
+             [&](unsigned n) { return out.initFiles(n); });
+  out.setCreatedUnixMs(in.created_unix_ms);
+}
+
+checkpoint_manifest read(schema::CheckpointManifest::Reader in, checks& check) {
+  checkpoint_manifest out;
+  out.run.value = read_name(in.getRun(), presence::required, "manifest.run", check);
+  out.kind = read_enum(in.getKind(), checkpoint_kind::sampler_delta, "manifest.kind", check);
+  out.name = read_name(in.getName(), presence::optional, "manifest.name", check);
+  out.step = in.getStep();
+  out.seq_id = in.getSeqId();
+  out.parent.value = read_hash(in.getParent(), presence::optional, "manifest.parent", check);
+  out.base.value = read_hash(in.getBase(), presence::optional, "manifest.base", check);
+  out.depth = in.getDepth();
+  check.require(out.depth <= limits::delta_depth_max, "manifest.depth",
+                "be at most " + std::to_string(limits::delta_depth_max));
+  out.parent_state = read(in.getParentState());
+  out.state = read(in.getState());
+  out.optimizer_steps = in.getOptimizerSteps();
+  out.model = read(in.getModel(), check);
+  out.model_directory =
+      read_text(in.getModelDirectory(), limits::path_bytes_max, "manifest.model_directory", check);
+  out.files = read_list<checkpoint_file>(in.getFiles(), limits::checkpoint_files_max,
+                                         "manifest.files", check);
+  out.created_unix_ms = in.getCreatedUnixMs();
+  return out;
+}
+
+void build(const checkpoint_record& in, schema::CheckpointRecord::Builder out, checks& check) {
+  out.setId(text(in.id.value));
+  build(in.manifest, out.initManifest(), check);
+}
+
+checkpoint_record read(schema::CheckpointRecord::Reader in, checks& check) {
+  checkpoint_record out;
+  out.id.value = read_hash(in.getId(), presence::required, "checkpoint id", check);
+  out.manifest = read(in.getManifest(), check);
+  return out;
+}
+
+static void build(const commit_checkpoint_request& in, schema::CommitCheckpointRequest::Builder out,
+                  checks& check) {
+  build(in.manifest, out.initManifest(), check);
+}
+
+static commit_checkpoint_request read(schema::CommitCheckpointRequest::Reader in, checks& check) {
+  return {read(in.getManifest(), check)};
+}
+
+static void build(const get_checkpoint_request& in, schema::GetCheckpointRequest::Builder out,
+                  checks&) {
+  out.setCheckpoint(text(in.checkpoint.value));
+}
+
+static get_checkpoint_request read(schema::GetCheckpointRequest::Reader in, checks& check) {
+  constexpr std::size_t digits_min = 6;
+  return {checkpoint_id{
+      read_hash(in.getCheckpoint(), presence::required, "checkpoint", check, digits_min)}};
+}
+
+static void build(const list_checkpoints_request& in, schema::ListCheckpointsRequest::Builder out,
+                  checks&) {
+  out.setRun(text(in.run.value));
+}
+
+static list_checkpoints_request read(schema::ListCheckpointsRequest::Reader in, checks& check) {
+  return {run_id{read_name(in.getRun(), presence::optional, "run", check)}};
+}
+
+static void build(const checkpoint_list& in, schema::CheckpointList::Builder out, checks& check) {
+  write_list(in.records, limits::checkpoint_list_max, "records", check,
+             [&](unsigned n) { return out.initRecords(n); });
+}
+
+static checkpoint_list read(schema::CheckpointList::Reader in, checks& check) {
+  return {
+      read_list<checkpoint_record>(in.getRecords(), limits::checkpoint_list_max, "records", check)};
+}
+
+static void build(const checkpoint_chain_request& in, schema::CheckpointChainRequest::Builder out,
+                  checks&) {
+  out.setCheckpoint(text(in.checkpoint.value));
+}
+
+static checkpoint_chain_request read(schema::CheckpointChainRequest::Reader in, checks& check) {
+  return {checkpoint_id{read_hash(in.getCheckpoint(), presence::required, "checkpoint", check)}};
+}
+
+template <>
+struct schema_of<checkpoint_manifest> : is_schema<schema::CheckpointManifest> {};
+template <>
+struct schema_of<checkpoint_record> : is_schema<schema::CheckpointRecord> {};
+template <>
+struct schema_of<commit_checkpoint_request> : is_schema<schema::CommitCheckpointRequest> {};
+template <>
+struct schema_of<get_checkpoint_request> : is_schema<schema::GetCheckpointRequest> {};
+template <>
+struct schema_of<list_checkpoints_request> : is_schema<schema::ListCheckpointsRequest> {};
+template <>
+struct schema_of<checkpoint_list> : is_schema<schema::CheckpointList> {};
+template <>
+struct schema_of<checkpoint_chain_request> : is_schema<schema::CheckpointChainRequest> {};
+
+}  // namespace troupe::wire::detail
+
+namespace troupe::wire {
+
+template struct codec<checkpoint_manifest>;
+template struct codec<checkpoint_record>;
+template struct codec<commit_checkpoint_request>;
+template struct codec<get_checkpoint_request>;
+template struct codec<list_checkpoints_request>;
+template struct codec<checkpoint_list>;
+template struct codec<checkpoint_chain_request>;
+
+}  // namespace troupe::wire

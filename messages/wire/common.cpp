@@ -1,0 +1,105 @@
+#include "config/limits.hpp"
+#include "messages/wire/detail_codec.hpp"
+#include "messages/wire/detail_common.hpp"
+#include "messages/wire/detail_fields.hpp"
+
+namespace troupe::wire::detail {
+
+void build(const error& in, schema::Error::Builder out, checks&) {
+  out.setCode(wire_enum<schema::ErrorCode>(in.code));
+  out.setWhat(text(prose(in.what)));
+  out.setCause(text(prose(in.cause)));
+  out.setAction(text(prose(in.action)));
+}
+
+error read(schema::Error::Reader in, checks& check) {
+  error out;
+  out.code = read_enum(in.getCode(), errc::internal, "error.code", check);
+  out.what = read_prose(in.getWhat(), "error.what", check);
+  out.cause = read_prose(in.getCause(), "error.cause", check);
+  out.action = read_prose(in.getAction(), "error.action", check);
+  return out;
+}
+
+void build(const state_digest& in, schema::StateDigest::Builder out) {
+  out.setLow(in.low);
+  out.setHigh(in.high);
+}
+
+state_digest read(schema::StateDigest::Reader in) {
+  return {in.getLow(), in.getHigh()};
+}
+
+void build(const named_number& in, schema::NamedNumber::Builder out, checks&) {
+  out.setName(text(in.first));
+  out.setValue(in.second);
+}
+
+named_number read(schema::NamedNumber::Reader in, checks& check) {
+  return {read_text(in.getName(), limits::name_bytes_max, "the name of a number", check),
+          in.getValue()};
+}
+
+void build(const model_config& in, schema::ModelConfig::Builder out) {
+  out.setFamily(wire_enum<schema::ModelFamily>(in.family));
+  out.setVocabSize(in.vocab_size);
+  out.setHiddenSize(in.hidden_size);
+  out.setIntermediateSize(in.intermediate_size);
+  out.setNumLayers(in.num_layers);
+  out.setNumHeads(in.num_heads);
+  out.setNumKvHeads(in.num_kv_heads);
+  out.setHeadDim(in.head_dim);
+  out.setMaxPositions(in.max_positions);
+  out.setRopeTheta(in.rope_theta);
+  out.setRmsNormEps(in.rms_norm_eps);
+  out.setTiedHead(in.tied_head);
+}
+
+model_config read(schema::ModelConfig::Reader in, checks& check) {
+  const auto size = [&](std::uint32_t value, std::uint64_t limit, std::string_view field) {
+    check.require(value <= limit, field, "be at most " + std::to_string(limit));
+    return value;
+  };
+  const auto number = [&](double value, std::string_view field) {
+    check.require(std::isfinite(value), field, "be finite");
+    return value;
+  };
+  model_config out;
+  out.family = read_enum(in.getFamily(), model_family::qwen3, "model.family", check);
+  out.vocab_size = size(in.getVocabSize(), limits::model_vocab_max, "model.vocab_size");
+  out.hidden_size = size(in.getHiddenSize(), limits::model_width_max, "model.hidden_size");
+  out.intermediate_size =
+      size(in.getIntermediateSize(), limits::model_width_max, "model.intermediate_size");
+  out.num_layers = size(in.getNumLayers(), limits::model_layers_max, "model.num_layers");
+  out.num_heads = size(in.getNumHeads(), limits::model_heads_max, "model.num_heads");
+  out.num_kv_heads = size(in.getNumKvHeads(), limits::model_heads_max, "model.num_kv_heads");
+  out.head_dim = size(in.getHeadDim(), limits::model_head_dim_max, "model.head_dim");
+  out.max_positions =
+      size(in.getMaxPositions(), limits::model_positions_max, "model.max_positions");
+  out.rope_theta = number(in.getRopeTheta(), "model.rope_theta");
+  out.rms_norm_eps = number(in.getRmsNormEps(), "model.rms_norm_eps");
+  out.tied_head = in.getTiedHead();
+  return out;
+}
+
+void build(const model_source& in, schema::ModelSource::Builder out) {
+  out.setDirectory(text(in.directory));
+}
+
+model_source read(schema::ModelSource::Reader in, checks& check) {
+  model_source out;
+  out.directory = read_text(in.getDirectory(), limits::path_bytes_max, "model.directory", check);
+  check.require(out.directory.starts_with('/'), "model.directory", "be an absolute path");
+  return out;
+}
+
+template <>
+struct schema_of<error> : is_schema<schema::Error> {};
+
+}  // namespace troupe::wire::detail
+
+namespace troupe::wire {
+
+template struct codec<error>;
+
+}  // namespace troupe::wire

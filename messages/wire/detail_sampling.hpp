@@ -1,0 +1,17 @@
+#pragma once
+
+// What the cluster's status holds of deployments.
+//
+// Threading, Errors: as detail_fields.hpp.
+
+#include "messages/sampling.hpp"
+#include "messages/schema/sampling.capnp.h"
+#include "messages/wire/detail_checks.hpp"
+
+namespace troupe::wire::detail {
+
+void build(const deployment_info& in, schema::DeploymentInfo::Builder out, checks& check);
+
+[[nodiscard]] deployment_info read(schema::DeploymentInfo::Reader in, checks& check);
+
+}  // namespace troupe::wire::detail
