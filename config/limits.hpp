@@ -65,6 +65,11 @@ inline constexpr std::size_t safetensors_tensors_max = 65'536;
 inline constexpr std::size_t tensor_name_bytes_max = 256;
 inline constexpr std::size_t tensor_rank_max = 8;
 
+/// config.json of a model, and each file copied beside exported weights: tokenizers of large
+/// vocabularies have some 20 MB.
+inline constexpr std::size_t model_config_bytes_max = 1 * mebibyte;
+inline constexpr std::size_t model_companion_file_bytes_max = 128 * mebibyte;
+
 /// Largest models this build accepts; products of two of these fit 40 bits, the width of an element
 /// index in state digests.
 inline constexpr std::uint64_t model_vocab_max = 1'048'576;

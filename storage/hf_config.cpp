@@ -1,0 +1,249 @@
+#include "storage/hf_config.hpp"
+
+#include <cmath>
+#include <optional>
+
+#include <boost/json.hpp>
+
+#include "storage/json_print.hpp"
+#include "storage/json_text.hpp"
+
+namespace troupe::storage {
+
+namespace {
+
+namespace json = boost::json;
+
+constexpr const char* architecture = "Qwen3ForCausalLM";
+
+/// One config.json while it is being read. The first failure is kept; what follows reads as zero,
+/// so that a caller asks once at the end.
+class config_reader {
+ public:
+  config_reader(const json::object& members, const std::string& source)
+      : members_(members), source_(source) {}
+
+  [[nodiscard]] const std::optional<error>& failure() const { return failure_; }
+
+  const json::value* find(const char* name) const {
+    const json::value* value = members_.if_contains(name);
+    return value == nullptr || value->is_null() ? nullptr : value;
+  }
+
+  std::uint32_t count(const char* name, std::uint32_t most,
+                      std::optional<std::uint32_t> otherwise = std::nullopt) {
+    const json::value* value = find(name);
+    if (value == nullptr && otherwise) return *otherwise;
+    if (value == nullptr) {
+      bad(std::string(name) + " is missing");
+      return 0;
+    }
+    const auto number = to_unsigned(*value, name);
+    if (number && *number >= 1 && *number <= most) return static_cast<std::uint32_t>(*number);
+    bad(std::string(name) + " is " + json::serialize(*value).substr(0, 32) +
+        ", not a number from 1 to " + std::to_string(most));
+    return 0;
+  }
+
+  double positive(const json::value* value, const char* name, double otherwise) {
+    if (value == nullptr) return otherwise;
+    json::error_code no_number;
+    const double number = value->to_number<double>(no_number);
+    if (!no_number && std::isfinite(number) && number > 0) return number;
+    bad(std::string(name) + " is " + json::serialize(*value).substr(0, 32) +
+        ", not a positive number");
+    return otherwise;
+  }
+
+  bool flag(const char* name) {
+    const json::value* value = find(name);
+    if (value == nullptr) return false;
+    if (const bool* truth = value->if_bool()) return *truth;
+    bad(std::string(name) + " is neither true nor false");
+    return false;
+  }
+
+  std::string text(const char* name, const char* otherwise) {
+    const json::value* value = find(name);
+    if (value == nullptr) return otherwise;
+    if (const auto* string = value->if_string()) return std::string(*string);
+    bad(std::string(name) + " is no text");
+    return otherwise;
+  }
+
+  void require(bool holds, const std::string& otherwise) {
+    if (!holds) bad(otherwise);
+  }
+
+  void refuse(bool present, const std::string& feature) {
+    if (!present || failure_) return;
+    failure_ = error{errc::unsupported, source_ + ": " + feature + " is not supported",
+                     "the model uses a feature this version does not compute",
+                     "choose a model without it"};
+  }
+
+ private:
+  void bad(const std::string& what) {
+    if (failure_) return;
+    failure_ = error{errc::bad_model, source_ + ": " + what,
+                     "the file is damaged or was edited by hand", "fetch it again from its origin"};
+  }
+
+  const json::object& members_;
+  const std::string& source_;
+  std::optional<error> failure_;
+};
+
+std::string architecture_of(const json::object& members) {
+  if (const auto* names = members.if_contains("architectures"); names && names->is_array()) {
+    const auto& list = names->get_array();
+    if (list.size() == 1 && list[0].is_string()) return std::string(list[0].get_string());
+    if (!list.empty()) return json::serialize(*names).substr(0, 128);
+  }
+  if (const auto* type = members.if_contains("model_type"); type && type->is_string())
+    return type->get_string() == "qwen3" ? architecture : std::string(type->get_string());
+  return "(none)";
+}
+
+const json::value* member_of(const json::value* value, const char* name) {
+  if (value == nullptr || !value->is_object()) return nullptr;
+  const json::value* member = value->get_object().if_contains(name);
+  return member == nullptr || member->is_null() ? nullptr : member;
+}
+
+/// The newer place wins: a file that has both was written by a newer version that read the older.
+double read_rope(config_reader& reader) {
+  const json::value* theta = reader.find("rope_theta");
+  for (const char* place : {"rope_scaling", "rope_parameters"}) {
+    const json::value* rope = reader.find(place);
+    reader.require(rope == nullptr || rope->is_object(), std::string(place) + " is no object");
+    for (const char* name : {"rope_type", "type"}) {
+      const json::value* kind = member_of(rope, name);
+      const bool is_default =
+          kind != nullptr && kind->is_string() && kind->get_string() == "default";
+      reader.refuse(kind != nullptr && !is_default,
+                    kind == nullptr ? "" : "rope type " + json::serialize(*kind).substr(0, 64));
+    }
+    reader.refuse(member_of(rope, "factor") != nullptr, "a rope scaling factor");
+    if (const json::value* inner = member_of(rope, "rope_theta")) theta = inner;
+  }
+  reader.require(theta != nullptr, "rope_theta is missing");
+  return reader.positive(theta, "rope_theta", 0);
+}
+
+void refuse_other_computations(config_reader& reader) {
+  reader.refuse(reader.flag("attention_bias"), "attention_bias");
+  reader.refuse(reader.flag("use_sliding_window"), "use_sliding_window");
+  reader.refuse(reader.find("quantization_config") != nullptr, "quantization_config");
+  const std::string activation = reader.text("hidden_act", "silu");
+  reader.refuse(activation != "silu", "hidden_act '" + activation + "'");
+  if (const json::value* dropout = reader.find("attention_dropout"))
+    reader.refuse(!dropout->is_number() || dropout->to_number<double>() != 0, "attention_dropout");
+  const json::value* kinds = reader.find("layer_types");
+  if (kinds == nullptr) return;
+  reader.require(kinds->is_array(), "layer_types is no list");
+  if (!kinds->is_array()) return;
+  for (const json::value& kind : kinds->get_array()) {
+    const bool full = kind.is_string() && kind.get_string() == "full_attention";
+    reader.refuse(!full, "layer type " + json::serialize(kind).substr(0, 64));
+  }
+}
+
+dtype read_weights_type(config_reader& reader) {
+  std::string name = reader.text("dtype", "");
+  if (name.empty()) name = reader.text("torch_dtype", "float32");
+  if (name.starts_with("torch.")) name = name.substr(6);
+  reader.refuse(name != "float32" && name != "bfloat16" && name != "float16",
+                "weights of type '" + name.substr(0, 32) + "'");
+  return name == "bfloat16" ? dtype::bf16 : dtype::f32;
+}
+
+result<json::value> parse_object(std::string_view text, const std::string& source) {
+  auto value = parse_json(text, source);
+  if (!value) return fail(as_bad_model(value.error()));
+  if (value->is_object()) return value;
+  return fail(errc::bad_model, source + " is no JSON object", "it is another kind of file",
+              "fetch it again from its origin");
+}
+
+const char* type_name(dtype type) {
+  return type == dtype::f32 ? "float32" : "bfloat16";
+}
+
+}  // namespace
+
+error as_bad_model(error failure) {
+  if (failure.code == errc::corrupt || failure.code == errc::invalid_argument)
+    failure.code = errc::bad_model;
+  return failure;
+}
+
+result<hf_config> parse_hf_config(std::string_view text, const std::string& source) {
+  const auto value = parse_object(text, source);
+  if (!value) return fail(value.error());
+  const json::object& members = value->get_object();
+  const std::string name = architecture_of(members);
+  if (name != architecture)
+    return fail(errc::unsupported, source + ": architecture " + name + " is not supported",
+                "this version trains " + std::string(architecture) + " models",
+                "choose a Qwen3 dense model");
+  config_reader reader(members, source);
+  hf_config config;
+  model_config& model = config.model;
+  model.vocab_size = reader.count("vocab_size", 1U << 24);
+  model.hidden_size = reader.count("hidden_size", 1U << 20);
+  model.intermediate_size = reader.count("intermediate_size", 1U << 22);
+  model.num_layers = reader.count("num_hidden_layers", 4096);
+  model.num_heads = reader.count("num_attention_heads", 4096);
+  model.num_kv_heads = reader.count("num_key_value_heads", 4096, 32);
+  model.head_dim = reader.count("head_dim", 4096, 128);
+  model.max_positions = reader.count("max_position_embeddings", 1U << 30, 32768);
+  model.rope_theta = read_rope(reader);
+  model.rms_norm_eps = reader.positive(reader.find("rms_norm_eps"), "rms_norm_eps", 1e-6);
+  model.tied_head = reader.flag("tie_word_embeddings");
+  config.weights = read_weights_type(reader);
+  refuse_other_computations(reader);
+  reader.require(model.num_kv_heads != 0 && model.num_heads % model.num_kv_heads == 0,
+                 "num_attention_heads is no multiple of num_key_value_heads");
+  reader.require(model.head_dim % 2 == 0, "head_dim is odd");
+  if (reader.failure()) return fail(*reader.failure());
+  return config;
+}
+
+std::string write_hf_config(const model_config& model, dtype type) {
+  const json::value config = {
+      {"architectures", json::array{architecture}},
+      {"attention_bias", false},
+      {"attention_dropout", 0.0},
+      {"dtype", type_name(type)},
+      {"head_dim", model.head_dim},
+      {"hidden_act", "silu"},
+      {"hidden_size", model.hidden_size},
+      {"intermediate_size", model.intermediate_size},
+      {"max_position_embeddings", model.max_positions},
+      {"model_type", "qwen3"},
+      {"num_attention_heads", model.num_heads},
+      {"num_hidden_layers", model.num_layers},
+      {"num_key_value_heads", model.num_kv_heads},
+      {"rms_norm_eps", model.rms_norm_eps},
+      {"rope_parameters", {{"rope_theta", model.rope_theta}, {"rope_type", "default"}}},
+      {"rope_theta", model.rope_theta},
+      {"tie_word_embeddings", model.tied_head},
+      {"torch_dtype", type_name(type)},
+      {"use_cache", true},
+      {"use_sliding_window", false},
+      {"vocab_size", model.vocab_size}};
+  return print_json(config);
+}
+
+result<std::string> retype_hf_config(std::string_view text, dtype type, const std::string& source) {
+  auto value = parse_object(text, source);
+  if (!value) return fail(value.error());
+  json::object& members = value->get_object();
+  const bool has_old = members.contains("torch_dtype");
+  if (has_old) members["torch_dtype"] = type_name(type);
+  if (!has_old || members.contains("dtype")) members["dtype"] = type_name(type);
+  return print_json(*value);
+}
+
+}  // namespace troupe::storage

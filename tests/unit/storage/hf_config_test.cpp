@@ -1,0 +1,130 @@
+#include "storage/hf_config.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+using namespace troupe;
+using namespace troupe::storage;
+
+namespace {
+
+/// As transformers 5.x writes it, with `extra` members in front.
+std::string config_text(const std::string& extra = {},
+                        const std::string& rope = R"("rope_parameters": {"rope_theta": 5000.0,
+                        "rope_type": "default"},)") {
+  return "{" + extra + rope + R"(
+    "architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+    "bos_token_id": null, "dtype": "bfloat16", "head_dim": 16, "hidden_act": "silu",
+    "hidden_size": 32, "intermediate_size": 64, "layer_types": ["full_attention"],
+    "max_position_embeddings": 4096, "model_type": "qwen3", "num_attention_heads": 4,
+    "num_hidden_layers": 2, "num_key_value_heads": 2, "rms_norm_eps": 1e-05,
+    "sliding_window": null, "tie_word_embeddings": true, "use_sliding_window": false,
+    "vocab_size": 128})";
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const auto at = text.find(from);
+  BOOST_REQUIRE(at != std::string::npos);
+  return text.replace(at, from.size(), to);
+}
+
+model_config expected_model() {
+  model_config model;
+  model.vocab_size = 128;
+  model.hidden_size = 32;
+  model.intermediate_size = 64;
+  model.num_layers = 2;
+  model.num_heads = 4;
+  model.num_kv_heads = 2;
+  model.head_dim = 16;
+  model.max_positions = 4096;
+  model.rope_theta = 5000;
+  model.rms_norm_eps = 1e-5;
+  model.tied_head = true;
+  return model;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(both_generations_of_files_are_read) {
+  const auto newer = parse_hf_config(config_text(), "c").value();
+  BOOST_TEST((newer.model == expected_model()));
+  BOOST_TEST((newer.weights == dtype::bf16));
+  const std::string older_text =
+      replaced(config_text({}, R"("rope_theta": 5000, "rope_scaling": null,)"),
+               R"("dtype": "bfloat16")", R"("torch_dtype": "float16")");
+  const auto older = parse_hf_config(older_text, "c").value();
+  BOOST_TEST((older.model == expected_model()));
+  BOOST_TEST((older.weights == dtype::f32));
+}
+
+BOOST_AUTO_TEST_CASE(other_computations_are_refused_by_name) {
+  struct refused {
+    std::string from;
+    std::string to;
+    std::string name;
+  };
+  const std::vector<refused> cases = {
+      {R"("use_sliding_window": false)", R"("use_sliding_window": true)", "use_sliding_window"},
+      {R"("attention_bias": false)", R"("attention_bias": true)", "attention_bias"},
+      {R"("attention_dropout": 0.0)", R"("attention_dropout": 0.1)", "attention_dropout"},
+      {R"("rope_type": "default")", R"("rope_type": "yarn", "factor": 4.0)", "yarn"},
+      {R"("rope_type": "default")", R"("type": "linear")", "linear"},
+      {R"("hidden_act": "silu")", R"("hidden_act": "gelu")", "gelu"},
+      {R"("bos_token_id": null)", R"("quantization_config": {"bits": 4})", "quantization_config"},
+      {R"("full_attention")", R"("sliding_attention")", "sliding_attention"},
+      {R"("dtype": "bfloat16")", R"("dtype": "int8")", "int8"},
+      {"Qwen3ForCausalLM", "LlamaForCausalLM", "LlamaForCausalLM"}};
+  for (const refused& bad : cases) {
+    const auto config = parse_hf_config(replaced(config_text(), bad.from, bad.to), "c.json");
+    BOOST_TEST_CONTEXT(bad.name) {
+      BOOST_REQUIRE(!config);
+      BOOST_TEST((config.error().code == errc::unsupported));
+      BOOST_TEST(config.error().what.find(bad.name) != std::string::npos);
+      BOOST_TEST(config.error().what.find("c.json") != std::string::npos);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(impossible_numbers_are_bad_models) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {R"("hidden_size": 32)", R"("hidden_size": 0)"},
+      {R"("hidden_size": 32)", R"("hidden_size": -1)"},
+      {R"("hidden_size": 32)", R"("hidden_size": 32.5)"},
+      {R"("hidden_size": 32)", R"("hidden_size": "32")"},
+      {R"("hidden_size": 32)", R"("hidden_size": 4294967328)"},
+      {R"("hidden_size": 32,)", ""},
+      {R"("num_key_value_heads": 2)", R"("num_key_value_heads": 3)"},
+      {R"("head_dim": 16)", R"("head_dim": 15)"},
+      {R"("rms_norm_eps": 1e-05)", R"("rms_norm_eps": 0)"},
+      {R"("rope_theta": 5000.0)", R"("rope_theta": -1)"},
+      {R"("rope_theta": 5000.0,)", ""},
+      {R"("tie_word_embeddings": true)", R"("tie_word_embeddings": 1)"},
+      {R"("vocab_size": 128)", R"("vocab_size": 128, "vocab_size": 256)"},
+      {R"("vocab_size": 128})", R"("vocab_size": 128)"}};
+  for (const auto& [from, to] : cases) {
+    const auto config = parse_hf_config(replaced(config_text(), from, to), "c.json");
+    BOOST_TEST_CONTEXT(to) {
+      BOOST_REQUIRE(!config);
+      BOOST_TEST((config.error().code == errc::bad_model));
+    }
+  }
+  BOOST_TEST((parse_hf_config("[]", "c").error().code == errc::bad_model));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_written_is_read_back) {
+  for (const dtype type : {dtype::f32, dtype::bf16}) {
+    const auto config = parse_hf_config(write_hf_config(expected_model(), type), "c").value();
+    BOOST_TEST((config.model == expected_model()));
+    BOOST_TEST((config.weights == type));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(retyping_keeps_everything_else) {
+  const std::string text = config_text(R"("an_unknown_member": [1, {"deep": 1.5}],)");
+  const auto retyped = retype_hf_config(text, dtype::f32, "c").value();
+  const auto config = parse_hf_config(retyped, "c").value();
+  BOOST_TEST((config.model == expected_model()));
+  BOOST_TEST((config.weights == dtype::f32));
+  BOOST_TEST(retyped.find("an_unknown_member") != std::string::npos);
+  BOOST_TEST(retyped.find("torch_dtype") == std::string::npos);
+}
