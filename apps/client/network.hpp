@@ -1,0 +1,22 @@
+#pragma once
+
+// How every process of a cluster, and every client, sets up its actor system: TLS with the
+// cluster's own authority, heartbeats, no connections made behind its back.
+//
+// Threading: `register_messages` once, before the first network_config.
+
+#include <caf/all.hpp>
+
+#include "apps/support/tls_authority.hpp"
+
+namespace troupe::client {
+
+/// Makes the message types known to this process.
+void register_messages();
+
+class network_config : public caf::actor_system_config {
+ public:
+  network_config(const apps::tls_files& tls, std::size_t scheduler_threads);
+};
+
+}  // namespace troupe::client

@@ -1,0 +1,64 @@
+#pragma once
+
+// One model being trained, as its loop sees it. Operations keep the order of their calls; each
+// returns at once with a future. An operation whose answer was lost is asked again under its own
+// number, so it is never applied twice; a recovery of the cluster shows only as a delay.
+//
+// Threading: calls from one thread at a time; futures from any.
+// Errors: in the futures. After an error later operations go on: check before you step.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/client/future.hpp"
+#include "messages/training.hpp"
+
+namespace troupe::client {
+
+class training_session;
+
+/// What a loss of one's own gives back.
+struct custom_loss_value {
+  double loss = 0;
+  std::vector<std::vector<float>> gradients;  ///< d(loss)/d(logprob), as the logprobs
+  metric_list metrics;
+};
+
+/// Reads the logprob of every target token, by datum and position. Runs on the client's own
+/// thread between forward and backward: it must not wait for futures.
+using custom_loss =
+    std::function<result<custom_loss_value>(const std::vector<std::vector<float>>& logprobs)>;
+
+struct custom_loss_result {
+  double loss = 0;
+  metric_list metrics;
+};
+
+class training_client {
+ public:
+  explicit training_client(std::shared_ptr<training_session> session);
+
+  future<forward_result> forward(std::vector<datum> batch);
+  future<forward_result> forward_backward(std::vector<datum> batch, loss_fn loss,
+                                          loss_fn_config config);
+  /// One forward, the loss of the caller, one backward.
+  future<custom_loss_result> forward_backward_custom(std::vector<datum> batch, custom_loss loss);
+  /// `cursor` is stored with the step: where the loop stands in its data.
+  future<optim_step_result> optim_step(const adam_params& adam, std::string cursor);
+  future<checkpoint_result> save_state(std::string name);
+  future<load_state_result> load_state(checkpoint_id checkpoint, optimizer_state optimizer);
+  future<checkpoint_result> save_weights_for_sampler(std::string name, publish_kind kind);
+
+  /// As it was when this client took the run.
+  [[nodiscard]] const run_info& info() const;
+  [[nodiscard]] result<run_info> status();
+  [[nodiscard]] result<std::vector<run_event>> events(std::uint64_t after_number);
+
+ private:
+  std::shared_ptr<training_session> session_;
+};
+
+}  // namespace troupe::client
