@@ -14,10 +14,9 @@ struct token_value {
   bool clipped = false;
 };
 
-token_value surrogate(double logprob, double sampled, double advantage,
-                      const grpo_options& options) {
+token_value surrogate(double logprob, double sampled, double advantage, const clip_range& clip) {
   const double ratio = std::exp(logprob - sampled);
-  const double bounded = std::clamp(ratio, 1.0 - options.clip_low, 1.0 + options.clip_high);
+  const double bounded = std::clamp(ratio, 1.0 - clip.low, 1.0 + clip.high);
   const double free_term = ratio * advantage;
   const double bounded_term = bounded * advantage;
   if (bounded_term < free_term) return {bounded_term, 0.0, true};
@@ -49,7 +48,7 @@ result<std::vector<float>> group_advantages(std::span<const float> rewards,
 }
 
 result<grpo_value> grpo_loss(std::span<const std::vector<float>> logprobs,
-                             std::span<const answer_terms> answers, const grpo_options& options) {
+                             std::span<const answer_terms> answers, const clip_range& clip) {
   if (logprobs.size() != answers.size()) {
     return fail(errc::invalid_argument, "logprobs and answers differ in number");
   }
@@ -70,7 +69,7 @@ result<grpo_value> grpo_loss(std::span<const std::vector<float>> logprobs,
       if (answers[i].mask[t] == 0.0F) continue;
       const token_value value =
           surrogate(double{logprobs[i][t]}, double{answers[i].sampled_logprobs[t]},
-                    double{answers[i].advantage}, options);
+                    double{answers[i].advantage}, clip);
       out.loss -= value.objective * scale;
       if (value.clipped) out.clipped_share += scale;
       gradient[t] = static_cast<float>(-value.gradient * scale);

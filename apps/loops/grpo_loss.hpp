@@ -20,9 +20,9 @@
 
 namespace troupe::loops {
 
-struct grpo_options {
-  double clip_low = 0.2;
-  double clip_high = 0.2;
+struct clip_range {
+  double low = 0.2;
+  double high = 0.2;
 };
 
 /// Rewards of consecutive groups of `group_size` -> (reward - mean) / (deviation + 1e-4).
@@ -43,6 +43,6 @@ struct grpo_value {
 
 [[nodiscard]] result<grpo_value> grpo_loss(std::span<const std::vector<float>> logprobs,
                                            std::span<const answer_terms> answers,
-                                           const grpo_options& options);
+                                           const clip_range& clip);
 
 }  // namespace troupe::loops
