@@ -1,0 +1,32 @@
+# The three things a person does with a checkout. Everything is prepared on the way:
+# scripts/bootstrap.sh installs what is missing and keeps it in ~/.cache/troupe.
+#
+#   make run     build, and run the demo on a cluster of this machine
+#   make test    build everything and run every test
+#   make build   build the programs only
+
+BUILD ?= build
+JOBS ?= $(shell nproc)
+
+.PHONY: run test build configure clean
+
+run: build
+	$(BUILD)/bin/troupe demo
+
+build:
+	scripts/bootstrap.sh
+	@$(MAKE) --no-print-directory configure CMAKE_FLAGS="-DTROUPE_TESTS=OFF"
+	cmake --build $(BUILD) --parallel $(JOBS)
+
+test:
+	scripts/bootstrap.sh --tests
+	@$(MAKE) --no-print-directory configure CMAKE_FLAGS="-DTROUPE_TESTS=ON"
+	cmake --build $(BUILD) --parallel $(JOBS)
+	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
+
+configure:
+	cmake -S . -B $(BUILD) -G Ninja $(CMAKE_FLAGS) > $(BUILD).configure.log 2>&1 || \
+	  (cat $(BUILD).configure.log; exit 1)
+
+clean:
+	rm -rf $(BUILD) $(BUILD).configure.log

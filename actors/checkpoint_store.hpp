@@ -1,0 +1,52 @@
+#pragma once
+
+// The one actor that writes durable state: the op log, checkpoints with their lineage, run records
+// and the ledger. Runs append and finish ops at the same time; what arrives while a write is under
+// way shares the next one (group commit), so that many runs cost one disk sync.
+//
+// Owner: node main. Deadline of requests: deadlines::store.
+// Threading: an actor; touches the disk, so it is spawned on a thread of its own.
+// Errors: those of storage; a failed write answers every waiting request with it.
+// Invariants: STORE-1 an answer means durable. STORE-2 answers leave in order of arrival.
+
+#include <memory>
+#include <vector>
+
+#include <caf/all.hpp>
+
+#include "actors/protocol/type_ids.hpp"
+#include "storage/checkpoint_catalog.hpp"
+#include "storage/journal.hpp"
+#include "storage/run_catalog.hpp"
+
+namespace troupe::actors {
+
+using checkpoint_store_self = checkpoint_store_actor::extend<caf::result<void>(tick)>;
+
+class checkpoint_store_state {
+ public:
+  static constexpr const char* name = "checkpoint_store";
+
+  checkpoint_store_state(checkpoint_store_self::pointer self, storage::key_value_store* values,
+                         storage::blob_store* blobs);
+  checkpoint_store_self::behavior_type make_behavior();
+
+ private:
+  using done_promise = caf::typed_response_promise<done>;
+
+  caf::result<done> share_next_write(result<void> staged);
+  void flush();
+
+  checkpoint_store_self::pointer self_;
+  storage::journal journal_;
+  storage::checkpoint_catalog checkpoints_;
+  storage::run_catalog runs_;
+  std::vector<done_promise> waiting_;
+};
+
+/// The stores must outlive the actor.
+[[nodiscard]] checkpoint_store_actor spawn_checkpoint_store(caf::actor_system& system,
+                                                            storage::key_value_store& values,
+                                                            storage::blob_store& blobs);
+
+}  // namespace troupe::actors

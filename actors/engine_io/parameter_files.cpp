@@ -1,0 +1,129 @@
+#include "actors/engine_io/parameter_files.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "gpu/models/parameter_layout.hpp"
+#include "messages/state_digest.hpp"
+
+namespace troupe::actors {
+namespace {
+
+storage::slice_part stored(gpu::state_part part) {
+  return static_cast<storage::slice_part>(static_cast<std::uint8_t>(part));
+}
+
+}  // namespace
+
+std::uint16_t to_bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if (std::isnan(value)) return static_cast<std::uint16_t>((bits >> 16) | 0x40U);
+  return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+float from_bf16(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
+result<opened_model> open_model(const model_source& source) {
+  auto files = storage::open_hf_directory(source.directory);
+  if (!files) return fail(files.error());
+  if (auto valid = gpu::validate((*files)->config()); !valid) return fail(valid.error());
+  auto layout = gpu::parameter_layout((*files)->config());
+  if (auto fits = (*files)->check_layout(layout); !fits) return fail(fits.error());
+  return opened_model{std::move(*files), std::move(layout)};
+}
+
+result<void> hf_source::read(gpu::state_part part, const gpu::parameter_slice& slice,
+                             std::span<float> out) {
+  if (part != gpu::state_part::weights) {
+    return fail(errc::internal, "a model directory holds no optimizer state");
+  }
+  return model_.files->read(model_.layout[slice.parameter].name, slice.begin, out);
+}
+
+result<void> slice_source::read(gpu::state_part part, const gpu::parameter_slice& slice,
+                                std::span<float> out) {
+  return reader_.read(stored(part), slice.parameter, slice.begin, out);
+}
+
+result<void> slice_sink::write(gpu::state_part, const gpu::parameter_slice&,
+                               std::span<const float> values) {
+  return writer_.append(values);
+}
+
+bf16_state::bf16_state(const std::vector<gpu::parameter_slice>& slices) : slices_(slices) {
+  std::sort(slices_.begin(), slices_.end(), [](const auto& a, const auto& b) {
+    return std::pair{a.parameter, a.begin} < std::pair{b.parameter, b.begin};
+  });
+  for (const auto& slice : slices_)
+    bits_.emplace_back(slice.num_elements());
+}
+
+std::uint16_t* bf16_state::find(std::uint32_t parameter, std::uint64_t begin, std::uint64_t end) {
+  const auto after = std::upper_bound(slices_.begin(), slices_.end(), std::pair{parameter, begin},
+                                      [](const auto& key, const gpu::parameter_slice& slice) {
+                                        return key < std::pair{slice.parameter, slice.begin};
+                                      });
+  if (after == slices_.begin()) return nullptr;
+  const auto& slice = *std::prev(after);
+  if (slice.parameter != parameter || end > slice.end) return nullptr;
+  return bits_[static_cast<std::size_t>(after - slices_.begin()) - 1].data() +
+         (begin - slice.begin);
+}
+
+result<void> bf16_state::write(const gpu::parameter_slice& slice,
+                               std::span<const std::uint16_t> bits) {
+  auto* to = find(slice.parameter, slice.begin, slice.end);
+  if (to == nullptr) return fail(errc::internal, "a slice outside of this state was written");
+  std::copy(bits.begin(), bits.end(), to);
+  return {};
+}
+
+result<void> bf16_state::read(const gpu::parameter_slice& slice, std::span<std::uint16_t> out) {
+  const auto* from = find(slice.parameter, slice.begin, slice.end);
+  if (from == nullptr) {
+    return fail(errc::wrong_base, "elements " + std::to_string(slice.begin) + " to " +
+                                      std::to_string(slice.end) + " of parameter " +
+                                      std::to_string(slice.parameter) + " are not held here");
+  }
+  std::copy(from, from + out.size(), out.begin());
+  return {};
+}
+
+void bf16_state::set(std::uint32_t parameter, std::uint64_t element, std::uint16_t bits) {
+  auto* to = find(parameter, element, element + 1);
+  if (to == nullptr) return;
+  const auto old_term = element_digest(parameter, element, *to);
+  digest_.low -= old_term.low;
+  digest_.high -= old_term.high;
+  digest_ += element_digest(parameter, element, bits);
+  *to = bits;
+}
+
+void bf16_state::refresh_digest() {
+  digest_ = {};
+  for (std::size_t i = 0; i < slices_.size(); ++i) {
+    add_elements(digest_, slices_[i].parameter, slices_[i].begin,
+                 std::span<const std::uint16_t>(bits_[i]));
+  }
+}
+
+result<void> load_base(storage::blob_store& blobs, const checkpoint_manifest& base,
+                       bf16_state& state) {
+  using verification = storage::slice_reader::verification;
+  auto reader = storage::slice_reader::open(blobs, base.files, verification::contents);
+  if (!reader) return fail(reader.error());
+  for (const auto& slice : state.slices()) {
+    std::vector<std::uint16_t> bits(slice.num_elements());
+    auto got = reader->read(storage::slice_part::weights, slice.parameter, slice.begin,
+                            std::span<std::uint16_t>(bits));
+    if (!got) return got;
+    if (auto put = state.write(slice, bits); !put) return put;
+  }
+  state.refresh_digest();
+  return {};
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,210 @@
+#include "actors/engine_io/trainer_host.hpp"
+
+#include <utility>
+#include <variant>
+
+#include "actors/engine_io/delta_chain.hpp"
+
+namespace troupe::actors {
+namespace {
+
+std::vector<gpu::parameter_slice> whole_model(const std::vector<parameter_spec>& layout) {
+  std::vector<gpu::parameter_slice> slices;
+  for (std::uint32_t i = 0; i < layout.size(); ++i)
+    slices.push_back({i, 0, layout[i].num_elements()});
+  return slices;
+}
+
+result<storage::blob_info> write_blob(storage::blob_store& blobs,
+                                      std::span<const std::byte> bytes) {
+  auto writer = blobs.create();
+  if (!writer) return fail(writer.error());
+  if (auto put = (*writer)->append(bytes); !put) return fail(put.error());
+  return (*writer)->commit();
+}
+
+}  // namespace
+
+trainer_host::trainer_host(gpu::engine_factory& engines, storage::blob_store& blobs)
+    : engines_(engines), blobs_(blobs) {}
+
+result<open_shard_reply> trainer_host::open(const open_shard_request& request) {
+  opened_ = request;
+  const auto& id = request.identity;
+  auto listener = engines_.listen(id.rank, id.world_size, request.comm_token);
+  if (!listener) return fail(listener.error());
+  listener_ = std::move(*listener);
+  return open_shard_reply{listener_->address()};
+}
+
+result<start_shard_reply> trainer_host::start(const start_shard_request& request) {
+  if (!listener_) return fail(errc::internal, "a shard was started before it was opened");
+  auto model = open_model(opened_.model);
+  if (!model) return fail(model.error());
+  model_ = std::move(*model);
+  auto ranks = listener_->connect(request.comm_addresses);
+  if (!ranks) return fail(ranks.error());
+  comm_ = ranks->get();
+  auto engine = engines_.make_trainer(model_.files->config(), std::move(*ranks));
+  if (!engine) return fail(engine.error());
+  engine_ = std::move(*engine);
+  if (auto loaded = load_weights(request); !loaded) return fail(loaded.error());
+  if (auto loaded = load_published(request); !loaded) return fail(loaded.error());
+  return start_shard_reply{model_.files->config(), engine_->weights_digest()};
+}
+
+result<void> trainer_host::load_weights(const start_shard_request& request) {
+  if (!request.resume.empty()) {
+    return load_training(request.resume.front().manifest, optimizer_state::restore);
+  }
+  hf_source source(model_);
+  return engine_->load(source, optimizer_state::reset, 0);
+}
+
+result<void> trainer_host::load_training(const checkpoint_manifest& checkpoint,
+                                         optimizer_state optimizer) {
+  using verification = storage::slice_reader::verification;
+  auto reader = storage::slice_reader::open(blobs_, checkpoint.files, verification::contents);
+  if (!reader) return fail(reader.error());
+  slice_source source(*reader);
+  return engine_->load(source, optimizer, checkpoint.optimizer_steps);
+}
+
+result<void> trainer_host::load_published(const start_shard_request& request) {
+  published_ = {};
+  if (request.published_chain.empty()) return {};
+  bf16_state whole(whole_model(model_.layout));
+  if (auto loaded = load_chain(blobs_, request.published_chain, whole); !loaded) return loaded;
+  bf16_state mine(engine_->owned_slices());
+  for (const auto& slice : mine.slices()) {
+    std::vector<std::uint16_t> bits(slice.num_elements());
+    if (auto got = whole.read(slice, bits); !got) return got;
+    if (auto put = mine.write(slice, bits); !put) return put;
+  }
+  mine.refresh_digest();
+  published_ = std::move(mine);
+  return {};
+}
+
+result<shard_work_reply> trainer_host::run(const shard_work& request) {
+  if (!engine_) return fail(errc::internal, "work reached a shard that was never started");
+  shard_work_reply reply;
+  reply.identity = request.identity;
+  reply.seq_id = request.seq_id;
+  auto done = std::visit(
+      [&](const auto& body) -> result<void> {
+        using body_type = std::decay_t<decltype(body)>;
+        if constexpr (std::is_same_v<body_type, shard_forward>) {
+          auto out = engine_->forward(request.seq_id, body.batch, body.keep);
+          if (!out) return fail(out.error());
+          reply.logprobs = std::move(out->logprobs);
+          reply.metrics = std::move(out->metrics);
+          return {};
+        } else if constexpr (std::is_same_v<body_type, shard_forward_backward>) {
+          auto out = engine_->forward_backward(request.seq_id, body.batch, body.loss, body.config);
+          if (!out) return fail(out.error());
+          reply.logprobs = std::move(out->logprobs);
+          reply.metrics = std::move(out->metrics);
+          return {};
+        } else {
+          return work(body, reply);
+        }
+      },
+      request.body);
+  if (!done) return fail(done.error());
+  return reply;
+}
+
+result<void> trainer_host::work(const shard_backward& body, shard_work_reply& reply) {
+  auto metrics = engine_->backward(body.forward_seq_id, body.logprob_gradients);
+  if (!metrics) return fail(metrics.error());
+  reply.metrics = std::move(*metrics);
+  return {};
+}
+
+result<void> trainer_host::work(const shard_optim_step& body, shard_work_reply& reply) {
+  auto out = engine_->optim_step(body.adam);
+  if (!out) return fail(out.error());
+  reply.metrics = std::move(out->metrics);
+  reply.weights = out->weights;
+  return {};
+}
+
+result<void> trainer_host::work(const shard_save_state&, shard_work_reply& reply) {
+  std::vector<storage::slice_entry> entries;
+  const auto slices = engine_->owned_slices();
+  for (const auto part : {storage::slice_part::weights, storage::slice_part::exp_avg,
+                          storage::slice_part::exp_avg_sq}) {
+    for (const auto& s : slices)
+      entries.push_back({part, s.parameter, s.begin, s.end});
+  }
+  auto writer = storage::slice_writer::create(blobs_, dtype::f32, std::move(entries));
+  if (!writer) return fail(writer.error());
+  slice_sink sink(*writer);
+  if (auto saved = engine_->save(sink); !saved) return saved;
+  auto blob = writer->commit();
+  if (!blob) return fail(blob.error());
+  reply.files = {{blob->blob, blob->bytes, opened_.identity.rank}};
+  reply.weights = engine_->weights_digest();
+  reply.metrics = {{"optimizer_steps:max", static_cast<double>(engine_->optimizer_steps())}};
+  return {};
+}
+
+result<void> trainer_host::work(const shard_load_state& body, shard_work_reply& reply) {
+  if (auto loaded = load_training(body.checkpoint.manifest, body.optimizer); !loaded) return loaded;
+  reply.weights = engine_->weights_digest();
+  return {};
+}
+
+result<void> trainer_host::work(const shard_save_weights& body, shard_work_reply& reply) {
+  bf16_state current(engine_->owned_slices());
+  if (auto taken = engine_->publish(current); !taken) return taken;
+  current.refresh_digest();
+  const bool is_base = body.kind == checkpoint_kind::sampler_base;
+  if (!is_base && published_.empty()) {
+    return fail(errc::wrong_base, "there is no published state to make a delta against", "",
+                "save a base first");
+  }
+  auto blob = is_base ? write_base(current) : write_delta(current);
+  if (!blob) return fail(blob.error());
+  reply.files = {{blob->blob, blob->bytes, opened_.identity.rank}};
+  reply.published_before = published_.digest();
+  reply.published = current.digest();
+  unconfirmed_ = std::move(current);
+  return {};
+}
+
+result<void> trainer_host::work(const shard_published&, shard_work_reply&) {
+  if (!unconfirmed_.empty()) published_ = std::exchange(unconfirmed_, {});
+  return {};
+}
+
+result<storage::blob_info> trainer_host::write_base(const bf16_state& state) {
+  std::vector<storage::slice_entry> entries;
+  for (const auto& s : state.slices()) {
+    entries.push_back({storage::slice_part::weights, s.parameter, s.begin, s.end});
+  }
+  auto writer = storage::slice_writer::create(blobs_, dtype::bf16, std::move(entries));
+  if (!writer) return fail(writer.error());
+  for (std::size_t i = 0; i < state.slices().size(); ++i) {
+    if (auto put = writer->append(state.bits(i)); !put) return fail(put.error());
+  }
+  return writer->commit();
+}
+
+result<storage::blob_info> trainer_host::write_delta(const bf16_state& state) {
+  std::vector<storage::slice_change> changes;
+  for (std::size_t i = 0; i < state.slices().size(); ++i) {
+    const auto& slice = state.slices()[i];
+    changes.push_back({slice.parameter, slice.begin, published_.bits(i), state.bits(i)});
+  }
+  auto encoded = storage::encode_delta(changes);
+  if (!encoded) return fail(encoded.error());
+  return write_blob(blobs_, encoded->file);
+}
+
+void trainer_host::abort() {
+  if (gpu::comm* ranks = comm_.load()) ranks->abort();
+}
+
+}  // namespace troupe::actors

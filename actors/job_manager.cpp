@@ -1,0 +1,268 @@
+#include "actors/job_manager.hpp"
+
+#include <utility>
+
+#include "actors/deployment.hpp"
+#include "actors/engine_io/parameter_files.hpp"
+#include "actors/runtime/ask.hpp"
+#include "actors/training_run.hpp"
+#include "config/deadlines.hpp"
+#include "config/limits.hpp"
+#include "storage/sha256.hpp"
+
+namespace troupe::actors {
+
+job_manager_state::job_manager_state(job_manager_self::pointer self, job_manager_config config)
+    : self_(self), config_(std::move(config)) {
+  self_->set_down_handler([this](const caf::down_msg& down) {
+    for (const auto& [id, agent] : agents_) {
+      if (agent.address() == down.source) return node_left(node_id{id});
+    }
+  });
+  restore_runs();
+  check_leases();
+}
+
+std::uint64_t job_manager_state::now_ms() const {
+  const auto since = now(self_->system()).time_since_epoch();
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(since).count());
+}
+
+// -- runs ----------------------------------------------------------------------------------------
+
+void job_manager_state::restore_runs() {
+  ask(
+      self_, config_.store, deadlines::store, list_runs_request{},
+      [this](const run_list& list) {
+        for (const run_record& record : list.runs) {
+          auto model = open_model(record.request.model);
+          start_run(record, model ? model->files->config() : model_config{});
+        }
+      },
+      [](const error&) {});
+}
+
+void job_manager_state::start_run(const run_record& record, const model_config& model) {
+  const auto every = record.request.snapshot_every_steps > 0 ? record.request.snapshot_every_steps
+                                                             : config_.snapshot_every_steps;
+  auto actor = spawn_training_run(self_->system(), {record, model, every, config_.store,
+                                                    job_manager_actor{job_manager_self{self_}}});
+  run_info info;
+  info.run = record.run;
+  info.model = model;
+  info.model_directory = record.request.model.directory;
+  info.world_size = record.request.world_size;
+  runs_[record.run] = {std::move(actor), std::move(info)};
+}
+
+caf::result<run_info, training_run_actor> job_manager_state::create_run(
+    const create_run_request& request) {
+  auto wanted = request;
+  if (wanted.name.empty()) {
+    do {
+      wanted.name = "run-" + std::to_string(++num_runs_);
+    } while (runs_.contains(run_id{wanted.name}));
+  }
+  const run_id id{wanted.name};
+  if (runs_.contains(id)) {
+    return to_caf({errc::already_exists, "run " + id.value + " exists already", "",
+                   "choose another name, or attach to it"});
+  }
+  if (runs_.size() >= limits::runs_max) {
+    return to_caf({errc::busy, "the cluster holds as many runs as it can", "", "remove old runs"});
+  }
+  auto model = open_model(wanted.model);
+  if (!model) return to_caf(model.error());
+  run_record record;
+  record.run = id;
+  record.request = wanted;
+  record.client_epoch = 1;
+  auto promise = self_->make_response_promise<run_info, training_run_actor>();
+  ask(
+      self_, config_.store, deadlines::store, put_run_request{record},
+      [this, promise, record, config = model->files->config()](const done&) mutable {
+        start_run(record, config);
+        auto& run = runs_[record.run];
+        run.info.client_epoch = record.client_epoch;
+        promise.deliver(run.info, run.actor);
+      },
+      [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
+  return promise;
+}
+
+caf::result<run_info, training_run_actor> job_manager_state::attach_run(
+    const attach_run_request& request) {
+  const auto known = runs_.find(request.run);
+  if (known == runs_.end()) {
+    return to_caf({errc::not_found, "there is no run " + request.run.value, "",
+                   "`troupe status` lists the runs"});
+  }
+  auto promise = self_->make_response_promise<run_info, training_run_actor>();
+  ask(
+      self_, known->second.actor, deadlines::control, request,
+      [promise, actor = known->second.actor](const run_info& info) mutable {
+        promise.deliver(info, actor);
+      },
+      [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
+  return promise;
+}
+
+// -- deployments ---------------------------------------------------------------------------------
+
+caf::result<deployment_info, deployment_actor> job_manager_state::create_deployment(
+    const create_deployment_request& request) {
+  const deployment_id id{request.name};
+  if (!is_valid_name(request.name)) {
+    return to_caf({errc::invalid_argument, "'" + request.name + "' cannot name a deployment", "",
+                   "use 1 to 128 characters of [A-Za-z0-9._-]"});
+  }
+  if (deployments_.contains(id)) {
+    return to_caf({errc::already_exists, "deployment " + id.value + " exists already", "",
+                   "choose another name"});
+  }
+  auto model = open_model(request.model);
+  if (!model) return to_caf(model.error());
+  auto actor = spawn_deployment(self_->system(), {request, model->files->config(), config_.store,
+                                                  job_manager_actor{job_manager_self{self_}}});
+  deployment_info info;
+  info.deployment = id;
+  info.model = model->files->config();
+  deployments_[id] = {actor, info};
+  auto promise = self_->make_response_promise<deployment_info, deployment_actor>();
+  promise.deliver(info, actor);
+  return promise;
+}
+
+// -- nodes ---------------------------------------------------------------------------------------
+
+caf::result<done> job_manager_state::join(const attach_request& request,
+                                          const node_agent_actor& agent) {
+  if (auto joined = nodes_.join(request, now_ms()); !joined) return to_caf(joined.error());
+  agents_[request.node] = agent;
+  self_->monitor(agent);
+  grant_waiting();
+  return done{};
+}
+
+void job_manager_state::node_left(const node_id& node) {
+  nodes_.leave(node);
+  agents_.erase(node);
+}
+
+void job_manager_state::check_leases() {
+  const auto lease = static_cast<std::uint64_t>(deadlines::lease.count());
+  for (const node_id& node : nodes_.expired(now_ms(), lease))
+    node_left(node);
+  grant_waiting();
+  self_->delayed_send(job_manager_self{self_}, deadlines::lease_renewal, tick{});
+}
+
+std::optional<node_grant> job_manager_state::try_grant(const acquire_nodes& request) {
+  auto taken = nodes_.acquire(request.role, request.count, request.hosting);
+  if (!taken) return std::nullopt;
+  node_grant grant;
+  const std::string seed = config_.join_token + "/" + request.hosting + "/" +
+                           std::to_string(++num_grants_) + "/" + std::to_string(unix_time_ms());
+  grant.comm_token = storage::sha256_hex(std::as_bytes(std::span(seed)));
+  for (const node_id& node : *taken) {
+    grant.nodes.push_back(node);
+    grant.agents.push_back(agents_.at(node));
+  }
+  return grant;
+}
+
+caf::result<node_grant> job_manager_state::acquire(const acquire_nodes& request) {
+  if (auto grant = try_grant(request)) return std::move(*grant);
+  auto promise = self_->make_response_promise<node_grant>();
+  waiting_.push_back({request, promise, now(self_->system())});
+  return promise;
+}
+
+void job_manager_state::grant_waiting() {
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (auto grant = try_grant(it->request)) {
+      it->promise.deliver(std::move(*grant));
+      it = waiting_.erase(it);
+    } else if (now(self_->system()) - it->since > deadlines::capacity) {
+      const auto role = std::string(to_string(it->request.role));
+      it->promise.deliver(
+          to_caf({errc::no_capacity,
+                  it->request.hosting + " needs " + std::to_string(it->request.count) + " idle " +
+                      role + " nodes, the cluster has " +
+                      std::to_string(nodes_.num_of(it->request.role)) + " in all",
+                  "nodes are missing or serve something else", "add " + role + " nodes"}));
+      it = waiting_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+}
+
+cluster_status job_manager_state::status() const {
+  cluster_status out{config_.cluster, config_.storage_root, nodes_.status(now_ms()), {}, {}};
+  for (const auto& [id, run] : runs_)
+    out.runs.push_back(run.info);
+  for (const auto& [id, deployment] : deployments_)
+    out.deployments.push_back(deployment.info);
+  return out;
+}
+
+caf::result<done> job_manager_state::shut_down(const shutdown_request& request) {
+  for (const auto& [id, run] : runs_) {
+    caf::anon_send_exit(run.actor, caf::exit_reason::user_shutdown);
+  }
+  for (const auto& [id, deployment] : deployments_) {
+    caf::anon_send_exit(deployment.actor, caf::exit_reason::user_shutdown);
+  }
+  for (const auto& [id, agent] : agents_) {
+    self_->demonitor(agent);
+    ask(
+        self_, agent, deadlines::control, request, [](const done&) {}, [](const error&) {});
+  }
+  if (config_.on_shutdown) config_.on_shutdown();
+  return done{};
+}
+
+job_manager_self::behavior_type job_manager_state::make_behavior() {
+  return {
+      [this](const create_run_request& r) { return create_run(r); },
+      [this](const attach_run_request& r) { return attach_run(r); },
+      [this](const create_deployment_request& r) { return create_deployment(r); },
+      [this](const deployment_status_request& r) -> caf::result<deployment_info, deployment_actor> {
+        const auto known = deployments_.find(r.deployment);
+        if (known == deployments_.end()) {
+          return to_caf({errc::not_found, "there is no deployment " + r.deployment.value, "",
+                         "`troupe status` lists the deployments"});
+        }
+        auto promise = self_->make_response_promise<deployment_info, deployment_actor>();
+        promise.deliver(known->second.info, known->second.actor);
+        return promise;
+      },
+      [this](const cluster_status_request&) -> caf::result<cluster_status> { return status(); },
+      [this](const renew_lease_request& r) -> caf::result<done> {
+        if (nodes_.renew(r.node, now_ms())) return done{};
+        return to_caf({errc::fenced, "node " + r.node.value + " lost its lease",
+                       "it was silent for too long", "join again"});
+      },
+      [this](const shutdown_request& r) { return shut_down(r); },
+      [this](const attach_request& r, const node_agent_actor& agent) { return join(r, agent); },
+      [this](const acquire_nodes& r) { return acquire(r); },
+      [this](const release_nodes& r) {
+        nodes_.release(r.hosting);
+        grant_waiting();
+      },
+      [this](const run_changed& changed) { runs_[changed.info.run].info = changed.info; },
+      [this](const deployment_changed& changed) {
+        deployments_[changed.info.deployment].info = changed.info;
+      },
+      [this](tick) { check_leases(); },
+  };
+}
+
+job_manager_actor spawn_job_manager(caf::actor_system& system, job_manager_config config) {
+  using impl = caf::stateful_actor<job_manager_state, job_manager_self::impl>;
+  return system.spawn<impl>(std::move(config));
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,88 @@
+#pragma once
+
+// The control node's head: knows the nodes and what they host, owns runs and deployments, brings
+// runs back after a restart, and places shards and samplers on idle nodes.
+//
+// Owner: node main. Deadlines: control; waiting for idle nodes: capacity.
+// Threading: an actor, never blocks, except for reading a model's headers when a run is created.
+// Errors: errc::already_exists, errc::not_found, errc::no_capacity, errc::bad_model and others of
+// open_model.
+// Invariants: JOBS-1 a run's record is durable before the run exists. JOBS-2 a preempted node never
+// counts as a run's failure.
+
+#include <deque>
+#include <functional>
+#include <map>
+
+#include <caf/all.hpp>
+
+#include "actors/logic/node_registry.hpp"
+#include "actors/protocol/type_ids.hpp"
+#include "actors/runtime/clock.hpp"
+
+namespace troupe::actors {
+
+struct job_manager_config {
+  std::string cluster;
+  std::string storage_root;
+  std::string join_token;  ///< keys the ranks' tokens too
+  std::uint64_t snapshot_every_steps = 20;
+  checkpoint_store_actor store;
+  std::function<void()> on_shutdown;  ///< called once every node was told to leave
+};
+
+using job_manager_self = job_manager_actor::extend<caf::result<void>(tick)>;
+
+class job_manager_state {
+ public:
+  static constexpr const char* name = "job_manager";
+
+  job_manager_state(job_manager_self::pointer self, job_manager_config config);
+  job_manager_self::behavior_type make_behavior();
+
+ private:
+  using run_promise = caf::typed_response_promise<run_info, training_run_actor>;
+  using deployment_promise = caf::typed_response_promise<deployment_info, deployment_actor>;
+  using grant_promise = caf::typed_response_promise<node_grant>;
+  struct waiting_grant {
+    acquire_nodes request;
+    grant_promise promise;
+    time_point since;
+  };
+  template <class Handle, class Info>
+  struct owned {
+    Handle actor;
+    Info info;
+  };
+
+  caf::result<run_info, training_run_actor> create_run(const create_run_request& request);
+  caf::result<run_info, training_run_actor> attach_run(const attach_run_request& request);
+  void start_run(const run_record& record, const model_config& model);
+  caf::result<deployment_info, deployment_actor> create_deployment(
+      const create_deployment_request& request);
+  caf::result<done> join(const attach_request& request, const node_agent_actor& agent);
+  void node_left(const node_id& node);
+  caf::result<node_grant> acquire(const acquire_nodes& request);
+  void grant_waiting();
+  [[nodiscard]] std::optional<node_grant> try_grant(const acquire_nodes& request);
+  void restore_runs();
+  void check_leases();
+  [[nodiscard]] cluster_status status() const;
+  caf::result<done> shut_down(const shutdown_request& request);
+  [[nodiscard]] std::uint64_t now_ms() const;
+
+  job_manager_self::pointer self_;
+  job_manager_config config_;
+  logic::node_registry nodes_;
+  std::map<node_id, node_agent_actor> agents_;
+  std::map<run_id, owned<training_run_actor, run_info>> runs_;
+  std::map<deployment_id, owned<deployment_actor, deployment_info>> deployments_;
+  std::deque<waiting_grant> waiting_;
+  std::uint64_t num_grants_ = 0;
+  std::uint64_t num_runs_ = 0;
+};
+
+[[nodiscard]] job_manager_actor spawn_job_manager(caf::actor_system& system,
+                                                  job_manager_config config);
+
+}  // namespace troupe::actors

@@ -1,0 +1,52 @@
+#pragma once
+
+// Which nodes there are and what each is used for. Nodes join, host at most one thing, are released
+// and go away; placement takes idle ones in order of their names, so that it is the same every
+// time.
+//
+// Threading: a plain value, one owner. Units: times are milliseconds of the owner's clock.
+// Errors: errc::already_exists (a live node of that name), errc::busy (limits::nodes_max).
+// Invariants: NODES-1 a node hosts at most one thing.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "messages/cluster.hpp"
+#include "messages/error.hpp"
+
+namespace troupe::logic {
+
+class node_registry {
+ public:
+  [[nodiscard]] result<void> join(const attach_request& node, std::uint64_t now_ms);
+  void leave(const node_id& node);
+
+  /// False for a node that is not known.
+  [[nodiscard]] bool renew(const node_id& node, std::uint64_t now_ms);
+
+  /// Nodes that did not renew within `lease_ms`.
+  [[nodiscard]] std::vector<node_id> expired(std::uint64_t now_ms, std::uint64_t lease_ms) const;
+
+  /// `count` idle nodes of a role, marked as hosting `what`; none when there are not enough.
+  [[nodiscard]] std::optional<std::vector<node_id>> acquire(node_role role, std::uint32_t count,
+                                                            const std::string& what);
+  void release(const std::string& what);
+
+  [[nodiscard]] std::uint32_t num_of(node_role role) const;
+  [[nodiscard]] std::vector<node_status> status(std::uint64_t now_ms) const;
+
+ private:
+  struct known_node {
+    node_role role = node_role::trainer;
+    std::uint64_t process_id = 0;
+    std::string hosting;
+    std::uint64_t renewed_ms = 0;
+  };
+
+  std::map<node_id, known_node> nodes_;
+};
+
+}  // namespace troupe::logic

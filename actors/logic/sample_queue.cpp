@@ -1,0 +1,79 @@
+#include "actors/logic/sample_queue.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "config/limits.hpp"
+
+namespace troupe::logic {
+
+result<std::uint64_t> sample_queue::add(sample_request request) {
+  if (waiting_.size() + request.num_samples > limits::sampler_waiting_max) {
+    return fail(errc::busy, std::to_string(waiting_.size()) + " sequences wait already",
+                "the deployment gets more requests than it decodes",
+                "send the request again in a moment, or add a sampler");
+  }
+  const std::uint64_t number = next_request_++;
+  open_request open;
+  open.first_sequence = next_sequence_;
+  open.sequences.resize(request.num_samples);
+  open.num_open = request.num_samples;
+  for (std::uint32_t index = 0; index < request.num_samples; ++index) {
+    request_of_[next_sequence_] = number;
+    waiting_.push_back({next_sequence_++, number, index});
+  }
+  open.request = std::move(request);
+  requests_.emplace(number, std::move(open));
+  return number;
+}
+
+std::optional<queued_sequence> sample_queue::front() const {
+  if (waiting_.empty()) return std::nullopt;
+  return waiting_.front();
+}
+
+void sample_queue::pop_front() {
+  waiting_.pop_front();
+}
+
+const sample_request& sample_queue::request(std::uint64_t number) const {
+  return requests_.at(number).request;
+}
+
+std::optional<std::pair<std::uint64_t, sample_reply>> sample_queue::add_token(
+    std::uint64_t sequence, token_id token, float logprob, std::uint64_t version,
+    std::optional<stop_reason> finished) {
+  const auto owner = request_of_.find(sequence);
+  if (owner == request_of_.end()) return std::nullopt;
+  const std::uint64_t number = owner->second;
+  open_request& open = requests_.at(number);
+  sampled_sequence& out = open.sequences[sequence - open.first_sequence];
+  if (out.tokens.empty()) out.first_version = version;
+  out.tokens.push_back(token);
+  out.logprobs.push_back(logprob);
+  out.last_version = version;
+  if (!finished) return std::nullopt;
+  out.reason = *finished;
+  request_of_.erase(owner);
+  if (--open.num_open > 0) return std::nullopt;
+  sample_reply reply{std::move(open.sequences)};
+  requests_.erase(number);
+  return std::pair{number, std::move(reply)};
+}
+
+std::vector<std::uint64_t> sample_queue::drop(std::uint64_t request) {
+  std::vector<std::uint64_t> active;
+  for (auto it = request_of_.begin(); it != request_of_.end();) {
+    if (it->second == request) {
+      active.push_back(it->first);
+      it = request_of_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  std::erase_if(waiting_, [request](const auto& s) { return s.request == request; });
+  requests_.erase(request);
+  return active;
+}
+
+}  // namespace troupe::logic

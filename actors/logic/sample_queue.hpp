@@ -1,0 +1,63 @@
+#pragma once
+
+// Which sequences a sampler decodes and which wait, and the request that each belongs to. A request
+// for n samples is n sequences; it is answered when the last of them ends.
+//
+// Threading: a plain value, one owner. Errors: errc::busy when too many sequences wait.
+// Invariants: QUEUE-1 sequences start in order of arrival. QUEUE-2 every accepted sequence ends in
+//             exactly one finished request or failure.
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "messages/error.hpp"
+#include "messages/sampling.hpp"
+
+namespace troupe::logic {
+
+struct queued_sequence {
+  std::uint64_t sequence = 0;
+  std::uint64_t request = 0;
+  std::uint32_t sample_index = 0;
+};
+
+class sample_queue {
+ public:
+  /// Takes a request in; its sequences wait. Answers the request's number.
+  [[nodiscard]] result<std::uint64_t> add(sample_request request);
+
+  /// The next sequence to start, or none.
+  [[nodiscard]] std::optional<queued_sequence> front() const;
+  void pop_front();
+
+  [[nodiscard]] const sample_request& request(std::uint64_t number) const;
+
+  /// Appends a token; answers the finished request's reply when it was the last one of it.
+  [[nodiscard]] std::optional<std::pair<std::uint64_t, sample_reply>> add_token(
+      std::uint64_t sequence, token_id token, float logprob, std::uint64_t version,
+      std::optional<stop_reason> finished);
+
+  /// Gives up a request: its waiting sequences are dropped, its active ones are answered.
+  [[nodiscard]] std::vector<std::uint64_t> drop(std::uint64_t request);
+
+  [[nodiscard]] std::size_t num_waiting() const { return waiting_.size(); }
+
+ private:
+  struct open_request {
+    sample_request request;
+    std::uint64_t first_sequence = 0;
+    std::vector<sampled_sequence> sequences;
+    std::size_t num_open = 0;
+  };
+
+  std::uint64_t next_request_ = 1;
+  std::uint64_t next_sequence_ = 1;
+  std::map<std::uint64_t, open_request> requests_;
+  std::map<std::uint64_t, std::uint64_t> request_of_;
+  std::deque<queued_sequence> waiting_;
+};
+
+}  // namespace troupe::logic

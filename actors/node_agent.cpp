@@ -1,0 +1,110 @@
+#include "actors/node_agent.hpp"
+
+#include <utility>
+
+#include "actors/runtime/ask.hpp"
+#include "actors/sampler.hpp"
+#include "actors/trainer_shard.hpp"
+#include "config/deadlines.hpp"
+
+namespace troupe::actors {
+
+node_agent_state::node_agent_state(node_agent_self::pointer self, node_context context,
+                                   leave_cluster leave)
+    : self_(self), context_(std::move(context)), leave_(std::move(leave)) {
+  self_->set_down_handler([this](const caf::down_msg&) {
+    leave_("the control node went away");
+    self_->quit();
+  });
+}
+
+void node_agent_state::attach(job_manager_actor manager) {
+  manager_ = std::move(manager);
+  self_->monitor(manager_);
+  renew_lease();
+}
+
+void node_agent_state::renew_lease() {
+  if (!manager_) return;
+  ask(
+      self_, manager_, deadlines::lease, renew_lease_request{context_.node}, [](const done&) {},
+      [this](const error& e) {
+        if (e.code != errc::timeout) {
+          leave_("the control node refused the lease: " + to_string(e));
+          self_->quit();
+        }
+      });
+  self_->delayed_send(node_agent_self{self_}, deadlines::lease_renewal, tick{});
+}
+
+void node_agent_state::close_shard() {
+  if (shard_) caf::anon_send_exit(shard_, caf::exit_reason::user_shutdown);
+  shard_ = nullptr;
+  hosted_.reset();
+}
+
+caf::result<open_shard_reply, trainer_shard_actor> node_agent_state::open(
+    const open_shard_request& request) {
+  if (hosted_ && hosted_->run == request.identity.run &&
+      hosted_->incarnation >= request.identity.incarnation) {
+    return to_caf({errc::fenced,
+                   "this node serves incarnation " + std::to_string(hosted_->incarnation) + " of " +
+                       hosted_->run.value,
+                   "a newer set of shards was formed", ""});
+  }
+  close_shard();
+  auto host = std::make_shared<trainer_host>(*context_.engines, *context_.blobs);
+  auto worker = spawn_engine_worker(self_->system(), context_.threads, host);
+  auto promise = self_->make_response_promise<open_shard_reply, trainer_shard_actor>();
+  ask(
+      self_, worker, deadlines::shard_open, request,
+      [this, promise, host, worker, request](const open_shard_reply& reply) mutable {
+        shard_ = spawn_trainer_shard(self_->system(), request.identity, host, worker);
+        hosted_ = request.identity;
+        promise.deliver(reply, shard_);
+      },
+      [promise, worker](const error& e) mutable {
+        caf::anon_send_exit(worker, caf::exit_reason::user_shutdown);
+        promise.deliver(to_caf(e));
+      });
+  return promise;
+}
+
+caf::result<replica_status, sampler_actor> node_agent_state::open(
+    const open_sampler_request& request) {
+  auto host = std::make_shared<sampler_host>(*context_.engines, *context_.blobs);
+  // Opening reads a model: once per deployment, before the node has any other work.
+  if (auto opened = host->open(request.model); !opened) return to_caf(opened.error());
+  if (sampler_) caf::anon_send_exit(sampler_, caf::exit_reason::user_shutdown);
+  sampler_ = spawn_sampler(self_->system(), context_, host);
+  auto promise = self_->make_response_promise<replica_status, sampler_actor>();
+  ask(
+      self_, sampler_, deadlines::control, replica_status_request{request.deployment},
+      [this, promise](const replica_status& status) mutable { promise.deliver(status, sampler_); },
+      [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
+  return promise;
+}
+
+node_agent_self::behavior_type node_agent_state::make_behavior() {
+  return {
+      [this](const open_shard_request& r) { return open(r); },
+      [this](const open_sampler_request& r) { return open(r); },
+      [this](const shutdown_request&) -> caf::result<done> {
+        close_shard();
+        if (sampler_) caf::anon_send_exit(sampler_, caf::exit_reason::user_shutdown);
+        sampler_ = nullptr;
+        leave_({});
+        self_->quit();
+        return done{};
+      },
+      [this](job_manager_actor& manager) { attach(std::move(manager)); },
+      [this](tick) { renew_lease(); },
+  };
+}
+
+node_agent_self spawn_node_agent(caf::actor_system& system, const node_context& context,
+                                 leave_cluster leave) {
+  return system.spawn<node_agent_impl>(context, std::move(leave));
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,58 @@
+#pragma once
+
+// The one actor that a node offers to the control node: hosts shards and samplers, renews the
+// node's lease, and ends the process when the cluster is gone or asks for it.
+//
+// Owner: node main. Deadlines: shard_open, control. Threading: an actor, never blocks.
+// Errors: errc::fenced for an incarnation older than the one it hosts.
+// Invariants: AGENT-1 at most one shard set's rank per node: opening a newer one closes the older.
+
+#include <functional>
+#include <optional>
+
+#include <caf/all.hpp>
+
+#include "actors/node_context.hpp"
+#include "actors/protocol/type_ids.hpp"
+
+namespace troupe::actors {
+
+using node_agent_self =
+    node_agent_actor::extend<caf::result<void>(job_manager_actor), caf::result<void>(tick)>;
+
+/// Called once, from the agent's thread, when the node should exit; empty reason: asked to.
+using leave_cluster = std::function<void(std::string reason)>;
+
+class node_agent_state {
+ public:
+  static constexpr const char* name = "node_agent";
+
+  node_agent_state(node_agent_self::pointer self, node_context context, leave_cluster leave);
+  node_agent_self::behavior_type make_behavior();
+
+ private:
+  void attach(job_manager_actor manager);
+  using opened_shard = caf::typed_response_promise<open_shard_reply, trainer_shard_actor>;
+  using opened_sampler = caf::typed_response_promise<replica_status, sampler_actor>;
+
+  caf::result<open_shard_reply, trainer_shard_actor> open(const open_shard_request& request);
+  caf::result<replica_status, sampler_actor> open(const open_sampler_request& request);
+  void close_shard();
+  void renew_lease();
+
+  node_agent_self::pointer self_;
+  node_context context_;
+  leave_cluster leave_;
+  job_manager_actor manager_;
+  std::optional<shard_identity> hosted_;
+  trainer_shard_actor shard_;
+  sampler_actor sampler_;
+};
+
+using node_agent_impl = caf::stateful_actor<node_agent_state, node_agent_self::impl>;
+
+/// The agent idles until it is sent its control node's job manager, with which it renews its lease.
+[[nodiscard]] node_agent_self spawn_node_agent(caf::actor_system& system,
+                                               const node_context& context, leave_cluster leave);
+
+}  // namespace troupe::actors

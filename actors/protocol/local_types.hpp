@@ -1,0 +1,77 @@
+#pragma once
+
+// Messages between actors of one process: they carry handles or shared payloads and can never be
+// sent to another node (CAF refuses them on the wire).
+//
+// Threading: values; shared payloads are immutable.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "messages/shard.hpp"
+#include "messages/status.hpp"
+
+namespace troupe::actors {
+
+/// What an actor sends to itself to go on after the messages that wait already.
+struct tick {};
+
+/// A set of shards broke: a rank went away, answered late, or reported a broken engine.
+struct group_lost {
+  std::uint64_t incarnation = 0;
+  error reason;
+};
+
+/// Asks a trainer_group for a new set of shards in `incarnation`; the old set is fenced first.
+struct form_group {
+  std::uint64_t incarnation = 0;
+  run_id run;
+  model_source model;
+  std::uint32_t world_size = 1;
+  std::uint64_t seed = 0;
+  std::vector<checkpoint_record> resume;
+  checkpoint_id published;
+  std::vector<checkpoint_record> published_chain;
+};
+
+struct group_formed {
+  std::uint64_t incarnation = 0;
+  model_config model;
+  state_digest weights;
+};
+
+/// One piece of work for every rank, by rank.
+struct group_work {
+  std::uint64_t incarnation = 0;
+  std::uint64_t seq_id = 0;
+  std::vector<shard_body> bodies;
+};
+
+/// Answers by rank.
+struct group_reply {
+  std::vector<shard_work_reply> ranks;
+};
+
+/// Asks the job manager for idle nodes of a role; waits up to deadlines::capacity for them.
+struct acquire_nodes {
+  node_role role = node_role::trainer;
+  std::uint32_t count = 1;
+  std::string hosting;  ///< shown in status
+};
+
+struct release_nodes {
+  std::string hosting;
+};
+
+/// What a training run tells the job manager when it changes, for status.
+struct run_changed {
+  run_info info;
+};
+
+struct deployment_changed {
+  deployment_info info;
+};
+
+}  // namespace troupe::actors

@@ -1,0 +1,125 @@
+#include "actors/sampler.hpp"
+
+#include <utility>
+
+#include "actors/runtime/ask.hpp"
+#include "actors/runtime/clock.hpp"
+
+namespace troupe::actors {
+
+sampler_state::sampler_state(sampler_self::pointer self, node_id node,
+                             std::shared_ptr<sampler_host> host)
+    : self_(self), node_(std::move(node)), host_(std::move(host)) {}
+
+caf::result<sample_reply> sampler_state::sample(const sample_request& request) {
+  if (request.min_version > host_->version()) {
+    return to_caf({errc::busy,
+                   "version " + std::to_string(request.min_version) + " is not live yet, " +
+                       std::to_string(host_->version()) + " is",
+                   "a sync is under way", "ask again"});
+  }
+  auto number = queue_.add(request);
+  if (!number) return to_caf(number.error());
+  auto promise = self_->make_response_promise<sample_reply>();
+  open_.emplace(*number, promise);
+  go_on();
+  return promise;
+}
+
+void sampler_state::go_on() {
+  if (ticking_) return;
+  ticking_ = true;
+  tell(self_, sampler_self{self_}, tick{});
+}
+
+void sampler_state::admit_waiting() {
+  while (const auto next = queue_.front()) {
+    const sample_request& request = queue_.request(next->request);
+    auto admitted =
+        host_->engine().admit({next->sequence, request.prompt, request.params, next->sample_index});
+    if (!admitted && admitted.error().code == errc::busy) return;
+    if (!admitted) {
+      give_up(next->request, admitted.error());
+      continue;
+    }
+    queue_.pop_front();
+  }
+}
+
+void sampler_state::step() {
+  ticking_ = false;
+  admit_waiting();
+  auto tokens = host_->engine().step();
+  if (!tokens) {
+    while (!open_.empty())
+      give_up(open_.begin()->first, tokens.error());
+    return;
+  }
+  sampled_tokens_ += tokens->size();
+  for (const auto& token : *tokens) {
+    auto finished = queue_.add_token(token.sequence, token.token, token.logprob, host_->version(),
+                                     token.finished);
+    if (finished) finish(finished->first, std::move(finished->second));
+  }
+  if (host_->engine().num_active() > 0 || queue_.num_waiting() > 0) go_on();
+}
+
+void sampler_state::finish(std::uint64_t request, sample_reply reply) {
+  auto node = open_.extract(request);
+  if (!node.empty()) node.mapped().deliver(std::move(reply));
+}
+
+void sampler_state::give_up(std::uint64_t request, const error& reason) {
+  for (const std::uint64_t sequence : queue_.drop(request))
+    host_->engine().cancel(sequence);
+  auto node = open_.extract(request);
+  if (!node.empty()) node.mapped().deliver(to_caf(reason));
+}
+
+caf::result<stage_weights_reply> sampler_state::stage(const stage_weights_request& request) {
+  const auto start = now(self_->system());
+  auto state = host_->stage(request);
+  if (!state) return to_caf(state.error());
+  std::uint64_t bytes = 0;
+  for (const auto& record : request.chain)
+    bytes += total_bytes(record.manifest);
+  return stage_weights_reply{request.version, *state, bytes,
+                             1e3 * seconds_since(self_->system(), start)};
+}
+
+caf::result<commit_weights_reply> sampler_state::commit(const commit_weights_request& request) {
+  const auto start = now(self_->system());
+  if (auto committed = host_->commit(request); !committed) return to_caf(committed.error());
+  return commit_weights_reply{request.version, 1e3 * seconds_since(self_->system(), start)};
+}
+
+replica_status sampler_state::status() const {
+  return {node_,
+          host_->version(),
+          host_->checkpoint(),
+          host_->state(),
+          host_->engine().num_active(),
+          queue_.num_waiting(),
+          sampled_tokens_};
+}
+
+sampler_self::behavior_type sampler_state::make_behavior() {
+  return {
+      [this](const sample_request& r) { return sample(r); },
+      [this](const stage_weights_request& r) { return stage(r); },
+      [this](const commit_weights_request& r) { return commit(r); },
+      [this](const replica_status_request&) -> caf::result<replica_status> { return status(); },
+      [this](tick) { step(); },
+  };
+}
+
+sampler_actor spawn_sampler(caf::actor_system& system, const node_context& context,
+                            std::shared_ptr<sampler_host> host) {
+  using impl = caf::stateful_actor<sampler_state, sampler_self::impl>;
+  if (context.threads == worker_threads::own_thread) {
+    return system.spawn<impl, caf::detached>(context.node, std::move(host));
+  }
+  return system.spawn<impl>(context.node, std::move(host));
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,205 @@
+#include "actors/trainer_group.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "actors/runtime/ask.hpp"
+#include "config/deadlines.hpp"
+
+namespace troupe::actors {
+
+struct trainer_group_state::forming {
+  form_group request;
+  caf::typed_response_promise<group_formed> promise;
+  std::vector<trainer_shard_actor> shards;
+  std::vector<std::string> addresses;
+  std::size_t num_missing = 0;
+  std::string comm_token;
+  group_formed formed;
+  bool failed = false;
+};
+
+struct trainer_group_state::working {
+  std::uint64_t incarnation = 0;
+  caf::typed_response_promise<group_reply> promise;
+  group_reply reply;
+  std::vector<std::optional<error>> errors;
+  std::size_t num_missing = 0;
+};
+
+trainer_group_state::trainer_group_state(trainer_group_actor::pointer self, training_run_actor run,
+                                         job_manager_actor manager)
+    : self_(self), run_(std::move(run)), manager_(std::move(manager)) {
+  self_->set_down_handler([this](const caf::down_msg& down) {
+    const auto is_source = [&down](const auto& s) { return s && s.address() == down.source; };
+    if (std::any_of(shards_.begin(), shards_.end(), is_source)) {
+      lost({errc::peer_lost, "a trainer shard went away", "its process or machine ended", ""});
+    }
+  });
+}
+
+void trainer_group_state::drop_shards() {
+  for (std::uint32_t rank = 0; rank < shards_.size(); ++rank) {
+    if (!shards_[rank]) continue;
+    self_->demonitor(shards_[rank]);
+    auto id = identity_;
+    id.rank = rank;
+    ask(
+        self_, shards_[rank], deadlines::control, close_shard_request{id}, [](const done&) {},
+        [](const error&) {});
+  }
+  shards_.clear();
+}
+
+void trainer_group_state::lost(const error& reason) {
+  if (shards_.empty()) return;
+  drop_shards();
+  tell(self_, run_, group_lost{identity_.incarnation, reason});
+}
+
+caf::result<group_formed> trainer_group_state::form(const form_group& request) {
+  drop_shards();
+  hosting_ = "run " + request.run.value;
+  tell(self_, manager_, release_nodes{hosting_});
+  identity_ = {request.run, request.incarnation, 0, request.world_size};
+  auto form = std::make_shared<forming>();
+  form->request = request;
+  form->promise = self_->make_response_promise<group_formed>();
+  form->shards.resize(request.world_size);
+  form->addresses.resize(request.world_size);
+  form->num_missing = request.world_size;
+  ask(
+      self_, manager_, deadlines::capacity + deadlines::control,
+      acquire_nodes{node_role::trainer, request.world_size, hosting_},
+      [this, form](const node_grant& grant) {
+        form->comm_token = grant.comm_token;
+        for (std::uint32_t rank = 0; rank < grant.agents.size(); ++rank) {
+          open_rank(form, rank, grant.agents[rank]);
+        }
+      },
+      [this, form](const error& e) { fail_forming(form, e); });
+  return form->promise;
+}
+
+void trainer_group_state::fail_forming(const forming_ptr& form, const error& reason) {
+  if (form->failed) return;
+  form->failed = true;
+  for (const auto& shard : form->shards) {
+    if (shard) caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
+  }
+  tell(self_, manager_, release_nodes{hosting_});
+  form->promise.deliver(to_caf(reason));
+}
+
+void trainer_group_state::open_rank(const forming_ptr& form, std::uint32_t rank,
+                                    const node_agent_actor& agent) {
+  auto id = identity_;
+  id.rank = rank;
+  const auto& request = form->request;
+  self_
+      ->request(agent, deadlines::shard_open,
+                open_shard_request{id, request.model, request.seed, form->comm_token})
+      .then(
+          [this, form, rank](const open_shard_reply& reply, const trainer_shard_actor& shard) {
+            form->addresses[rank] = reply.comm_address;
+            form->shards[rank] = shard;
+            if (form->failed) {
+              caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
+            } else if (--form->num_missing == 0) {
+              start_ranks(form);
+            }
+          },
+          [this, form](const caf::error& e) { fail_forming(form, from_caf(e)); });
+}
+
+void trainer_group_state::start_ranks(const forming_ptr& form) {
+  form->num_missing = form->shards.size();
+  for (std::uint32_t rank = 0; rank < form->shards.size(); ++rank) {
+    auto id = identity_;
+    id.rank = rank;
+    start_shard_request start{id, form->addresses, form->request.resume, form->request.published,
+                              form->request.published_chain};
+    ask(
+        self_, form->shards[rank], deadlines::shard_open, std::move(start),
+        [this, form](const start_shard_reply& reply) {
+          form->formed.model = reply.model;
+          form->formed.weights += reply.weights;
+          if (form->failed || --form->num_missing > 0) return;
+          shards_ = form->shards;
+          for (const auto& shard : shards_)
+            self_->monitor(shard);
+          form->formed.incarnation = form->request.incarnation;
+          form->promise.deliver(form->formed);
+        },
+        [this, form](const error& e) { fail_forming(form, e); });
+  }
+}
+
+caf::result<group_reply> trainer_group_state::work(const group_work& request) {
+  if (request.incarnation != identity_.incarnation || shards_.size() != request.bodies.size()) {
+    return to_caf({errc::peer_lost, "the set of shards was replaced", "a shard was lost", ""});
+  }
+  auto round = std::make_shared<working>();
+  round->incarnation = request.incarnation;
+  round->promise = self_->make_response_promise<group_reply>();
+  round->reply.ranks.resize(shards_.size());
+  round->errors.resize(shards_.size());
+  round->num_missing = shards_.size();
+  for (std::uint32_t rank = 0; rank < shards_.size(); ++rank) {
+    auto id = identity_;
+    id.rank = rank;
+    ask(
+        self_, shards_[rank], deadlines::shard_work,
+        shard_work{id, request.seq_id, request.bodies[rank]},
+        [this, round, rank](const shard_work_reply& reply) {
+          round->reply.ranks[rank] = reply;
+          settle(round);
+        },
+        [this, round, rank](const error& e) {
+          round->errors[rank] = e;
+          settle(round);
+        });
+  }
+  return round->promise;
+}
+
+void trainer_group_state::settle(const std::shared_ptr<working>& round) {
+  const auto is_fatal = [](const auto& e) {
+    return e && category_of(e->code) != error_category::user;
+  };
+  const auto fatal = std::find_if(round->errors.begin(), round->errors.end(), is_fatal);
+  if (fatal != round->errors.end()) {
+    if (round->promise.pending()) round->promise.deliver(to_caf(**fatal));
+    if (round->incarnation == identity_.incarnation) lost(**fatal);
+    return;
+  }
+  if (--round->num_missing > 0 || !round->promise.pending()) return;
+  const auto failed = std::count_if(round->errors.begin(), round->errors.end(),
+                                    [](const auto& e) { return e.has_value(); });
+  if (failed == 0) {
+    round->promise.deliver(std::move(round->reply));
+  } else if (static_cast<std::size_t>(failed) == round->errors.size()) {
+    round->promise.deliver(to_caf(*round->errors.front()));
+  } else {
+    const error split{errc::peer_lost, "ranks do not agree on the outcome of an op",
+                      "one rank refused what the others did", ""};
+    round->promise.deliver(to_caf(split));
+    if (round->incarnation == identity_.incarnation) lost(split);
+  }
+}
+
+trainer_group_actor::behavior_type trainer_group_state::make_behavior() {
+  return {
+      [this](const form_group& r) { return form(r); },
+      [this](const group_work& r) { return work(r); },
+  };
+}
+
+trainer_group_actor spawn_trainer_group(caf::actor_system& system, training_run_actor run,
+                                        job_manager_actor manager) {
+  using impl = caf::stateful_actor<trainer_group_state, trainer_group_actor::impl>;
+  return system.spawn<impl>(std::move(run), std::move(manager));
+}
+
+}  // namespace troupe::actors

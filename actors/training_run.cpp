@@ -1,0 +1,166 @@
+#include "actors/training_run.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "actors/runtime/ask.hpp"
+#include "actors/trainer_group.hpp"
+#include "config/deadlines.hpp"
+#include "config/limits.hpp"
+#include "storage/sha256.hpp"
+
+namespace troupe::actors {
+namespace {
+
+result<void> check_batch(const std::vector<datum>& batch, const model_config& model) {
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    if (batch[i].tokens.size() > model.max_positions) {
+      return fail(errc::invalid_argument,
+                  "datum " + std::to_string(i) + " has " + std::to_string(batch[i].tokens.size()) +
+                      " tokens, the model takes " + std::to_string(model.max_positions),
+                  "", "cut or split it");
+    }
+    for (const auto* tokens : {&batch[i].tokens, &batch[i].target_tokens}) {
+      for (const token_id token : *tokens) {
+        if (token >= 0 && static_cast<std::uint32_t>(token) < model.vocab_size) continue;
+        return fail(errc::invalid_argument,
+                    "datum " + std::to_string(i) + " has token " + std::to_string(token) +
+                        ", outside of the vocabulary of " + std::to_string(model.vocab_size),
+                    "the data was made with another tokenizer", "use the model's own token ids");
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+training_run_state::training_run_state(training_run_self::pointer self, training_run_config config)
+    : self_(self),
+      config_(std::move(config)),
+      record_(config_.record),
+      sequencer_(record_.client_epoch, 1),
+      model_(config_.model) {
+  group_ = spawn_trainer_group(self_->system(), training_run_actor{self_}, config_.manager);
+  self_->attach_functor([group = group_](const caf::error&) {
+    caf::anon_send_exit(group, caf::exit_reason::user_shutdown);
+  });
+  lost_at_ = now(self_->system());
+  load_journal();
+}
+
+result<void> training_run_state::check(const op_body& body) const {
+  if (const auto* op = std::get_if<forward_op>(&body)) return check_batch(op->batch, model_);
+  if (const auto* op = std::get_if<forward_backward_op>(&body)) {
+    return check_batch(op->batch, model_);
+  }
+  return {};
+}
+
+caf::result<op_reply> training_run_state::offer(const op_request& request) {
+  if (phase_ == run_phase::failed) {
+    return to_caf({errc::aborted, "run " + record_.run.value + " has failed: " + detail_, "",
+                   "see `troupe run events`; start a new run from its last checkpoint"});
+  }
+  auto canonical = request;
+  canonical.client_epoch = 0;
+  const auto encoded = wire::encode(canonical);
+  if (!encoded) return to_caf(encoded.error());
+  logic::sequenced_op op{request, storage::sha256_hex(encoded->bytes()), encoded->bytes().size()};
+  const bool is_known = request.seq_id < sequencer_.next_seq_id();
+  if (!is_known) {
+    if (auto ok = check(request.body); !ok) return to_caf(ok.error());
+  }
+  const auto arrived = sequencer_.offer(std::move(op));
+  if (!arrived) return to_caf(arrived.error());
+  if (*arrived == logic::arrival::finished) {
+    const auto& outcome = *sequencer_.outcome(request.seq_id);
+    if (const auto* reply = std::get_if<op_reply>(&outcome)) return *reply;
+    return to_caf(std::get<error>(outcome));
+  }
+  auto promise = self_->make_response_promise<op_reply>();
+  waiting_[request.seq_id].push_back(promise);
+  for (auto& released : sequencer_.take_released())
+    journal(std::move(released));
+  return promise;
+}
+
+void training_run_state::journal(logic::sequenced_op op) {
+  auto shared = std::make_shared<op_request>(std::move(op.op));
+  ask(
+      self_, config_.store, deadlines::store,
+      append_op_request{*shared, blob_id{std::move(op.body_digest)}},
+      [this, shared](const done&) {
+        ready_.push_back(std::move(*shared));
+        pump();
+      },
+      [this](const error& e) { stop(e); });
+}
+
+caf::result<run_info> training_run_state::attach() {
+  record_.client_epoch = sequencer_.raise_epoch();
+  auto promise = self_->make_response_promise<run_info>();
+  ask(
+      self_, config_.store, deadlines::store, put_run_request{record_},
+      [this, promise](const done&) mutable { promise.deliver(info()); },
+      [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
+  return promise;
+}
+
+run_info training_run_state::info() const {
+  run_info out;
+  out.run = record_.run;
+  out.phase = phase_;
+  out.model = model_;
+  out.model_directory = record_.request.model.directory;
+  out.world_size = record_.request.world_size;
+  out.incarnation = record_.incarnation;
+  out.client_epoch = sequencer_.client_epoch();
+  out.next_seq_id = sequencer_.next_seq_id();
+  out.committed_seq_id = committed_seq_id_;
+  out.step = step_;
+  out.weights = weights_;
+  out.last_checkpoint = last_checkpoint_;
+  out.cursor = cursor_;
+  out.detail = detail_;
+  return out;
+}
+
+void training_run_state::set_phase(run_phase phase, std::string detail) {
+  phase_ = phase;
+  detail_ = std::move(detail);
+  tell(self_, config_.manager, run_changed{info()});
+}
+
+void training_run_state::report(run_event event) {
+  event.number = events_.empty() ? 1 : events_.back().number + 1;
+  event.unix_time_ms = unix_time_ms();
+  event.seq_id = committed_seq_id_;
+  if (events_.size() == limits::run_events_max) events_.erase(events_.begin());
+  events_.push_back(std::move(event));
+}
+
+training_run_self::behavior_type training_run_state::make_behavior() {
+  return {
+      [this](const op_request& r) { return offer(r); },
+      [this](const attach_run_request&) { return attach(); },
+      [this](const run_status_request&) -> caf::result<run_info> { return info(); },
+      [this](const run_events_request& r) -> caf::result<run_events_reply> {
+        run_events_reply reply;
+        std::copy_if(events_.begin(), events_.end(), std::back_inserter(reply.events),
+                     [&r](const run_event& e) { return e.number > r.after_number; });
+        return reply;
+      },
+      [this](const group_lost& lost) {
+        if (lost.incarnation == record_.incarnation) recover(lost.reason);
+      },
+      [this](tick) { read_replay(covered_seq_id()); },
+  };
+}
+
+training_run_actor spawn_training_run(caf::actor_system& system, training_run_config config) {
+  using impl = caf::stateful_actor<training_run_state, training_run_self::impl>;
+  return system.spawn<impl>(std::move(config));
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,128 @@
+#pragma once
+
+// One model being trained: a deterministic state machine over numbered ops. Takes ops in, orders
+// them, journals each before it counts, gives them one by one to its trainer_group, and commits
+// each by one durable record after all ranks have done it. When the group is lost it forms a new
+// one from the newest snapshot and repeats the journalled ops since; the client sees a delay.
+//
+// Owner: job_manager. Idempotency: (run, seq_id) with the body's digest. Deadline: deadlines::op.
+// Threading: an actor, never blocks. Durability: every answer is durable before it leaves.
+// Errors: those of op_sequencer; user errors of an op end it for good (its seq_id is used up, state
+// unchanged); errc::aborted for an op that broke the group too often.
+// Invariants: RUN-1 ops apply in order of seq_id, each exactly once. RUN-2 an op that was answered
+// is in the journal as finished. RUN-3 work of an older incarnation is never merged. RUN-4 a replay
+// whose results differ from the journal is never silent (event with bit_exact = false).
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <caf/all.hpp>
+
+#include "actors/logic/batch_planner.hpp"
+#include "actors/logic/op_sequencer.hpp"
+#include "actors/logic/step_commit.hpp"
+#include "actors/protocol/type_ids.hpp"
+#include "actors/runtime/clock.hpp"
+
+namespace troupe::actors {
+
+struct training_run_config {
+  run_record record;
+  model_config model;
+  std::uint64_t snapshot_every_steps = 20;
+  checkpoint_store_actor store;
+  job_manager_actor manager;
+};
+
+using training_run_self = training_run_actor::extend<caf::result<void>(tick)>;
+
+class training_run_state {
+ public:
+  static constexpr const char* name = "training_run";
+
+  training_run_state(training_run_self::pointer self, training_run_config config);
+  training_run_self::behavior_type make_behavior();
+
+ private:
+  using op_promise = caf::typed_response_promise<op_reply>;
+
+  // -- arriving ops (training_run.cpp) --
+  caf::result<op_reply> offer(const op_request& request);
+  [[nodiscard]] result<void> check(const op_body& body) const;
+  void journal(logic::sequenced_op op);
+  caf::result<run_info> attach();
+  [[nodiscard]] run_info info() const;
+  void report(run_event event);
+  void set_phase(run_phase phase, std::string detail);
+
+  // -- executing (training_run_ops.cpp) --
+  void pump();
+  void execute(const op_request& op);
+  void execute_load(const op_request& op, const load_state_op& body);
+  void execute_publish(const op_request& op, const save_weights_op& body);
+  void give_work(const op_request& op, logic::split_op work);
+  void complete(const op_request& op, const logic::merged_reply& merged);
+  void commit_training_checkpoint(const op_request& op, const logic::merged_reply& merged);
+  void commit_sampler_checkpoint(const op_request& op, const logic::merged_reply& merged);
+  void confirm_published(const op_request& op, const checkpoint_record& record);
+  void finish(const op_request& op, std::variant<op_reply, error> outcome);
+  void finished(const op_request& op, const std::variant<op_reply, error>& outcome);
+  void op_failed(const op_request& op, const error& reason);
+  [[nodiscard]] checkpoint_manifest manifest(checkpoint_kind kind, const std::string& label,
+                                             std::uint64_t seq_id,
+                                             const logic::merged_reply& merged) const;
+  void apply_output(const op_request& op, const op_output& output);
+  [[nodiscard]] op_output output_of(const op_request& op, const logic::merged_reply& merged) const;
+
+  // -- snapshots and recovery (training_run_recovery.cpp) --
+  void take_snapshot();
+  void load_journal();
+  void recover(const error& reason);
+  void form();
+  void formed(const group_formed& group);
+  void forming_failed(const error& reason);
+  void read_replay(std::uint64_t after_seq_id);
+  void replay_next();
+  void replay_work(const std::shared_ptr<logged_op>& op, logic::split_op work);
+  [[nodiscard]] std::uint64_t covered_seq_id() const;
+  void replayed(const logged_op& op, const logic::merged_reply& merged);
+  void resumed();
+  void stop(const error& reason);
+
+  training_run_self::pointer self_;
+  training_run_config config_;
+  run_record record_;
+  trainer_group_actor group_;
+  logic::op_sequencer sequencer_;
+
+  run_phase phase_ = run_phase::starting;
+  std::string detail_;
+  model_config model_;
+  std::uint64_t committed_seq_id_ = 0;
+  std::uint64_t step_ = 0;
+  state_digest weights_;
+  checkpoint_id last_checkpoint_;
+  std::string cursor_;
+  std::optional<checkpoint_record> snapshot_;
+  std::optional<checkpoint_record> published_;
+
+  std::deque<op_request> ready_;  ///< journalled, in order, not finished
+  bool busy_ = false;
+  std::map<std::uint64_t, std::uint32_t> attempts_;
+  std::map<std::uint64_t, logic::batch_plan> forward_plans_;
+  std::map<std::uint64_t, std::vector<op_promise>> waiting_;
+
+  std::deque<logged_op> replay_;
+  std::uint64_t num_replayed_ = 0;
+  bool bit_exact_ = true;
+  time_point lost_at_{};
+  std::vector<run_event> events_;
+};
+
+[[nodiscard]] training_run_actor spawn_training_run(caf::actor_system& system,
+                                                    training_run_config config);
+
+}  // namespace troupe::actors

@@ -1,0 +1,253 @@
+#include <utility>
+
+#include "actors/runtime/ask.hpp"
+#include "actors/training_run.hpp"
+#include "config/deadlines.hpp"
+#include "config/limits.hpp"
+
+namespace troupe::actors {
+namespace {
+
+double metric(const metric_list& metrics, std::string_view wanted) {
+  for (const auto& [key, value] : metrics) {
+    if (key == wanted) return value;
+  }
+  return 0;
+}
+
+}  // namespace
+
+void training_run_state::pump() {
+  if (phase_ != run_phase::ready || busy_ || ready_.empty()) return;
+  busy_ = true;
+  execute(ready_.front());
+}
+
+void training_run_state::execute(const op_request& op) {
+  if (const auto* load = std::get_if<load_state_op>(&op.body)) return execute_load(op, *load);
+  if (const auto* save = std::get_if<save_weights_op>(&op.body)) return execute_publish(op, *save);
+  logic::batch_plan forward_plan;
+  if (const auto* backward = std::get_if<backward_op>(&op.body)) {
+    const auto known = forward_plans_.find(backward->forward_seq_id);
+    if (known == forward_plans_.end()) {
+      return finish(op, error{errc::not_found,
+                              "forward " + std::to_string(backward->forward_seq_id) +
+                                  " keeps nothing for a backward",
+                              "it was used already, or an optim_step ended its weights",
+                              "run forward with keep_for_backward again"});
+    }
+    forward_plan = known->second;
+  }
+  auto work = logic::split(op.body, record_.request.world_size, step_ + 1, forward_plan);
+  if (!work) return finish(op, work.error());
+  give_work(op, std::move(*work));
+}
+
+void training_run_state::execute_load(const op_request& op, const load_state_op& body) {
+  ask(
+      self_, config_.store, deadlines::store, get_checkpoint_request{body.checkpoint},
+      [this, op, body](const checkpoint_record& record) {
+        const auto kind = record.manifest.kind;
+        if (kind != checkpoint_kind::training && kind != checkpoint_kind::snapshot) {
+          return finish(op, error{errc::invalid_argument,
+                                  "checkpoint " + record.id.value + " holds sampler weights only",
+                                  "", "load one that save_state made"});
+        }
+        if (record.manifest.model != model_) {
+          return finish(op, error{errc::invalid_argument,
+                                  "checkpoint " + record.id.value + " is of another model", "",
+                                  "load it in a run of the same architecture"});
+        }
+        const auto world = record_.request.world_size;
+        give_work(op, {std::vector<shard_body>(world, shard_load_state{record, body.optimizer}),
+                       logic::batch_plan(world)});
+      },
+      [this, op](const error& e) { finish(op, e); });
+}
+
+void training_run_state::execute_publish(const op_request& op, const save_weights_op& body) {
+  const bool chain_full = published_ && published_->manifest.depth + 1 > limits::delta_depth_max;
+  const bool as_base = body.kind == publish_kind::base || !published_ ||
+                       (body.kind == publish_kind::automatic && chain_full);
+  const auto kind = as_base ? checkpoint_kind::sampler_base : checkpoint_kind::sampler_delta;
+  const auto world = record_.request.world_size;
+  give_work(op,
+            {std::vector<shard_body>(world, shard_save_weights{kind}), logic::batch_plan(world)});
+}
+
+void training_run_state::give_work(const op_request& op, logic::split_op work) {
+  const auto* forward = std::get_if<forward_op>(&op.body);
+  if (forward != nullptr && forward->keep == retention::keep_for_backward) {
+    forward_plans_[op.seq_id] = work.plan;
+  }
+  ask(
+      self_, group_, deadlines::shard_work + deadlines::control,
+      group_work{record_.incarnation, op.seq_id, std::move(work.bodies)},
+      [this, op, plan = std::move(work.plan),
+       incarnation = record_.incarnation](const group_reply& reply) {
+        if (incarnation != record_.incarnation || phase_ != run_phase::ready) return;
+        auto merged = logic::merge(reply.ranks, plan, op.seq_id);
+        if (!merged) return op_failed(op, merged.error());
+        complete(op, *merged);
+      },
+      [this, op, incarnation = record_.incarnation](const error& e) {
+        if (incarnation == record_.incarnation && phase_ == run_phase::ready) op_failed(op, e);
+      });
+}
+
+void training_run_state::op_failed(const op_request& op, const error& reason) {
+  if (category_of(reason.code) == error_category::user) return finish(op, reason);
+  recover(reason);
+}
+
+op_output training_run_state::output_of(const op_request& op,
+                                        const logic::merged_reply& merged) const {
+  if (std::holds_alternative<backward_op>(op.body)) return backward_result{merged.metrics};
+  if (std::holds_alternative<optim_step_op>(op.body)) {
+    return optim_step_result{step_ + 1, merged.weights, merged.metrics};
+  }
+  if (std::holds_alternative<load_state_op>(op.body))
+    return load_state_result{step_, merged.weights};
+  return forward_result{merged.logprobs, merged.metrics};
+}
+
+void training_run_state::apply_output(const op_request& op, const op_output& output) {
+  if (const auto* step = std::get_if<optim_step_result>(&output)) {
+    step_ = step->step;
+    weights_ = step->weights;
+    forward_plans_.clear();
+  } else if (const auto* load = std::get_if<load_state_result>(&output)) {
+    weights_ = load->weights;
+    forward_plans_.clear();
+  } else if (const auto* backward = std::get_if<backward_op>(&op.body)) {
+    forward_plans_.erase(backward->forward_seq_id);
+  }
+}
+
+void training_run_state::complete(const op_request& op, const logic::merged_reply& merged) {
+  if (std::holds_alternative<save_state_op>(op.body)) {
+    return commit_training_checkpoint(op, merged);
+  }
+  if (std::holds_alternative<save_weights_op>(op.body)) {
+    return commit_sampler_checkpoint(op, merged);
+  }
+  op_output output = output_of(op, merged);
+  apply_output(op, output);
+  finish(op, op_reply{op.seq_id, std::move(output)});
+}
+
+checkpoint_manifest training_run_state::manifest(checkpoint_kind kind, const std::string& label,
+                                                 std::uint64_t seq_id,
+                                                 const logic::merged_reply& merged) const {
+  checkpoint_manifest out;
+  out.run = record_.run;
+  out.kind = kind;
+  out.name = label;
+  out.step = step_;
+  out.seq_id = seq_id;
+  out.model = model_;
+  out.model_directory = record_.request.model.directory;
+  out.files = merged.files;
+  out.state = merged.weights;
+  out.optimizer_steps = static_cast<std::uint64_t>(metric(merged.metrics, "optimizer_steps:max"));
+  out.created_unix_ms = unix_time_ms();
+  return out;
+}
+
+void training_run_state::commit_training_checkpoint(const op_request& op,
+                                                    const logic::merged_reply& merged) {
+  const auto& body = std::get<save_state_op>(op.body);
+  auto record = manifest(checkpoint_kind::training, body.name, op.seq_id, merged);
+  record.parent = last_checkpoint_;
+  ask(
+      self_, config_.store, deadlines::store, commit_checkpoint_request{std::move(record)},
+      [this, op](const checkpoint_record& committed) {
+        last_checkpoint_ = committed.id;
+        finish(op, op_reply{op.seq_id, checkpoint_result{committed.id, step_,
+                                                         total_bytes(committed.manifest), false}});
+      },
+      [this, op](const error& e) { finish(op, e); });
+}
+
+void training_run_state::commit_sampler_checkpoint(const op_request& op,
+                                                   const logic::merged_reply& merged) {
+  const auto& body = std::get<save_weights_op>(op.body);
+  const bool is_delta = published_ && merged.published_before == published_->manifest.state &&
+                        published_->manifest.state != state_digest{} &&
+                        body.kind != publish_kind::base &&
+                        published_->manifest.depth + 1 <= limits::delta_depth_max;
+  auto record = manifest(is_delta ? checkpoint_kind::sampler_delta : checkpoint_kind::sampler_base,
+                         body.name, op.seq_id, merged);
+  record.state = merged.published;
+  if (is_delta) {
+    record.parent = published_->id;
+    record.base = published_->manifest.base.empty() ? published_->id : published_->manifest.base;
+    record.depth = published_->manifest.depth + 1;
+    record.parent_state = published_->manifest.state;
+  } else if (published_) {
+    record.parent = published_->id;
+  }
+  ask(
+      self_, config_.store, deadlines::store, commit_checkpoint_request{std::move(record)},
+      [this, op](const checkpoint_record& committed) { confirm_published(op, committed); },
+      [this, op](const error& e) { finish(op, e); });
+}
+
+void training_run_state::confirm_published(const op_request& op, const checkpoint_record& record) {
+  published_ = record;
+  record_.published = record.id;
+  ask(
+      self_, config_.store, deadlines::store, put_run_request{record_},
+      [this, op, record](const done&) {
+        const auto world = record_.request.world_size;
+        ask(
+            self_, group_, deadlines::shard_work,
+            group_work{record_.incarnation, op.seq_id,
+                       std::vector<shard_body>(world, shard_published{record.id})},
+            [this, op, record](const group_reply&) {
+              const bool is_delta = record.manifest.kind == checkpoint_kind::sampler_delta;
+              finish(op, op_reply{op.seq_id,
+                                  checkpoint_result{record.id, step_, total_bytes(record.manifest),
+                                                    is_delta}});
+            },
+            [this, op](const error& e) { op_failed(op, e); });
+      },
+      [this](const error& e) { stop(e); });
+}
+
+void training_run_state::finish(const op_request& op, std::variant<op_reply, error> outcome) {
+  auto shared = std::make_shared<std::variant<op_reply, error>>(std::move(outcome));
+  ask(
+      self_, config_.store, deadlines::store,
+      finish_op_request{record_.run, op.seq_id, step_, weights_, *shared},
+      [this, op, shared](const done&) { finished(op, *shared); },
+      [this](const error& e) { stop(e); });
+}
+
+void training_run_state::finished(const op_request& op,
+                                  const std::variant<op_reply, error>& outcome) {
+  committed_seq_id_ = op.seq_id;
+  if (!op.cursor.empty()) cursor_ = op.cursor;
+  sequencer_.finish(op.seq_id, outcome);
+  attempts_.erase(op.seq_id);
+  if (!ready_.empty() && ready_.front().seq_id == op.seq_id) ready_.pop_front();
+  for (auto& promise : waiting_[op.seq_id]) {
+    if (const auto* reply = std::get_if<op_reply>(&outcome)) {
+      promise.deliver(*reply);
+    } else {
+      promise.deliver(to_caf(std::get<error>(outcome)));
+    }
+  }
+  waiting_.erase(op.seq_id);
+  busy_ = false;
+  tell(self_, config_.manager, run_changed{info()});
+  const bool stepped =
+      std::holds_alternative<optim_step_op>(op.body) && std::holds_alternative<op_reply>(outcome);
+  if (stepped && phase_ == run_phase::ready && step_ % config_.snapshot_every_steps == 0) {
+    take_snapshot();
+  } else {
+    pump();
+  }
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,111 @@
+#include "actors/weight_syncer.hpp"
+
+#include <optional>
+#include <utility>
+
+#include "actors/runtime/ask.hpp"
+#include "actors/runtime/clock.hpp"
+#include "config/deadlines.hpp"
+
+namespace troupe::actors {
+
+struct weight_syncer_state::running {
+  sync_request request;
+  caf::typed_response_promise<sync_reply> promise;
+  std::vector<checkpoint_record> chain;
+  time_point start;
+  bool tried_whole_chain = false;
+  sync_reply reply;
+};
+
+weight_syncer_state::weight_syncer_state(weight_syncer_actor::pointer self,
+                                         checkpoint_store_actor store, sync_target target)
+    : self_(self), store_(std::move(store)), target_(std::move(target)) {}
+
+caf::result<sync_reply> weight_syncer_state::sync(const sync_request& request) {
+  auto run = std::make_shared<running>();
+  run->request = request;
+  run->promise = self_->make_response_promise<sync_reply>();
+  run->start = now(self_->system());
+  ask(
+      self_, store_, deadlines::store, checkpoint_chain_request{request.checkpoint},
+      [this, run](const checkpoint_list& list) {
+        run->chain = list.records;
+        ask(
+            self_, target_.replica, deadlines::stage,
+            replica_status_request{run->request.deployment},
+            [this, run](const replica_status& live) { stage(run, live); },
+            [this, run](const error& e) { end(run, e); });
+      },
+      [this, run](const error& e) { end(run, e); });
+  return run->promise;
+}
+
+void weight_syncer_state::stage(const running_ptr& run, const replica_status& live) {
+  stage_weights_request request{target_.version, run->chain};
+  const auto& last = run->chain.back().manifest;
+  const bool by_delta = last.kind == checkpoint_kind::sampler_delta &&
+                        live.state == last.parent_state && !run->tried_whole_chain;
+  if (by_delta) request.chain = {run->chain.back()};
+  if (!by_delta) run->tried_whole_chain = true;
+  run->reply.was_delta = by_delta;
+  ask(
+      self_, target_.replica, deadlines::stage, std::move(request),
+      [this, run](const stage_weights_reply& staged) { commit(run, staged); },
+      [this, run, live](const error& e) {
+        const bool doubtful = e.code == errc::wrong_base || e.code == errc::corrupt;
+        if (doubtful && !run->tried_whole_chain) {
+          run->tried_whole_chain = true;
+          return stage(run, live);
+        }
+        end(run, e);
+      });
+}
+
+void weight_syncer_state::commit(const running_ptr& run, const stage_weights_reply& staged) {
+  run->reply.stage_ms = staged.stage_ms;
+  run->reply.bytes = staged.bytes;
+  ask(
+      self_, target_.replica, deadlines::commit,
+      commit_weights_request{staged.version, staged.state},
+      [this, run](const commit_weights_reply& committed) {
+        run->reply.pause_ms = committed.pause_ms;
+        end(run, std::nullopt);
+      },
+      [this, run](const error& e) { end(run, e); });
+}
+
+void weight_syncer_state::end(const running_ptr& run, const std::optional<error>& failure) {
+  ledger_entry line{run->request.deployment,
+                    target_.node,
+                    target_.version,
+                    run->request.checkpoint,
+                    failure ? to_string(*failure) : std::string("committed"),
+                    unix_time_ms()};
+  const auto answer = [this, run, failure] {
+    if (failure) {
+      run->promise.deliver(to_caf(*failure));
+    } else {
+      run->reply.version = target_.version;
+      run->reply.checkpoint = run->request.checkpoint;
+      run->reply.total_ms = 1e3 * seconds_since(self_->system(), run->start);
+      run->promise.deliver(run->reply);
+    }
+    self_->quit();
+  };
+  ask(
+      self_, store_, deadlines::store, std::move(line), [answer](const done&) { answer(); },
+      [answer](const error&) { answer(); });
+}
+
+weight_syncer_actor::behavior_type weight_syncer_state::make_behavior() {
+  return {[this](const sync_request& r) { return sync(r); }};
+}
+
+weight_syncer_actor spawn_weight_syncer(caf::actor_system& system, checkpoint_store_actor store,
+                                        sync_target target) {
+  using impl = caf::stateful_actor<weight_syncer_state, weight_syncer_actor::impl>;
+  return system.spawn<impl>(std::move(store), std::move(target));
+}
+
+}  // namespace troupe::actors
