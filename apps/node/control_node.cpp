@@ -1,0 +1,116 @@
+#include <filesystem>
+
+#include <caf/all.hpp>
+#include <caf/openssl/all.hpp>
+
+#include "actors/checkpoint_store.hpp"
+#include "actors/front_door.hpp"
+#include "actors/job_manager.hpp"
+#include "apps/client/network.hpp"
+#include "apps/node/roles.hpp"
+#include "apps/support/cluster_endpoint.hpp"
+#include "apps/support/tls_authority.hpp"
+#include "config/deadlines.hpp"
+#include "config/log.hpp"
+#include "storage/open_store.hpp"
+#include "storage/run_catalog.hpp"
+
+namespace troupe::node {
+namespace {
+
+struct stores {
+  std::unique_ptr<storage::key_value_store> values;
+  std::unique_ptr<storage::blob_store> blobs;
+};
+
+result<stores> open_stores(const std::string& root, const std::string& cluster) {
+  auto values = storage::open_rocksdb_store(root);
+  if (!values) return fail(values.error());
+  if (auto ok = storage::run_catalog(**values).claim(cluster); !ok) return fail(ok.error());
+  auto blobs = storage::open_posix_blob_store(root);
+  if (!blobs) return fail(blobs.error());
+  return stores{std::move(*values), std::move(*blobs)};
+}
+
+/// The token of an earlier start, so that nodes that still run can come back.
+result<std::string> join_token_of(const std::string& root) {
+  const auto earlier = apps::read_cluster_endpoint(root);
+  if (earlier) return earlier->join_token;
+  return apps::random_token();
+}
+
+struct heads {
+  actors::checkpoint_store_actor store;
+  actors::job_manager_actor manager;
+  actors::front_door_actor door;
+};
+
+heads spawn_heads(caf::actor_system& system, const stores& open, const options& wanted,
+                  const apps::cluster_endpoint& endpoint, exit_signal& exit) {
+  heads out;
+  out.store = actors::spawn_checkpoint_store(system, *open.values, *open.blobs);
+  out.manager = actors::spawn_job_manager(
+      system, {endpoint.cluster, endpoint.data_folder, endpoint.join_token,
+               wanted.snapshot_every_steps, out.store, [&exit] { exit.leave(""); }});
+  attach_reply welcome;
+  welcome.cluster = endpoint.cluster;
+  welcome.control.value = wanted.name;
+  welcome.storage_root = endpoint.data_folder;
+  welcome.lease_ms = static_cast<std::uint32_t>(deadlines::lease.count());
+  out.door = actors::spawn_front_door(
+      system, {std::move(welcome), endpoint.join_token, out.manager, out.store});
+  return out;
+}
+
+/// The store must have written its last before the database closes.
+void end_store(caf::actor_system& system, const actors::checkpoint_store_actor& store) {
+  caf::scoped_actor self(system);
+  self->monitor(store);
+  caf::anon_send_exit(store, caf::exit_reason::user_shutdown);
+  bool ended = false;
+  self->receive([&ended](const caf::down_msg&) { ended = true; },
+                caf::after(deadlines::shutdown / 2) >> [] {});
+  if (!ended) config::log(config::log_level::warning, "the store did not end in time");
+}
+
+}  // namespace
+
+result<void> serve_control(const options& wanted, exit_signal& exit) {
+  std::error_code problem;
+  const std::string root = std::filesystem::absolute(wanted.data_folder, problem).string();
+  std::filesystem::create_directories(root, problem);
+  auto open = open_stores(root, wanted.cluster);
+  if (!open) return fail(open.error());
+  const auto tls = apps::prepare_tls(root);
+  if (!tls) return fail(tls.error());
+  const auto token = join_token_of(root);
+  if (!token) return fail(token.error());
+  apps::cluster_endpoint endpoint{wanted.cluster, wanted.host, wanted.port, *token, root};
+
+  client::register_messages();
+  client::network_config config(*tls, 2);
+  caf::actor_system system(config);
+  const heads running = spawn_heads(system, *open, wanted, endpoint, exit);
+  const auto port = caf::openssl::publish(running.door, endpoint.port, endpoint.host.c_str(), true);
+  if (!port) {
+    end_store(system, running.store);
+    return fail(errc::in_use,
+                "cannot listen on " + endpoint.host + ":" + std::to_string(endpoint.port),
+                "another program has the port: " + to_string(port.error()),
+                "choose another port, or 0 to have one picked");
+  }
+  endpoint.port = *port;
+  if (auto ok = apps::write_cluster_endpoint(endpoint); !ok) return ok;
+  config::log(config::log_level::info,
+              "listening on " + endpoint.host + ":" + std::to_string(endpoint.port));
+  exit.tell_ready();
+  const auto reason = exit.wait();
+  config::log(config::log_level::info, "leaving");
+  end_store(system, running.store);
+  open->values.reset();
+  if (reason && !reason->empty()) return fail(errc::aborted, *reason);
+  // Other actors may still wait for nodes that leave at the same time; nothing of theirs is lost.
+  std::_Exit(0);
+}
+
+}  // namespace troupe::node

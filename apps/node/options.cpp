@@ -1,0 +1,45 @@
+#include "apps/node/options.hpp"
+
+#include <map>
+
+#include <CLI/CLI.hpp>
+
+#include "config/limits.hpp"
+#include "messages/ids.hpp"
+
+namespace troupe::node {
+
+result<options> parse_options(int count, const char* const* words) {
+  CLI::App app("One node of a Troupe cluster.", "troupe-node");
+  options out;
+  const std::map<std::string, node_role> roles{{"control", node_role::control},
+                                               {"trainer", node_role::trainer},
+                                               {"sampler", node_role::sampler}};
+  std::string role;
+  app.add_option("--role", role)
+      ->required()
+      ->check(CLI::IsMember({"control", "trainer", "sampler"}));
+  app.add_option("--name", out.name, "unique in the cluster")->required();
+  app.add_option("--data-folder", out.data_folder)->required();
+  app.add_option("--threads", out.threads, "of the maths library")
+      ->check(CLI::Range(1U, limits::node_threads_max));
+  app.add_option("--device", out.device);
+  app.add_option("--cluster", out.cluster);
+  app.add_option("--host", out.host, "control: address to listen on");
+  app.add_option("--port", out.port, "control: 0 picks one");
+  app.add_option("--snapshot-every-steps", out.snapshot_every_steps)
+      ->check(CLI::Range(1, 1'000'000));
+  app.add_option("--ready-descriptor", out.ready_descriptor);
+  try {
+    app.parse(count, words);
+  } catch (const CLI::ParseError& e) {
+    return fail(errc::invalid_argument, e.what(), "a wrong option", "see troupe-node --help");
+  }
+  out.role = roles.at(role);
+  if (!is_valid_name(out.name) || !is_valid_name(out.cluster)) {
+    return fail(errc::invalid_argument, "names are letters, digits and . _ -");
+  }
+  return out;
+}
+
+}  // namespace troupe::node

@@ -1,0 +1,31 @@
+#pragma once
+
+// What one node is told on its command line. Everything else it learns from the cluster's data
+// folder, so that secrets never stand in a process list.
+//
+// Threading: pure. Errors: errc::invalid_argument with the parser's own words.
+
+#include <cstdint>
+#include <string>
+
+#include "messages/cluster.hpp"
+#include "messages/error.hpp"
+
+namespace troupe::node {
+
+struct options {
+  node_role role = node_role::trainer;
+  std::string name;
+  std::string data_folder;
+  std::uint32_t threads = 1;
+  std::string device = "cpu";
+  std::string cluster = "troupe";           ///< control
+  std::string host = "127.0.0.1";           ///< control
+  std::uint16_t port = 0;                   ///< control
+  std::uint64_t snapshot_every_steps = 10;  ///< control
+  int ready_descriptor = -1;                ///< where a launcher listens; -1: started by hand
+};
+
+[[nodiscard]] result<options> parse_options(int count, const char* const* words);
+
+}  // namespace troupe::node
