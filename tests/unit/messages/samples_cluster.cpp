@@ -1,0 +1,124 @@
+#include "messages/status.hpp"
+#include "tests/unit/messages/detail_samples.hpp"
+#include "tests/unit/messages/samples.hpp"
+
+namespace troupe::test {
+
+template <>
+sample_request sample<sample_request>(std::uint64_t seed) {
+  value_source from(seed);
+  sample_request request;
+  request.deployment.value = from.name();
+  request.prompt = from.tokens(1 + from.below(9));
+  request.params.max_tokens = from.small();
+  request.params.temperature = from.fraction();
+  request.params.top_k = static_cast<std::int32_t>(from.small());
+  request.params.top_p = from.fraction();
+  request.params.seed = from.word();
+  request.params.stop_tokens = from.tokens(2);
+  request.num_samples = from.small();
+  request.min_version = from.word();
+  return request;
+}
+
+template <>
+sample_reply sample<sample_reply>(std::uint64_t seed) {
+  value_source from(seed);
+  sample_reply reply;
+  reply.sequences.resize(2);
+  for (sampled_sequence& sequence : reply.sequences) {
+    const std::size_t length = from.below(9);
+    sequence.tokens = from.tokens(length);
+    sequence.logprobs = from.reals(length);
+    sequence.reason = from.pick(stop_reason::length);
+    sequence.first_version = from.word();
+    sequence.last_version = from.word();
+  }
+  return reply;
+}
+
+template <>
+create_deployment_request sample<create_deployment_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {from.name(), model_source{from.path()}};
+}
+
+deployment_info make_deployment(value_source& from) {
+  return {deployment_id{from.name()},
+          from.word(),
+          checkpoint_id{from.hash()},
+          from.small(),
+          from.word(),
+          from.model()};
+}
+
+template <>
+deployment_info sample<deployment_info>(std::uint64_t seed) {
+  value_source from(seed);
+  return make_deployment(from);
+}
+
+template <>
+deployment_status_request sample<deployment_status_request>(std::uint64_t seed) {
+  return {deployment_id{value_source(seed).name()}};
+}
+
+template <>
+attach_request sample<attach_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {from.small(),
+          from.prose(),
+          from.bytes(32),
+          node_id{from.name()},
+          from.pick(node_role::client),
+          from.word()};
+}
+
+template <>
+attach_reply sample<attach_reply>(std::uint64_t seed) {
+  value_source from(seed);
+  return {from.name(), node_id{from.name()}, from.path(), from.small()};
+}
+
+template <>
+renew_lease_request sample<renew_lease_request>(std::uint64_t seed) {
+  return {node_id{value_source(seed).name()}};
+}
+
+static node_status make_node(value_source& from) {
+  return {node_id{from.name()}, from.pick(node_role::client), from.word(), from.prose(),
+          from.word()};
+}
+
+template <>
+node_status sample<node_status>(std::uint64_t seed) {
+  value_source from(seed);
+  return make_node(from);
+}
+
+template <>
+cluster_status_request sample<cluster_status_request>(std::uint64_t) {
+  return {};
+}
+
+template <>
+cluster_status sample<cluster_status>(std::uint64_t seed) {
+  value_source from(seed);
+  return {from.name(),
+          from.path(),
+          {make_node(from), make_node(from)},
+          {make_run_info(from), make_run_info(from)},
+          {make_deployment(from)}};
+}
+
+template <>
+shutdown_request sample<shutdown_request>(std::uint64_t seed) {
+  return {value_source(seed).prose()};
+}
+
+template <>
+done sample<done>(std::uint64_t) {
+  return {};
+}
+
+}  // namespace troupe::test

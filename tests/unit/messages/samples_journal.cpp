@@ -1,0 +1,89 @@
+#include "messages/journal.hpp"
+#include "tests/unit/messages/detail_samples.hpp"
+#include "tests/unit/messages/samples.hpp"
+
+namespace troupe::test {
+
+using op_outcome = std::variant<op_reply, error>;
+
+static op_outcome make_outcome(value_source& from) {
+  if (from.seed() % 2 == 0) return make_reply(from);
+  return make_error(from);
+}
+
+static logged_op make_logged(value_source& from) {
+  logged_op op;
+  op.op = make_op(from);
+  op.body_digest.value = from.hash();
+  op.finished = true;
+  op.step = from.word();
+  op.weights = from.digest();
+  op.outcome = make_outcome(from);
+  return op;
+}
+
+static run_record make_run(value_source& from) {
+  return {run_id{from.name()}, make_create_run(from),      from.word(),
+          from.word(),         checkpoint_id{from.hash()}, checkpoint_id{from.hash()}};
+}
+
+template <>
+append_op_request sample<append_op_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {make_op(from), blob_id{from.hash()}};
+}
+
+template <>
+finish_op_request sample<finish_op_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {run_id{from.name()}, from.small(), from.word(), from.digest(), make_outcome(from)};
+}
+
+template <>
+logged_op sample<logged_op>(std::uint64_t seed) {
+  value_source from(seed);
+  return make_logged(from);
+}
+
+template <>
+read_log_request sample<read_log_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {run_id{from.name()}, from.word(), from.small()};
+}
+
+template <>
+read_log_reply sample<read_log_reply>(std::uint64_t seed) {
+  value_source from(seed);
+  return {{make_logged(from), make_logged(from)}, true};
+}
+
+template <>
+trim_log_request sample<trim_log_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {run_id{from.name()}, from.word()};
+}
+
+template <>
+run_record sample<run_record>(std::uint64_t seed) {
+  value_source from(seed);
+  return make_run(from);
+}
+
+template <>
+put_run_request sample<put_run_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {make_run(from)};
+}
+
+template <>
+list_runs_request sample<list_runs_request>(std::uint64_t) {
+  return {};
+}
+
+template <>
+run_list sample<run_list>(std::uint64_t seed) {
+  value_source from(seed);
+  return {{make_run(from), make_run(from)}};
+}
+
+}  // namespace troupe::test
