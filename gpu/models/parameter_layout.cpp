@@ -19,7 +19,7 @@ struct bounded_size {
 
 result<void> check_sizes(const model_config& m) {
   const std::array<bounded_size, 8> sizes{{
-      {"vocab_size", m.vocab_size, limits::model_vocabulary_max},
+      {"vocab_size", m.vocab_size, limits::model_vocab_max},
       {"hidden_size", m.hidden_size, limits::model_width_max},
       {"intermediate_size", m.intermediate_size, limits::model_width_max},
       {"num_hidden_layers", m.num_layers, limits::model_layers_max},

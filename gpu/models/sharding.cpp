@@ -50,6 +50,7 @@ std::vector<owned_slice> owned_slices(const sharding_plan& plan, std::uint32_t r
           {{member.parameter, begin - member.offset, end - member.offset}, g, begin - shard_begin});
     }
   }
+  std::ranges::sort(slices, {}, [](const owned_slice& s) { return s.slice.parameter; });
   return slices;
 }
 

@@ -50,7 +50,7 @@ struct owned_slice {
 /// Requires: validate(model), world_size >= 1.
 [[nodiscard]] sharding_plan make_sharding_plan(const model_config& model, std::uint32_t world_size);
 
-/// In order of group, then of offset. Requires: rank < plan.world_size.
+/// In canonical order. Requires: rank < plan.world_size.
 [[nodiscard]] std::vector<owned_slice> owned_slices(const sharding_plan& plan, std::uint32_t rank);
 
 }  // namespace troupe::gpu

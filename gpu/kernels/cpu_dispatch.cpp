@@ -1,0 +1,63 @@
+#include <array>
+#include <cstdlib>
+#include <string_view>
+
+#include "gpu/kernels/cpu_kernels.hpp"
+
+namespace troupe::gpu::kernels {
+
+namespace avx512 {
+extern const cpu_kernels kernel_table;
+}
+namespace avx2 {
+extern const cpu_kernels kernel_table;
+}
+namespace base {
+extern const cpu_kernels kernel_table;
+}
+
+namespace {
+
+std::size_t first_table() {
+  if (__builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+      __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0)
+    return 0;
+  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 ? 1 : 2;
+}
+
+const cpu_kernels& at(std::size_t index) {
+  return index == 0 ? avx512::kernel_table : (index == 1 ? avx2::kernel_table : base::kernel_table);
+}
+
+std::size_t chosen_table() {
+  const char* const asked = std::getenv("TROUPE_ISA");
+  if (asked == nullptr) return first_table();
+  for (std::size_t index = first_table(); index < 3; ++index)
+    if (std::string_view(asked) == at(index).name) return index;
+  return first_table();
+}
+
+}  // namespace
+
+std::size_t attention_scratch(std::size_t length, std::size_t head_dim) {
+  const auto padded = [](std::size_t value) {
+    return (value + panel_columns - 1) / panel_columns * panel_columns;
+  };
+  return 2 * head_dim * padded(length) + length * padded(head_dim) +
+         2 * attention_query_tile * (padded(length) + padded(head_dim));
+}
+
+const cpu_kernels& for_this_cpu() {
+  static const std::size_t index = chosen_table();
+  return at(index);
+}
+
+std::size_t num_tables() {
+  return 3 - first_table();
+}
+
+const cpu_kernels& table(std::size_t index) {
+  return at(first_table() + index);
+}
+
+}  // namespace troupe::gpu::kernels

@@ -1,0 +1,179 @@
+#pragma once
+
+// The inner loops of the engine on a CPU, compiled once per instruction set and chosen when the
+// process starts: the maths library's own loops leave half of this hardware unused (its matrix
+// product on some processors) or pass over memory many times (everything between two products).
+//
+// Every kernel works on a range of rows, on the calling thread, and computes each output element by
+// an order of additions that depends on that element alone. So results are the same bits for any
+// number of threads and for any rows that happen to be computed beside a row.
+//
+// Shapes: matrices are row-major with a stride; a packed panel is [k][panel_columns].
+// Units: elements. Threading: pure functions on the caller's memory.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace troupe::gpu::kernels {
+
+/// Columns of a packed panel: two of the widest vectors.
+inline constexpr std::size_t panel_columns = 32;
+
+/// Inner extent of one panel multiplication: a panel of this height fills two thirds of a small L1.
+inline constexpr std::size_t panel_rows_max = 256;
+
+/// c = addend + a * panel for m rows and at most panel_columns columns. Element (i, k) of `a` is
+/// a[i * a_row_stride + k * a_k_stride]. `addend` is null for 0, may be `c`, and has c's stride.
+struct panel_product {
+  std::size_t m = 0;
+  std::size_t k = 0;
+  std::size_t columns = 0;
+  const float* a = nullptr;
+  std::size_t a_row_stride = 0;
+  std::size_t a_k_stride = 1;
+  const float* panel = nullptr;
+  const float* addend = nullptr;
+  float* c = nullptr;
+  std::size_t c_stride = 0;
+};
+
+/// k rows of `columns` values each become a panel; what is missing to panel_columns is zero.
+struct panel_source {
+  const float* from = nullptr;
+  std::size_t k = 0;
+  std::size_t columns = 0;
+  std::size_t k_stride = 0;  ///< one of the two strides is 1
+  std::size_t column_stride = 1;
+};
+
+/// Rotary tables: cosine and sine of position p, pair i at [p * half + i].
+struct rotary_tables {
+  const float* cosine = nullptr;
+  const float* sine = nullptr;
+};
+
+/// One sequence and one key head of packed causal attention, with the query heads that share it.
+/// `q`, `k`, `v` point at row 0 of the sequence and their first head; heads of q are head_dim
+/// apart.
+struct attention_task {
+  std::size_t length = 0;
+  std::size_t head_dim = 0;
+  std::size_t num_query_heads = 0;
+  float scale = 1;
+  const float* q = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  std::size_t q_stride = 0;
+  std::size_t k_stride = 0;
+  std::size_t v_stride = 0;
+  float* out = nullptr;  ///< like q; read by the backward pass
+  std::size_t out_stride = 0;
+  float* lse = nullptr;  ///< [length, num_query_heads] with lse_stride
+  std::size_t lse_stride = 0;
+  float* scratch = nullptr;  ///< attention_scratch() elements
+
+  const float* out_gradient = nullptr;  ///< like out
+  float* q_gradient = nullptr;          ///< like q, overwritten; likewise the next two
+  float* k_gradient = nullptr;
+  float* v_gradient = nullptr;
+  std::size_t gradient_stride = 0;
+};
+
+/// One query row of one key head against a cache that holds keys in blocks of cache_block
+/// positions, [block][head_dim][cache_block], and values as [position][head_dim].
+struct cached_attention_task {
+  std::size_t num_positions = 0;
+  std::size_t head_dim = 0;
+  std::size_t num_query_heads = 0;
+  float scale = 1;
+  const float* q = nullptr;
+  const float* keys = nullptr;
+  const float* values = nullptr;
+  float* out = nullptr;
+  float* scratch = nullptr;  ///< num_positions rounded up to cache_block
+};
+inline constexpr std::size_t cache_block = 16;
+
+struct adamw_task {
+  std::size_t count = 0;
+  float* weights = nullptr;
+  float* exp_avg = nullptr;
+  float* exp_avg_sq = nullptr;
+  const float* gradients = nullptr;
+  float gradient_scale = 1;
+  float learning_rate = 0;
+  float beta1 = 0;
+  float beta2 = 0;
+  float eps = 0;
+  float weight_decay = 0;
+  float step_size = 0;                 ///< learning_rate / (1 - beta1^step)
+  float inverse_sqrt_correction2 = 1;  ///< 1 / sqrt(1 - beta2^step)
+};
+
+struct digest_sum {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+};
+
+struct cpu_kernels {
+  const char* name;
+
+  void (*pack_panel)(const panel_source& source, float* panel);
+  void (*multiply_panel)(const panel_product& product);
+
+  /// y = x * rstd * weight with rstd = 1 / sqrt(mean(x^2) + eps), kept for the backward.
+  void (*rms_norm)(std::size_t rows, std::size_t width, const float* x, const float* weight,
+                   float eps, float* y, float* rstd);
+  /// dx += gradient of x; weight_gradient += that of the weight, rows in order.
+  void (*rms_norm_backward)(std::size_t rows, std::size_t width, const float* x,
+                            const float* weight, const float* rstd, const float* dy, float* dx,
+                            float* weight_gradient);
+
+  /// RMS norm of one head, then rotation: [head_dim] to [head_dim]. Returns rstd.
+  float (*norm_rotate)(std::size_t head_dim, const float* x, const float* weight, float eps,
+                       const float* cosine, const float* sine, float* y);
+  /// `dy` becomes dx; weight_gradient is added to.
+  void (*norm_rotate_backward)(std::size_t head_dim, const float* x, const float* weight,
+                               float rstd, const float* cosine, const float* sine, float* dy,
+                               float* weight_gradient);
+
+  /// y = silu(gate) * up; a row of gate_up holds gate, then up.
+  void (*swiglu)(std::size_t rows, std::size_t width, const float* gate_up, float* y);
+  /// gate_up becomes its gradient.
+  void (*swiglu_backward)(std::size_t rows, std::size_t width, const float* dy, float* gate_up);
+
+  void (*attention)(const attention_task& task);
+  void (*attention_backward)(const attention_task& task);
+  void (*cached_attention)(const cached_attention_task& task);
+
+  /// log(sum(exp(row))) of one row.
+  float (*log_sum_exp)(std::size_t width, const float* row);
+  /// row becomes gradient * d logprob(target) / d row.
+  void (*logprob_backward)(std::size_t width, float lse, std::size_t target, float gradient,
+                           float* row);
+
+  /// to += from, and to = to * factor.
+  void (*add)(std::size_t count, const float* from, float* to);
+
+  double (*sum_of_squares)(std::size_t count, const float* values);
+  void (*adamw)(const adamw_task& task);
+  /// Sum of element_digest over fp32 bits; see messages/state_digest.hpp.
+  digest_sum (*digest)(std::uint32_t parameter, std::uint64_t first_element, std::size_t count,
+                       const float* values);
+};
+
+/// Query rows whose scores exist at one time.
+inline constexpr std::size_t attention_query_tile = 48;
+
+/// Elements of scratch one attention task needs, forward or backward.
+[[nodiscard]] std::size_t attention_scratch(std::size_t length, std::size_t head_dim);
+
+/// The best table for this processor; TROUPE_ISA=base, avx2 or avx512 in the environment asks for
+/// a lower one, to reproduce another machine's bits.
+[[nodiscard]] const cpu_kernels& for_this_cpu();
+
+/// Every table this processor can run, best first; for tests.
+[[nodiscard]] std::size_t num_tables();
+[[nodiscard]] const cpu_kernels& table(std::size_t index);
+
+}  // namespace troupe::gpu::kernels

@@ -1,0 +1,133 @@
+#include "gpu/torch/head.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "config/limits.hpp"
+#include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/torch/linear.hpp"
+
+namespace troupe::gpu {
+namespace {
+
+/// Logits that exist at one time when they are not kept.
+constexpr std::size_t chunk_logits_max = 4 * 1024 * 1024;
+
+std::size_t chunk_rows(std::size_t vocabulary) {
+  return std::clamp<std::size_t>(chunk_logits_max / vocabulary, 64, 2048);
+}
+
+at::Tensor rows_of(const at::Tensor& matrix, std::size_t begin, std::size_t end) {
+  return matrix.narrow(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin));
+}
+
+/// Copies of the rows named by `rows`.
+at::Tensor gather_rows(const at::Tensor& matrix, std::span<const std::size_t> rows) {
+  const std::size_t width = extent(matrix, 1);
+  at::Tensor out = make_tensor({rows.size(), width});
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    std::memcpy(values(out) + i * width, values(matrix) + rows[i] * width, width * sizeof(float));
+  return out;
+}
+
+void reduce_chunk(const at::Tensor& logits, std::size_t first_row,
+                  std::span<const token_id> targets, head_output& out) {
+  const std::size_t width = extent(logits, 1);
+  const float* const from = values(logits);
+  for_ranges(extent(logits, 0), 8, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::size_t row = first_row + i;
+      const float* const z = from + i * width;
+      const float lse = kernels::for_this_cpu().log_sum_exp(width, z);
+      out.lse[row] = lse;
+      // Rounding may put the target a hair above the sum.
+      out.logprobs[row] = std::min(0.0F, z[static_cast<std::size_t>(targets[row])] - lse);
+    }
+  });
+}
+
+/// Active rows of one backward, and what belongs to them.
+struct backward_rows {
+  std::vector<std::size_t> rows;
+  std::span<const token_id> targets;
+  std::span<const float> gradient;
+  const head_output& output;
+};
+
+void logit_gradients(at::Tensor logits, std::size_t first, const backward_rows& active) {
+  const std::size_t width = extent(logits, 1);
+  float* const z = values(logits);
+  for_ranges(extent(logits, 0), 8, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::size_t row = active.rows[first + i];
+      kernels::for_this_cpu().logprob_backward(width, active.output.lse[row],
+                                               static_cast<std::size_t>(active.targets[row]),
+                                               active.gradient[row], z + i * width);
+    }
+  });
+}
+
+}  // namespace
+
+head_output head_forward(const at::Tensor& hidden, const at::Tensor& weight,
+                         std::span<const token_id> targets, retention keep) {
+  const std::size_t rows = extent(hidden, 0);
+  const std::size_t vocabulary = extent(weight, 0);
+  head_output out{std::vector<float>(rows), std::vector<float>(rows), {}};
+  const bool keeps_logits = keep == retention::keep_for_backward &&
+                            rows * vocabulary * sizeof(float) <= limits::kept_logit_bytes_max;
+  const std::size_t step = std::min(rows, chunk_rows(vocabulary));
+  at::Tensor logits = make_tensor({keeps_logits ? rows : step, vocabulary});
+  for (std::size_t begin = 0; begin < rows; begin += step) {
+    const std::size_t end = std::min(rows, begin + step);
+    at::Tensor chunk = keeps_logits ? rows_of(logits, begin, end) : rows_of(logits, 0, end - begin);
+    linear_into(rows_of(hidden, begin, end), weight, chunk);
+    reduce_chunk(chunk, begin, targets, out);
+  }
+  if (keeps_logits) out.logits = logits;
+  return out;
+}
+
+at::Tensor head_backward(const at::Tensor& hidden, const at::Tensor& weight,
+                         std::span<const token_id> targets, head_output& output,
+                         std::span<const float> logprob_gradient, at::Tensor weight_gradient,
+                         write_mode mode) {
+  const std::size_t vocabulary = extent(weight, 0);
+  const std::size_t width = extent(weight, 1);
+  backward_rows active{{}, targets, logprob_gradient, output};
+  for (std::size_t row = 0; row < logprob_gradient.size(); ++row)
+    if (logprob_gradient[row] != 0.0F) active.rows.push_back(row);
+  if (active.rows.empty() && mode == write_mode::overwrite) weight_gradient.zero_();
+
+  at::Tensor dx = make_tensor({extent(hidden, 0), width});
+  if (active.rows.size() < extent(hidden, 0)) dx.zero_();
+  const std::size_t step = chunk_rows(vocabulary);
+  for (std::size_t first = 0; first < active.rows.size(); first += step) {
+    const std::size_t size = std::min(step, active.rows.size() - first);
+    const auto rows = std::span(active.rows).subspan(first, size);
+    const bool is_contiguous = rows.back() - rows.front() + 1 == size;
+    const at::Tensor x = is_contiguous ? rows_of(hidden, rows.front(), rows.front() + size)
+                                       : gather_rows(hidden, rows);
+    at::Tensor dz;
+    if (output.logits.defined()) {
+      dz = is_contiguous ? rows_of(output.logits, rows.front(), rows.front() + size)
+                         : gather_rows(output.logits, rows);
+    } else {
+      dz = linear(x, weight);
+    }
+    logit_gradients(dz, first, active);
+    linear_weight_gradient(dz, x, weight_gradient, mode);
+    mode = write_mode::add;
+    if (is_contiguous) {
+      linear_input_gradient_into(dz, weight, rows_of(dx, rows.front(), rows.front() + size));
+      continue;
+    }
+    const at::Tensor part = linear_input_gradient(dz, weight);
+    for (std::size_t i = 0; i < size; ++i)
+      std::memcpy(values(dx) + rows[i] * width, values(part) + i * width, width * sizeof(float));
+  }
+  output.logits.reset();
+  return dx;
+}
+
+}  // namespace troupe::gpu

@@ -1,0 +1,36 @@
+#pragma once
+
+// The vocabulary head as a function from hidden rows to logprobs of targets. Logits of a whole
+// batch never exist: they are made for a chunk of rows, reduced to a log-sum-exp, and made again in
+// the backward pass, unless they are few enough to keep. Rows whose gradient is zero (a prompt) are
+// left out of the backward pass.
+//
+// Shapes: hidden [T, D], weight [V, D], lse and logprobs [T].
+// Threading: called from one thread; runs on the pool.
+// Source: Wijmans et al. 2024 for the recomputation.
+
+#include <span>
+#include <vector>
+
+#include "gpu/torch/tensors.hpp"
+#include "messages/ids.hpp"
+#include "messages/training.hpp"
+
+namespace troupe::gpu {
+
+struct head_output {
+  std::vector<float> logprobs;  ///< [T]
+  std::vector<float> lse;       ///< [T]
+  at::Tensor logits;            ///< [T, V] when kept, else undefined
+};
+
+[[nodiscard]] head_output head_forward(const at::Tensor& hidden, const at::Tensor& weight,
+                                       std::span<const token_id> targets, retention keep);
+
+/// Gradient of `hidden`; that of the weight goes to weight_gradient. Uses up output.logits.
+[[nodiscard]] at::Tensor head_backward(const at::Tensor& hidden, const at::Tensor& weight,
+                                       std::span<const token_id> targets, head_output& output,
+                                       std::span<const float> logprob_gradient,
+                                       at::Tensor weight_gradient, write_mode mode);
+
+}  // namespace troupe::gpu

@@ -1,0 +1,121 @@
+#include "gpu/torch/optimizer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gpu/kernels/cpu_kernels.hpp"
+
+namespace troupe::gpu {
+namespace {
+
+/// Elements one task handles; fixed, so that sums do not depend on the thread count.
+constexpr std::size_t piece = 32 * 1024;
+
+result<void> check_number(const char* name, double value, double low, double high) {
+  if (value >= low && value <= high) return {};
+  return fail(errc::invalid_argument,
+              std::string(name) + " is " + std::to_string(value) + ", outside [" +
+                  std::to_string(low) + ", " + std::to_string(high) + "]",
+              "", "correct the optimizer's parameters");
+}
+
+double local_sum_of_squares(const sharded_state& state) {
+  double total = 0;
+  for (const state_shard& shard : state.shards()) {
+    const std::size_t elements = count(shard.gradients);
+    const std::size_t pieces = (elements + piece - 1) / piece;
+    std::vector<double> sums(pieces);
+    for_ranges(pieces, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t p = begin; p < end; ++p)
+        sums[p] = kernels::for_this_cpu().sum_of_squares(std::min(piece, elements - p * piece),
+                                                         values(shard.gradients) + p * piece);
+    });
+    for (const double sum : sums)
+      total += sum;
+  }
+  return total;
+}
+
+void update_shard(state_shard& shard, const kernels::adamw_task& common) {
+  const std::size_t elements = count(shard.weights);
+  for_ranges((elements + piece - 1) / piece, 1, [&](std::size_t begin, std::size_t end) {
+    kernels::adamw_task task = common;
+    const std::size_t at = begin * piece;
+    task.count = std::min(end * piece, elements) - at;
+    task.weights = values(shard.weights) + at;
+    task.exp_avg = values(shard.exp_avg) + at;
+    task.exp_avg_sq = values(shard.exp_avg_sq) + at;
+    task.gradients = values(std::as_const(shard.gradients)) + at;
+    kernels::for_this_cpu().adamw(task);
+  });
+}
+
+}  // namespace
+
+result<void> check_adam(const adam_params& adam) {
+  constexpr double below_one = 1.0 - 1e-12;
+  if (auto ok = check_number("learning_rate", adam.learning_rate, 0, 1e6); !ok) return ok;
+  if (auto ok = check_number("beta1", adam.beta1, 0, below_one); !ok) return ok;
+  if (auto ok = check_number("beta2", adam.beta2, 0, below_one); !ok) return ok;
+  // A zero would divide 0 by 0 wherever a gradient was always 0, as in unused embedding rows.
+  if (auto ok = check_number("eps", adam.eps, 1e-37, 1); !ok) return ok;
+  if (auto ok = check_number("weight_decay", adam.weight_decay, 0, 1e6); !ok) return ok;
+  return check_number("grad_clip_norm", adam.grad_clip_norm, 0, 1e30);
+}
+
+result<double> adamw_step(sharded_state& state, const adam_params& adam, std::uint64_t step) {
+  for (state_shard& shard : state.shards())
+    if (!shard.has_gradients) shard.gradients.zero_();
+  std::array<double, 1> squares{local_sum_of_squares(state)};
+  if (auto ok = state.ranks().all_reduce(squares); !ok) return fail(std::move(ok.error()));
+  const double norm = std::sqrt(squares[0]);
+  if (!std::isfinite(norm))
+    return fail(errc::not_finite, "a gradient is NaN or infinite; no weight was changed",
+                "the loss diverged, or a loss input was not finite",
+                "check the loss inputs, lower the learning rate, or go back to a checkpoint");
+
+  const bool is_clipped = adam.grad_clip_norm > 0;
+  const double scale = is_clipped ? std::min(1.0, adam.grad_clip_norm / (norm + 1e-6)) : 1.0;
+  const auto steps = static_cast<double>(step);
+  kernels::adamw_task task;
+  task.gradient_scale = static_cast<float>(scale);
+  task.learning_rate = static_cast<float>(adam.learning_rate);
+  task.beta1 = static_cast<float>(adam.beta1);
+  task.beta2 = static_cast<float>(adam.beta2);
+  task.eps = static_cast<float>(adam.eps);
+  task.weight_decay = static_cast<float>(adam.weight_decay);
+  task.step_size = static_cast<float>(adam.learning_rate / (1.0 - std::pow(adam.beta1, steps)));
+  task.inverse_sqrt_correction2 =
+      static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(adam.beta2, steps)));
+  for (state_shard& shard : state.shards())
+    update_shard(shard, task);
+  state.weights_changed();
+  return norm;
+}
+
+state_digest digest_weights(const sharded_state& state) {
+  state_digest total;
+  for (const owned_slice& owned : state.slices()) {
+    const std::size_t elements = owned.slice.num_elements();
+    const float* const from = values(state.shards()[owned.group].weights) + owned.shard_offset;
+    const std::size_t pieces = (elements + piece - 1) / piece;
+    std::vector<state_digest> sums(pieces);
+    for_ranges(pieces, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t p = begin; p < end; ++p) {
+        const auto sum =
+            kernels::for_this_cpu().digest(owned.slice.parameter, owned.slice.begin + p * piece,
+                                           std::min(piece, elements - p * piece), from + p * piece);
+        sums[p] = {sum.low, sum.high};
+      }
+    });
+    for (const state_digest& sum : sums)
+      total += sum;
+  }
+  return total;
+}
+
+}  // namespace troupe::gpu

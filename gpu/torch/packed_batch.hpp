@@ -1,0 +1,40 @@
+#pragma once
+
+// Datums laid one after the other without padding: what the engine computes on. Positions restart
+// with each sequence.
+//
+// Shapes: T = sum of lengths. Threading: plain values.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "messages/error.hpp"
+#include "messages/model.hpp"
+#include "messages/training.hpp"
+
+namespace troupe::gpu {
+
+struct packed_batch {
+  std::vector<token_id> tokens;      ///< [T]
+  std::vector<token_id> targets;     ///< [T]
+  std::vector<std::size_t> offsets;  ///< of each sequence, and T at the end
+
+  [[nodiscard]] std::size_t num_tokens() const { return tokens.size(); }
+  [[nodiscard]] std::size_t num_sequences() const { return offsets.size() - 1; }
+  [[nodiscard]] std::size_t length(std::size_t sequence) const {
+    return offsets[sequence + 1] - offsets[sequence];
+  }
+};
+
+/// errc::invalid_argument names the datum that the model cannot take.
+[[nodiscard]] result<void> check_batch(const model_config& model, std::span<const datum> batch);
+
+/// Requires: check_batch.
+[[nodiscard]] packed_batch pack_batch(std::span<const datum> batch);
+
+/// Values per packed row, cut into one vector per sequence.
+[[nodiscard]] std::vector<std::vector<float>> unpack(const packed_batch& batch,
+                                                     std::span<const float> rows);
+
+}  // namespace troupe::gpu

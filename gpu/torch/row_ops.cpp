@@ -1,0 +1,113 @@
+#include "gpu/torch/row_ops.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "gpu/kernels/cpu_kernels.hpp"
+
+namespace troupe::gpu {
+namespace {
+
+/// Elements worth handing to another thread.
+constexpr std::size_t grain_elements = 16 * 1024;
+
+std::size_t row_grain(std::size_t width) {
+  return std::max<std::size_t>(1, grain_elements / std::max<std::size_t>(1, width));
+}
+
+}  // namespace
+
+row_sums::row_sums(std::size_t rows, std::size_t width)
+    : num_tiles_((rows + tile - 1) / tile), width_(width), sums_(num_tiles_ * width) {}
+
+void row_sums::add_up(float* into, write_mode mode) const {
+  if (mode == write_mode::overwrite) std::fill_n(into, width_, 0.0F);
+  for (std::size_t t = 0; t < num_tiles_; ++t)
+    kernels::for_this_cpu().add(width_, &sums_[t * width_], into);
+}
+
+normed rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  const std::size_t rows = extent(x, 0);
+  const std::size_t width = extent(x, 1);
+  normed out{make_tensor({rows, width}), make_tensor({rows})};
+  const float* const from = values(x);
+  const float* const scale = values(weight);
+  float* const to = values(out.y);
+  float* const rstd = values(out.rstd);
+  for_ranges(rows, row_grain(width), [&](std::size_t begin, std::size_t end) {
+    kernels::for_this_cpu().rms_norm(end - begin, width, from + begin * width, scale,
+                                     static_cast<float>(eps), to + begin * width, rstd + begin);
+  });
+  return out;
+}
+
+void rms_norm_backward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& rstd,
+                       const at::Tensor& dy, at::Tensor dx, at::Tensor weight_gradient,
+                       write_mode mode) {
+  const std::size_t rows = extent(x, 0);
+  const std::size_t width = extent(x, 1);
+  row_sums sums(rows, width);
+  const float* const from = values(x);
+  const float* const up = values(dy);
+  float* const to = values(dx);
+  for_ranges(sums.num_tiles(), 1, [&](std::size_t first, std::size_t last) {
+    for (std::size_t t = first; t < last; ++t) {
+      const std::size_t begin = t * row_sums::tile;
+      const std::size_t count = std::min(row_sums::tile, rows - begin);
+      kernels::for_this_cpu().rms_norm_backward(count, width, from + begin * width, values(weight),
+                                                values(rstd) + begin, up + begin * width,
+                                                to + begin * width, sums.of_tile(t));
+    }
+  });
+  sums.add_up(values(weight_gradient), mode);
+}
+
+at::Tensor swiglu(const at::Tensor& gate_up) {
+  const std::size_t rows = extent(gate_up, 0);
+  const std::size_t width = extent(gate_up, 1) / 2;
+  at::Tensor y = make_tensor({rows, width});
+  const float* const from = values(gate_up);
+  float* const to = values(y);
+  for_ranges(rows, row_grain(width), [&](std::size_t begin, std::size_t end) {
+    kernels::for_this_cpu().swiglu(end - begin, width, from + begin * 2 * width,
+                                   to + begin * width);
+  });
+  return y;
+}
+
+void swiglu_backward(const at::Tensor& dy, at::Tensor gate_up) {
+  const std::size_t rows = extent(gate_up, 0);
+  const std::size_t width = extent(gate_up, 1) / 2;
+  const float* const up = values(dy);
+  float* const to = values(gate_up);
+  for_ranges(rows, row_grain(width), [&](std::size_t begin, std::size_t end) {
+    kernels::for_this_cpu().swiglu_backward(end - begin, width, up + begin * width,
+                                            to + begin * 2 * width);
+  });
+}
+
+at::Tensor embed(std::span<const token_id> tokens, const at::Tensor& embedding) {
+  const std::size_t width = extent(embedding, 1);
+  at::Tensor x = make_tensor({tokens.size(), width});
+  const float* const from = values(embedding);
+  float* const to = values(x);
+  for (std::size_t row = 0; row < tokens.size(); ++row)
+    std::memcpy(to + row * width, from + static_cast<std::size_t>(tokens[row]) * width,
+                width * sizeof(float));
+  return x;
+}
+
+void embed_backward(std::span<const token_id> tokens, const at::Tensor& dx,
+                    at::Tensor embedding_gradient) {
+  const std::size_t width = extent(embedding_gradient, 1);
+  const float* const from = values(dx);
+  float* const to = values(embedding_gradient);
+  // Threads share columns, not rows: a token that comes twice is added in row order.
+  for_ranges(width, 32, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t row = 0; row < tokens.size(); ++row)
+      kernels::for_this_cpu().add(end - begin, from + row * width + begin,
+                                  to + static_cast<std::size_t>(tokens[row]) * width + begin);
+  });
+}
+
+}  // namespace troupe::gpu

@@ -1,0 +1,54 @@
+#pragma once
+
+// The part of libtorch that the engine uses: tensors as owned, shaped memory of a device, and its
+// thread pool. Everything that includes torch does so through this header, which is precompiled.
+//
+// Threading: pure functions.
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+namespace troupe::gpu {
+
+/// Uninitialised fp32 of the given shape.
+[[nodiscard]] inline at::Tensor make_tensor(std::initializer_list<std::size_t> shape) {
+  std::vector<std::int64_t> extents;
+  for (const std::size_t extent : shape)
+    extents.push_back(static_cast<std::int64_t>(extent));
+  return at::empty(extents, at::kFloat);
+}
+
+[[nodiscard]] inline std::size_t extent(const at::Tensor& tensor, std::int64_t dimension) {
+  return static_cast<std::size_t>(tensor.size(dimension));
+}
+
+[[nodiscard]] inline std::size_t count(const at::Tensor& tensor) {
+  return static_cast<std::size_t>(tensor.numel());
+}
+
+[[nodiscard]] inline float* values(at::Tensor& tensor) {
+  return tensor.mutable_data_ptr<float>();
+}
+[[nodiscard]] inline const float* values(const at::Tensor& tensor) {
+  return tensor.const_data_ptr<float>();
+}
+
+/// Whether a result replaces what is in its place or is added to it.
+enum class write_mode : std::uint8_t { overwrite, add };
+
+/// body(begin, end) over [0, count) in pieces of at least `grain`, on the thread pool.
+template <class Body>
+void for_ranges(std::size_t count, std::size_t grain, const Body& body) {
+  at::parallel_for(0, static_cast<std::int64_t>(count), static_cast<std::int64_t>(grain),
+                   [&body](std::int64_t begin, std::int64_t end) {
+                     body(static_cast<std::size_t>(begin), static_cast<std::size_t>(end));
+                   });
+}
+
+}  // namespace troupe::gpu

@@ -1,0 +1,252 @@
+#include "gpu/torch/trainer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <deque>
+#include <utility>
+
+#include "config/limits.hpp"
+#include "gpu/bf16.hpp"
+#include "gpu/losses.hpp"
+#include "gpu/torch/boundary.hpp"
+#include "gpu/torch/optimizer.hpp"
+#include "gpu/torch/transformer.hpp"
+
+namespace troupe::gpu {
+namespace {
+
+struct open_forward {
+  std::uint64_t seq_id = 0;
+  kept_pass pass;
+};
+
+bool is_finite(std::span<const float> numbers) {
+  return std::ranges::all_of(numbers, [](float x) { return std::isfinite(x); });
+}
+
+result<void> check_finite(std::span<const float> gradient, double loss) {
+  if (std::isfinite(loss) && is_finite(gradient)) return {};
+  return fail(errc::not_finite, "the loss or its gradient is NaN or infinite; nothing was added",
+              "a loss input is not finite, or exp(logprob - old logprob) overflowed",
+              "check weights, advantages and old logprobs");
+}
+
+class torch_trainer final : public trainer_engine {
+ public:
+  torch_trainer(const model_config& model, std::unique_ptr<comm> ranks)
+      : model_(model), network_(model, std::move(ranks)) {}
+
+  std::vector<parameter_slice> owned_slices() const override {
+    std::vector<parameter_slice> slices;
+    for (const owned_slice& owned : state().slices())
+      slices.push_back(owned.slice);
+    return slices;
+  }
+
+  result<void> load(parameter_source& source, optimizer_state optimizer,
+                    std::uint64_t optimizer_steps) override {
+    return guarded("load", [&]() -> result<void> {
+      open_.clear();
+      state().clear_gradients();
+      state().weights_changed();
+      if (auto ok = read_part(source, state_part::weights); !ok) return ok;
+      if (optimizer == optimizer_state::restore) {
+        if (auto ok = read_part(source, state_part::exp_avg); !ok) return ok;
+        if (auto ok = read_part(source, state_part::exp_avg_sq); !ok) return ok;
+        optimizer_steps_ = optimizer_steps;
+        return {};
+      }
+      for (state_shard& shard : state().shards()) {
+        shard.exp_avg.zero_();
+        shard.exp_avg_sq.zero_();
+      }
+      optimizer_steps_ = 0;
+      return {};
+    });
+  }
+
+  result<forward_result> forward(std::uint64_t seq_id, std::span<const datum> batch,
+                                 retention keep) override {
+    return guarded("forward", [&]() -> result<forward_result> {
+      if (auto ok = agree(check_batch(model_, batch)); !ok) return fail(std::move(ok.error()));
+      auto pass = network_.forward(pack_batch(batch), keep);
+      if (!pass) return fail(std::move(pass.error()));
+      forward_result result = describe(*pass);
+      if (keep == retention::keep_for_backward) keep_open(seq_id, std::move(*pass));
+      return result;
+    });
+  }
+
+  result<forward_result> forward_backward(std::uint64_t, std::span<const datum> batch, loss_fn loss,
+                                          const loss_fn_config& config) override {
+    return guarded("forward_backward", [&]() -> result<forward_result> {
+      auto options = read_loss_options(loss, config);
+      if (auto ok = agree(check_inputs(batch, options)); !ok) return fail(std::move(ok.error()));
+      auto pass = network_.forward(pack_batch(batch), retention::keep_for_backward);
+      if (!pass) return fail(std::move(pass.error()));
+      forward_result result = describe(*pass);
+      double total = 0;
+      std::vector<float> gradient;
+      for (std::size_t i = 0; i < batch.size(); ++i) {
+        const loss_value value = evaluate_loss(*options, batch[i], result.logprobs[i]);
+        total += value.loss;
+        gradient.insert(gradient.end(), value.logprob_gradient.begin(),
+                        value.logprob_gradient.end());
+      }
+      if (auto ok = agree(check_finite(gradient, total)); !ok) return fail(std::move(ok.error()));
+      if (auto ok = network_.backward(*pass, gradient); !ok) return fail(std::move(ok.error()));
+      result.metrics.insert(result.metrics.begin(), {"loss:sum", total});
+      return result;
+    });
+  }
+
+  result<metric_list> backward(std::uint64_t forward_seq_id,
+                               std::span<const std::vector<float>> gradients) override {
+    return guarded("backward", [&]() -> result<metric_list> {
+      const auto found = std::ranges::find(open_, forward_seq_id, &open_forward::seq_id);
+      if (auto ok = agree(check_gradients(found, forward_seq_id, gradients)); !ok)
+        return fail(std::move(ok.error()));
+      std::vector<float> gradient;
+      for (const std::vector<float>& part : gradients)
+        gradient.insert(gradient.end(), part.begin(), part.end());
+      const auto tokens = static_cast<double>(gradient.size());
+      if (auto ok = network_.backward(found->pass, gradient); !ok)
+        return fail(std::move(ok.error()));
+      open_.erase(found);
+      return metric_list{{"tokens:sum", tokens}};
+    });
+  }
+
+  result<step_output> optim_step(const adam_params& adam) override {
+    return guarded("optim_step", [&]() -> result<step_output> {
+      if (auto ok = check_adam(adam); !ok) return fail(std::move(ok.error()));
+      auto norm = adamw_step(state(), adam, optimizer_steps_ + 1);
+      if (!norm) {
+        state().clear_gradients();
+        return fail(std::move(norm.error()));
+      }
+      ++optimizer_steps_;
+      open_.clear();
+      state().clear_gradients();
+      return step_output{{{"grad_norm:max", *norm}}, weights_digest()};
+    });
+  }
+
+  std::uint64_t optimizer_steps() const override { return optimizer_steps_; }
+
+  state_digest weights_digest() const override { return digest_weights(state()); }
+
+  result<void> save(parameter_sink& sink) const override {
+    for (const state_part part : {state_part::weights, state_part::exp_avg, state_part::exp_avg_sq})
+      for (const owned_slice& owned : state().slices()) {
+        const at::Tensor& flat = part_of(state().shards()[owned.group], part);
+        const std::span<const float> whole(values(flat), count(flat));
+        const auto slice = whole.subspan(owned.shard_offset, owned.slice.num_elements());
+        if (auto ok = sink.write(part, owned.slice, slice); !ok) return ok;
+      }
+    return {};
+  }
+
+  result<void> publish(bf16_sink& sink) const override {
+    std::vector<std::uint16_t> bits;
+    for (const owned_slice& owned : state().slices()) {
+      const float* const from = values(state().shards()[owned.group].weights) + owned.shard_offset;
+      bits.resize(owned.slice.num_elements());
+      for (std::size_t i = 0; i < bits.size(); ++i)
+        bits[i] = to_bf16(from[i]);
+      if (auto ok = sink.write(owned.slice, bits); !ok) return ok;
+    }
+    return {};
+  }
+
+ private:
+  sharded_state& state() { return network_.state(); }
+  const sharded_state& state() const { return network_.state(); }
+
+  static const at::Tensor& part_of(const state_shard& shard, state_part part) {
+    if (part == state_part::exp_avg) return shard.exp_avg;
+    return part == state_part::exp_avg_sq ? shard.exp_avg_sq : shard.weights;
+  }
+
+  result<void> read_part(parameter_source& source, state_part part) {
+    for (const owned_slice& owned : state().slices()) {
+      at::Tensor flat = part_of(state().shards()[owned.group], part);
+      const std::span<float> whole(values(flat), count(flat));
+      const auto slice = whole.subspan(owned.shard_offset, owned.slice.num_elements());
+      if (auto ok = source.read(part, owned.slice, slice); !ok) return ok;
+    }
+    return {};
+  }
+
+  /// Makes an error of one rank an error of all.
+  result<void> agree(result<void> mine) {
+    comm& ranks = state().ranks();
+    if (ranks.world_size() == 1) return mine;
+    std::vector<double> refusals(ranks.world_size(), 0.0);
+    if (!mine) refusals[ranks.rank()] = static_cast<double>(mine.error().code);
+    if (auto ok = ranks.all_reduce(refusals); !ok) return ok;
+    if (!mine) return mine;
+    for (std::size_t rank = 0; rank < refusals.size(); ++rank)
+      if (refusals[rank] != 0.0)
+        return fail(static_cast<errc>(refusals[rank]),
+                    "rank " + std::to_string(rank) + " refused its part of the batch",
+                    "its own error says why", "");
+    return {};
+  }
+
+  result<void> check_inputs(std::span<const datum> batch,
+                            const result<loss_options>& options) const {
+    if (!options) return fail(options.error());
+    if (auto ok = check_batch(model_, batch); !ok) return ok;
+    for (const datum& data : batch)
+      if (auto ok = check_loss_inputs(*options, data); !ok) return ok;
+    return {};
+  }
+
+  result<void> check_gradients(std::deque<open_forward>::const_iterator found, std::uint64_t seq_id,
+                               std::span<const std::vector<float>> gradients) const {
+    if (found == open_.end())
+      return fail(errc::not_found, "no forward with seq_id " + std::to_string(seq_id) + " is open",
+                  "it was not kept, was used already, or an optim_step or newer forwards ended it",
+                  "run forward again with keep_for_backward");
+    const packed_batch& batch = found->pass.batch;
+    bool fits = gradients.size() == batch.num_sequences();
+    for (std::size_t i = 0; fits && i < gradients.size(); ++i)
+      fits = gradients[i].size() == batch.length(i);
+    if (!fits)
+      return fail(errc::invalid_argument, "the gradients do not have the shape of the logprobs",
+                  "each datum of the forward needs one number per position",
+                  "send the gradient of the logprobs that the forward returned");
+    for (const std::vector<float>& part : gradients)
+      if (auto ok = check_finite(part, 0); !ok) return ok;
+    return {};
+  }
+
+  static forward_result describe(const kept_pass& pass) {
+    return {unpack(pass.batch, pass.head.logprobs),
+            {{"tokens:sum", static_cast<double>(pass.batch.num_tokens())}}};
+  }
+
+  void keep_open(std::uint64_t seq_id, kept_pass pass) {
+    std::erase_if(open_, [seq_id](const open_forward& f) { return f.seq_id == seq_id; });
+    if (open_.size() >= limits::kept_forwards_max) open_.pop_front();
+    open_.push_back({seq_id, std::move(pass)});
+  }
+
+  const model_config model_;
+  transformer network_;
+  std::deque<open_forward> open_;
+  std::uint64_t optimizer_steps_ = 0;
+};
+
+}  // namespace
+
+result<std::unique_ptr<trainer_engine>> make_torch_trainer(const model_config& model,
+                                                           std::unique_ptr<comm> ranks) {
+  return guarded("making a trainer", [&]() -> result<std::unique_ptr<trainer_engine>> {
+    return std::make_unique<torch_trainer>(model, std::move(ranks));
+  });
+}
+
+}  // namespace troupe::gpu
