@@ -50,6 +50,9 @@ inline constexpr std::size_t ops_buffered_bytes_max = 64 * mebibyte;
 /// Outcomes a run keeps to answer repeats; more than a client may have unanswered.
 inline constexpr std::size_t op_outcomes_kept_max = 1024;
 
+/// Lines kept of a deployment's ledger: months of syncs, megabytes of database.
+inline constexpr std::uint64_t ledger_entries_max = 16'384;
+
 /// A delta chain longer than this makes a catch-up slower than reading a base.
 inline constexpr std::uint32_t delta_depth_max = 32;
 

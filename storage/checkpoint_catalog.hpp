@@ -3,11 +3,12 @@
 // Checkpoints and their lineage: which exist, what each was made from, and the chain to serve one.
 // Identity is the SHA-256 of the manifest's wire form, so a record cannot change under its name.
 //
-// Threading: one thread at a time.
+// Threading: one thread at a time. Format: docs/formats/records.md.
 // Errors: errc::not_found; errc::invalid_argument for a prefix that fits several or a manifest
 // whose parent, depth or states contradict the lineage; errc::corrupt for a missing or short blob.
 // Invariants: LINEAGE-1 a record's blobs were durable before it. LINEAGE-2 parents exist; no cycle.
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -37,6 +38,9 @@ class checkpoint_catalog {
   result<std::vector<checkpoint_record>> lineage(const checkpoint_id& checkpoint);
 
  private:
+  result<void> check_lineage(const checkpoint_manifest& manifest);
+  result<std::optional<checkpoint_record>> find(const checkpoint_id& id);
+
   key_value_store& values_;
   blob_store& blobs_;
 };

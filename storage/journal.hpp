@@ -6,13 +6,20 @@
 //
 // Threading: one thread at a time.
 // Errors: as the stores; errc::seq_reused when a logged seq_id comes with another body digest;
-// errc::not_found when finish names an op that was never appended.
+// errc::not_found when finish names an op that was never appended; errc::corrupt for a payload that
+// fails its digest.
 // Invariants: LOG-1 after flush() returned ok everything staged before it survives a crash.
 //             LOG-2 finished ops stay finished with the same outcome: a second finish is ignored.
 //             LOG-3 ops of a run come back in order of seq_id.
+//             LOG-4 trim keeps the payload of an op that has not ended.
+// Format: docs/formats/records.md.
 
 #include <cstdint>
-#include <memory>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "messages/journal.hpp"
 #include "storage/blob_store.hpp"
@@ -32,13 +39,18 @@ class journal {
   /// Reads durable ops; a page ends before the reply would pass a frame.
   result<read_log_reply> read(const read_log_request& request);
 
-  /// Drops payloads through `through_seq_id`, durably; outcomes stay.
+  /// Drops payloads through `through_seq_id`, durably; outcomes stay. A trimmed op comes back with
+  /// its kind and small fields and an empty batch.
   result<void> trim(const trim_log_request& request);
 
  private:
+  result<std::optional<std::string>> find(const std::string& key);
+  result<void> stage_op(const std::string& key, const logged_op& op);
+
   key_value_store& values_;
   blob_store& blobs_;
-  write_batch staged_;
+  std::map<std::string, std::string> staged_;  ///< of column oplog
+  std::vector<put_entry> staged_refs_;
 };
 
 }  // namespace troupe::storage

@@ -5,6 +5,8 @@
 // Threading: one thread at a time. Errors: as the store; errc::in_use when the folder belongs to
 // another cluster; errc::unsupported when it was written by a newer version.
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -27,11 +29,16 @@ class run_catalog {
   result<void> put(const run_record& record);
   result<std::vector<run_record>> list();
 
+  /// Keeps the newest limits::ledger_entries_max lines of each deployment.
   result<void> append(const ledger_entry& entry);
+  /// Oldest first.
   result<std::vector<ledger_entry>> ledger(const deployment_id& deployment);
 
  private:
+  result<std::uint64_t> next_number(const deployment_id& deployment);
+
   key_value_store& values_;
+  std::map<std::string, std::uint64_t> next_numbers_;
 };
 
 }  // namespace troupe::storage
