@@ -1,0 +1,116 @@
+#include "tests/conformance/engine_memory.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <stdexcept>
+#include <utility>
+
+#include "gpu/bf16.hpp"
+#include "gpu/models/parameter_layout.hpp"
+#include "gpu/torch/trainer.hpp"
+
+namespace troupe::test {
+
+model_memory::model_memory(const model_config& model) {
+  for (const parameter_spec& spec : gpu::parameter_layout(model)) {
+    for (auto& part : parts_)
+      part.emplace_back(spec.num_elements(), 0.0F);
+    rounded_.emplace_back(spec.num_elements(), std::uint16_t{0});
+  }
+}
+
+result<void> model_memory::read(gpu::state_part part, const gpu::parameter_slice& slice,
+                                std::span<float> out) {
+  const auto& from = parameters(part).at(slice.parameter);
+  std::ranges::copy(std::span(from).subspan(slice.begin, out.size()), out.begin());
+  return {};
+}
+
+result<void> model_memory::write(gpu::state_part part, const gpu::parameter_slice& slice,
+                                 std::span<const float> values) {
+  auto& to = parameters(part).at(slice.parameter);
+  std::ranges::copy(values, std::span(to).subspan(slice.begin, values.size()).begin());
+  return {};
+}
+
+result<void> model_memory::write(const gpu::parameter_slice& slice,
+                                 std::span<const std::uint16_t> bits) {
+  auto& to = rounded_.at(slice.parameter);
+  std::ranges::copy(bits, std::span(to).subspan(slice.begin, bits.size()).begin());
+  return {};
+}
+
+result<void> model_memory::read(const gpu::parameter_slice& slice, std::span<std::uint16_t> out) {
+  const auto& from = rounded_.at(slice.parameter);
+  std::ranges::copy(std::span(from).subspan(slice.begin, out.size()), out.begin());
+  return {};
+}
+
+std::vector<float> model_memory::flat(gpu::state_part part) const {
+  std::vector<float> all;
+  for (const auto& parameter : parts_[static_cast<std::size_t>(part)])
+    all.insert(all.end(), parameter.begin(), parameter.end());
+  return all;
+}
+
+void fill_randomly(model_memory& memory, const model_config& model, std::uint32_t seed) {
+  std::mt19937 random(seed);
+  const auto layout = gpu::parameter_layout(model);
+  for (std::size_t p = 0; p < layout.size(); ++p) {
+    const bool is_norm = layout[p].shape.size() == 1;
+    const float spread =
+        is_norm ? 0.2F : 1.5F / std::sqrt(static_cast<float>(layout[p].shape.back()));
+    std::normal_distribution<float> normal(is_norm ? 1.0F : 0.0F, p == 0 ? 0.5F : spread);
+    auto& values = memory.parameters(gpu::state_part::weights)[p];
+    for (float& value : values)
+      value = normal(random);
+    std::vector<std::uint16_t> bits;
+    for (const float value : values)
+      bits.push_back(gpu::to_bf16(value));
+    (void)memory.write({static_cast<std::uint32_t>(p), 0, bits.size()}, bits);
+  }
+}
+
+std::vector<datum> random_batch(const model_config& model, const std::vector<std::size_t>& lengths,
+                                std::uint32_t seed) {
+  std::mt19937 random(seed);
+  std::uniform_int_distribution<token_id> token(0, static_cast<token_id>(model.vocab_size) - 1);
+  std::normal_distribution<float> weight(0.5F, 1.0F);
+  std::vector<datum> batch;
+  for (const std::size_t length : lengths) {
+    datum data;
+    for (std::size_t i = 0; i < length; ++i) {
+      data.tokens.push_back(token(random));
+      data.target_tokens.push_back(token(random));
+      data.weights.push_back(random() % 4 == 0 ? 0.0F : weight(random));
+    }
+    batch.push_back(std::move(data));
+  }
+  return batch;
+}
+
+std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(const model_config& model,
+                                                         model_memory& memory,
+                                                         std::unique_ptr<gpu::comm> ranks,
+                                                         optimizer_state optimizer,
+                                                         std::uint64_t steps) {
+  auto trainer = gpu::make_torch_trainer(model, std::move(ranks));
+  if (!trainer) throw std::runtime_error(to_string(trainer.error()));
+  if (auto ok = (*trainer)->load(memory, optimizer, steps); !ok)
+    throw std::runtime_error(to_string(ok.error()));
+  return std::move(*trainer);
+}
+
+std::vector<float> take_gradient(const model_config& model, gpu::trainer_engine& trainer) {
+  adam_params adam;
+  adam.learning_rate = 0;
+  adam.beta1 = 0;
+  if (auto step = trainer.optim_step(adam); !step)
+    throw std::runtime_error(to_string(step.error()));
+  model_memory memory(model);
+  (void)trainer.save(memory);
+  return memory.flat(gpu::state_part::exp_avg);
+}
+
+}  // namespace troupe::test

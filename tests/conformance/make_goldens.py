@@ -1,0 +1,150 @@
+"""Golden numbers of Hugging Face transformers for tiny random Qwen3 models.
+
+Writes one folder per case: `model/` (a Hugging Face directory) and flat little-endian files, whose
+readers are in golden_case.cpp:
+  batches.i32     per batch: sequences, then per sequence: length, tokens, targets
+  weights.f32     one per target, in the same order
+  logprobs.f32    of the targets of batch 0
+  gradients.f32   of sum(-weight * logprob) over batch 0, parameters in layout order
+  trained.f32     parameters after STEPS of AdamW, batches taken in turn
+  greedy.i32      prompts, then per prompt: length, tokens, generated length, generated tokens
+"""
+
+import hashlib
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+import torch
+import transformers
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+CASES = {
+    "tied": dict(vocab_size=96, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+                 num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+                 tie_word_embeddings=True),
+    "untied": dict(vocab_size=256, hidden_size=64, intermediate_size=160, num_hidden_layers=3,
+                   num_attention_heads=4, num_key_value_heads=4, head_dim=16,
+                   tie_word_embeddings=False),
+    "odd": dict(vocab_size=131, hidden_size=44, intermediate_size=70, num_hidden_layers=2,
+                num_attention_heads=6, num_key_value_heads=2, head_dim=10,
+                tie_word_embeddings=True),
+    "wide_heads": dict(vocab_size=61, hidden_size=24, intermediate_size=33, num_hidden_layers=1,
+                       num_attention_heads=3, num_key_value_heads=1, head_dim=48,
+                       tie_word_embeddings=False),
+}
+LENGTHS = [[1, 17, 5, 64, 33, 2], [50, 7, 129, 12]]
+STEPS = 20
+ADAM = dict(lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+CLIP_NORM = 2.0
+PROMPT_LENGTHS = [1, 3, 19, 40]
+GENERATED = 24
+
+
+def make_model(numbers, seed):
+    torch.manual_seed(seed)
+    config = Qwen3Config(max_position_embeddings=512, rope_theta=10000.0, **numbers)
+    config._attn_implementation = "eager"
+    model = Qwen3ForCausalLM(config).float().eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "norm" in name:
+                p.normal_(1.0, 0.2)
+            elif "embed" in name:
+                p.normal_(0.0, 0.5 if numbers["tie_word_embeddings"] else 1.0)
+            else:
+                p.normal_(0.0, 1.5 / p.shape[1] ** 0.5)
+    return model
+
+
+def make_batches(vocabulary, generator):
+    batches = []
+    for lengths in LENGTHS:
+        batch = []
+        for length in lengths:
+            text = generator.integers(0, vocabulary, length + 1)
+            weights = generator.normal(0.5, 1.0, length).astype(np.float32)
+            weights[generator.random(length) < 0.3] = 0
+            batch.append((text[:-1], text[1:], weights))
+        batches.append(batch)
+    return batches
+
+
+def logprobs_of(model, tokens, targets):
+    logits = model(input_ids=torch.tensor(tokens)[None]).logits[0]
+    picked = torch.log_softmax(logits.float(), dim=-1)
+    return picked.gather(1, torch.tensor(targets)[:, None])[:, 0]
+
+
+def batch_loss(model, batch):
+    return sum(-(torch.tensor(w) * logprobs_of(model, x, y)).sum() for x, y, w in batch)
+
+
+def flat(tensors):
+    return np.concatenate([t.detach().numpy().reshape(-1) for t in tensors]).astype("<f4")
+
+
+def greedy(model, generator):
+    rounded = type(model)(model.config).float().eval()
+    rounded.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        for p in rounded.parameters():
+            p.copy_(p.bfloat16().float())
+    out = [len(PROMPT_LENGTHS)]
+    for length in PROMPT_LENGTHS:
+        prompt = generator.integers(0, model.config.vocab_size, length)
+        text = rounded.generate(torch.tensor(prompt)[None], do_sample=False, pad_token_id=0,
+                                eos_token_id=None, max_new_tokens=GENERATED)[0, length:]
+        out += [length, *prompt, len(text), *text.tolist()]
+    return np.array(out, dtype="<i4")
+
+
+def write_case(folder, numbers, seed):
+    model = make_model(numbers, seed)
+    generator = np.random.default_rng(seed)
+    model.save_pretrained(folder / "model")
+    batches = make_batches(numbers["vocab_size"], generator)
+
+    integers, weights = [len(batches)], []
+    for batch in batches:
+        integers.append(len(batch))
+        for tokens, targets, w in batch:
+            integers += [len(tokens), *tokens, *targets]
+            weights.append(w)
+    np.array(integers, dtype="<i4").tofile(folder / "batches.i32")
+    np.concatenate(weights).astype("<f4").tofile(folder / "weights.f32")
+    greedy(model, generator).tofile(folder / "greedy.i32")
+
+    logprobs = [logprobs_of(model, x, y) for x, y, _ in batches[0]]
+    flat(logprobs).tofile(folder / "logprobs.f32")
+    batch_loss(model, batches[0]).backward()
+    parameters = [p for _, p in model.named_parameters()]
+    flat([p.grad for p in parameters]).tofile(folder / "gradients.f32")
+
+    optimizer = torch.optim.AdamW(parameters, **ADAM)
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        batch_loss(model, batches[step % len(batches)]).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+        optimizer.step()
+    flat(parameters).tofile(folder / "trained.f32")
+
+
+def main():
+    out = pathlib.Path(sys.argv[1])
+    source = pathlib.Path(__file__).read_bytes()
+    versions = f"{torch.__version__} {transformers.__version__}".encode()
+    stamp = hashlib.sha256(source + versions).hexdigest()
+    if (out / "stamp").exists() and (out / "stamp").read_text() == stamp:
+        print("goldens are up to date")
+        return
+    shutil.rmtree(out, ignore_errors=True)
+    for seed, (name, numbers) in enumerate(CASES.items()):
+        (out / name).mkdir(parents=True)
+        write_case(out / name, numbers, seed)
+        print("wrote", name)
+    (out / "stamp").write_text(stamp)
+
+
+main()
