@@ -14,6 +14,7 @@
 
 #include <caf/all.hpp>
 
+#include "actors/node_context.hpp"
 #include "actors/protocol/type_ids.hpp"
 #include "storage/checkpoint_catalog.hpp"
 #include "storage/journal.hpp"
@@ -47,6 +48,7 @@ class checkpoint_store_state {
 /// The stores must outlive the actor.
 [[nodiscard]] checkpoint_store_actor spawn_checkpoint_store(caf::actor_system& system,
                                                             storage::key_value_store& values,
-                                                            storage::blob_store& blobs);
+                                                            storage::blob_store& blobs,
+                                                            worker_threads threads);
 
 }  // namespace troupe::actors

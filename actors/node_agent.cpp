@@ -18,6 +18,11 @@ node_agent_state::node_agent_state(node_agent_self::pointer self, node_context c
   });
 }
 
+node_agent_state::~node_agent_state() {
+  close_shard();
+  close_sampler();
+}
+
 void node_agent_state::attach(job_manager_actor manager) {
   manager_ = std::move(manager);
   self_->monitor(manager_);
@@ -41,6 +46,11 @@ void node_agent_state::close_shard() {
   if (shard_) caf::anon_send_exit(shard_, caf::exit_reason::user_shutdown);
   shard_ = nullptr;
   hosted_.reset();
+}
+
+void node_agent_state::close_sampler() {
+  if (sampler_) caf::anon_send_exit(sampler_, caf::exit_reason::user_shutdown);
+  sampler_ = nullptr;
 }
 
 caf::result<open_shard_reply, trainer_shard_actor> node_agent_state::open(
@@ -75,7 +85,7 @@ caf::result<replica_status, sampler_actor> node_agent_state::open(
   auto host = std::make_shared<sampler_host>(*context_.engines, *context_.blobs);
   // Opening reads a model: once per deployment, before the node has any other work.
   if (auto opened = host->open(request.model); !opened) return to_caf(opened.error());
-  if (sampler_) caf::anon_send_exit(sampler_, caf::exit_reason::user_shutdown);
+  close_sampler();
   sampler_ = spawn_sampler(self_->system(), context_, host);
   auto promise = self_->make_response_promise<replica_status, sampler_actor>();
   ask(
@@ -91,8 +101,7 @@ node_agent_self::behavior_type node_agent_state::make_behavior() {
       [this](const open_sampler_request& r) { return open(r); },
       [this](const shutdown_request&) -> caf::result<done> {
         close_shard();
-        if (sampler_) caf::anon_send_exit(sampler_, caf::exit_reason::user_shutdown);
-        sampler_ = nullptr;
+        close_sampler();
         leave_({});
         self_->quit();
         return done{};

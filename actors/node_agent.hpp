@@ -28,6 +28,8 @@ class node_agent_state {
   static constexpr const char* name = "node_agent";
 
   node_agent_state(node_agent_self::pointer self, node_context context, leave_cluster leave);
+  /// Whatever the node hosts ends with its agent.
+  ~node_agent_state();
   node_agent_self::behavior_type make_behavior();
 
  private:
@@ -38,6 +40,7 @@ class node_agent_state {
   caf::result<open_shard_reply, trainer_shard_actor> open(const open_shard_request& request);
   caf::result<replica_status, sampler_actor> open(const open_sampler_request& request);
   void close_shard();
+  void close_sampler();
   void renew_lease();
 
   node_agent_self::pointer self_;

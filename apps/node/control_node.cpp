@@ -48,7 +48,8 @@ struct heads {
 heads spawn_heads(caf::actor_system& system, const stores& open, const options& wanted,
                   const apps::cluster_endpoint& endpoint, exit_signal& exit) {
   heads out;
-  out.store = actors::spawn_checkpoint_store(system, *open.values, *open.blobs);
+  out.store = actors::spawn_checkpoint_store(system, *open.values, *open.blobs,
+                                             actors::worker_threads::own_thread);
   out.manager = actors::spawn_job_manager(
       system, {endpoint.cluster, endpoint.data_folder, endpoint.join_token,
                wanted.snapshot_every_steps, out.store, [&exit] { exit.leave(""); }});

@@ -1,0 +1,148 @@
+// A training run under kills, in one thread and seeded: whatever node dies at whatever message, no
+// answered op is lost, none is applied twice, and the weights end equal to those of a calm run.
+
+#include <cstdlib>
+#include <iostream>
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/support/sim_cluster.hpp"
+
+namespace troupe {
+namespace {
+
+using tests::sim_cluster;
+
+datum some_datum(std::uint64_t number) {
+  datum d;
+  for (std::uint64_t i = 0; i < 4 + number % 5; ++i) {
+    d.tokens.push_back(static_cast<token_id>((number * 7 + i) % 32));
+  }
+  d.target_tokens = d.tokens;
+  d.weights.assign(d.tokens.size(), 1.0F);
+  return d;
+}
+
+std::vector<datum> some_batch(std::uint64_t step) {
+  std::vector<datum> batch;
+  for (std::uint64_t i = 0; i < 3; ++i)
+    batch.push_back(some_datum(step * 3 + i));
+  return batch;
+}
+
+template <class Answer>
+std::string why(const result<Answer>& answer) {
+  return answer ? std::string("answered") : to_string(answer.error());
+}
+
+/// The ops of one run: alternating built-in and two-phase losses, checkpoints in between.
+std::vector<op_body> workload() {
+  std::vector<op_body> ops;
+  for (std::uint64_t step = 1; step <= 10; ++step) {
+    if (step % 2 == 1) {
+      ops.emplace_back(forward_backward_op{some_batch(step), loss_fn::cross_entropy, {}});
+    } else {
+      const auto batch = some_batch(step);
+      backward_op backward;
+      backward.forward_seq_id = ops.size() + 1;
+      for (const datum& d : batch) {
+        backward.logprob_gradients.emplace_back(d.tokens.size(), 0.5F * static_cast<float>(step));
+      }
+      ops.emplace_back(forward_op{batch, retention::keep_for_backward});
+      ops.emplace_back(std::move(backward));
+    }
+    ops.emplace_back(optim_step_op{});
+    if (step % 3 == 0) ops.emplace_back(save_weights_op{"w" + std::to_string(step)});
+    if (step == 5) ops.emplace_back(save_state_op{"half"});
+  }
+  return ops;
+}
+
+struct outcome {
+  state_digest weights;
+  std::uint64_t step = 0;
+  std::uint64_t committed = 0;
+  std::uint64_t incarnation = 0;
+  bool bit_exact = true;
+  std::uint64_t num_messages = 0;
+};
+
+outcome run_workload(std::uint64_t seed, std::uint32_t num_kills) {
+  sim_cluster cluster(seed, 3, 1);
+  auto created = cluster.ask<run_info, actors::training_run_actor>(
+      cluster.manager(), create_run_request{"r", {tests::tiny_model_directory()}, 2, 1, 0});
+  BOOST_REQUIRE_MESSAGE(created.has_value(), why(created));
+  const auto run = std::get<1>(*created);
+  const auto ops = workload();
+  std::uint32_t kills_left = num_kills;
+  for (std::uint64_t seq_id = 1; seq_id <= ops.size(); ++seq_id) {
+    const op_request request{run_id{"r"}, 1, seq_id, ops[seq_id - 1], "c" + std::to_string(seq_id)};
+    auto first = cluster.begin<op_reply>(run, request);
+    if (kills_left > 0 && cluster.random()() % 3 == 0) {
+      cluster.run(cluster.random()() % 60);
+      cluster.kill_node(node_role::trainer);
+      cluster.add_node(node_role::trainer);
+      --kills_left;
+    }
+    auto again = cluster.ask<op_reply>(run, request);
+    while (!first->done)
+      cluster.settle_a_little();
+    BOOST_REQUIRE_MESSAGE(again.has_value(), why(again));
+    BOOST_REQUIRE(first->outcome.has_value());
+    BOOST_TEST((std::get<0>(*first->outcome) == std::get<0>(*again)));
+  }
+  auto status = cluster.ask<run_info>(run, run_status_request{run_id{"r"}});
+  auto events = cluster.ask<run_events_reply>(run, run_events_request{run_id{"r"}, 0});
+  BOOST_REQUIRE(status.has_value());
+  BOOST_REQUIRE(events.has_value());
+  const run_info& info = std::get<0>(*status);
+  outcome out{info.weights,     info.step, info.committed_seq_id,
+              info.incarnation, true,      cluster.num_messages()};
+  for (const run_event& e : std::get<0>(*events).events)
+    out.bit_exact = out.bit_exact && e.bit_exact;
+  BOOST_TEST(info.cursor == "c" + std::to_string(ops.size()));
+  return out;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_calm_run_commits_every_op) {
+  const outcome calm = run_workload(1, 0);
+  BOOST_TEST(calm.step == 10U);
+  BOOST_TEST(calm.committed == workload().size());
+  BOOST_TEST(calm.incarnation == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(the_same_seed_gives_the_same_trace) {
+  BOOST_TEST(run_workload(7, 2).num_messages == run_workload(7, 2).num_messages);
+}
+
+// I2, I3, I4: exactly once, in order, bit-identical.
+BOOST_AUTO_TEST_CASE(kills_change_nothing_but_the_incarnation) {
+  const char* wanted = std::getenv("TROUPE_SIM_SEEDS");
+  const std::uint64_t num_seeds = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 60;
+  const outcome calm = run_workload(1, 0);
+  std::uint64_t num_recoveries = 0;
+  for (std::uint64_t seed = 1; seed <= num_seeds; ++seed) {
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      const outcome stormy = run_workload(seed, 4);
+      BOOST_TEST((stormy.weights == calm.weights));
+      BOOST_TEST(stormy.step == calm.step);
+      BOOST_TEST(stormy.committed == calm.committed);
+      BOOST_TEST(stormy.bit_exact);
+      num_recoveries += stormy.incarnation - 1;
+    }
+  }
+  BOOST_TEST_MESSAGE(num_seeds << " seeds, " << num_recoveries << " recoveries");
+  BOOST_TEST(num_recoveries > 0U);
+}
+
+}  // namespace troupe
+
+struct meta_objects {
+  meta_objects() {
+    caf::init_global_meta_objects<caf::id_block::troupe>();
+    caf::core::init_global_meta_objects();
+  }
+};
+BOOST_TEST_GLOBAL_FIXTURE(meta_objects);

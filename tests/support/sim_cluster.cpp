@@ -1,0 +1,140 @@
+#include "tests/support/sim_cluster.hpp"
+
+#include <filesystem>
+
+#include <unistd.h>
+
+#include "actors/runtime/ask.hpp"
+#include "gpu/models/parameter_layout.hpp"
+#include "storage/hf_directory.hpp"
+
+namespace troupe::tests {
+namespace {
+
+class ramp final : public storage::tensor_reader {
+ public:
+  result<void> read(std::uint32_t parameter, std::uint64_t begin, std::span<float> out) override {
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      out[i] = 0.25F + static_cast<float>((begin + i + parameter) % 17) / 64.0F;
+    }
+    return {};
+  }
+};
+
+model_config tiny_model() {
+  model_config m;
+  m.vocab_size = 32;
+  m.hidden_size = 8;
+  m.intermediate_size = 16;
+  m.num_layers = 1;
+  m.num_heads = 2;
+  m.num_kv_heads = 1;
+  m.head_dim = 4;
+  m.max_positions = 64;
+  m.tied_head = true;
+  return m;
+}
+
+}  // namespace
+
+const std::string& tiny_model_directory() {
+  static const std::string directory = [] {
+    const auto base =
+        std::filesystem::temp_directory_path() / ("troupe-sim-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(base);
+    storage::hf_export target;
+    target.directory = (base / "model").string();
+    target.config = tiny_model();
+    target.type = dtype::f32;
+    ramp values;
+    auto written =
+        storage::write_hf_directory(target, gpu::parameter_layout(target.config), values);
+    if (!written) throw std::runtime_error(to_string(written.error()));
+    return target.directory;
+  }();
+  return directory;
+}
+
+sim_cluster::config::config() {
+  set("caf.scheduler.policy", "testing");
+  set("caf.logger.console.verbosity", "quiet");
+}
+
+sim_cluster::sim_cluster(std::uint64_t seed, std::uint32_t num_trainers, std::uint32_t num_samplers)
+    : system_(config_),
+      scheduler_(dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler())),
+      random_(seed),
+      values_(storage::make_memory_key_value_store()),
+      blobs_(storage::make_memory_blob_store()) {
+  using actors::worker_threads;
+  store_ =
+      actors::spawn_checkpoint_store(system_, *values_, *blobs_, worker_threads::inline_scheduler);
+  manager_ = actors::spawn_job_manager(system_, {"sim", "/", "token", 3, store_, {}});
+  for (std::uint32_t i = 0; i < num_trainers; ++i)
+    add_node(node_role::trainer);
+  for (std::uint32_t i = 0; i < num_samplers; ++i)
+    add_node(node_role::sampler);
+}
+
+sim_cluster::~sim_cluster() {
+  (void)begin<done>(manager_, shutdown_request{"end of test"});
+  run(100'000);
+  caf::anon_send_exit(manager_, caf::exit_reason::kill);
+  caf::anon_send_exit(store_, caf::exit_reason::kill);
+  for (const auto& hosted : nodes_)
+    caf::anon_send_exit(hosted.agent, caf::exit_reason::kill);
+  run(100'000);
+  advance(std::chrono::hours(2));
+  manager_ = nullptr;
+  store_ = nullptr;
+  nodes_.clear();
+  run(100'000);
+}
+
+void sim_cluster::add_node(node_role role) {
+  const node_id id{std::string(to_string(role)) + "-" + std::to_string(++num_nodes_)};
+  auto agent = actors::spawn_node_agent(
+      system_, {id, &engines_, blobs_.get(), actors::worker_threads::inline_scheduler},
+      [](const std::string&) {});
+  attach_request request;
+  request.node = id;
+  request.role = role;
+  nodes_.push_back({role, agent});
+  system_.spawn([agent, request, manager = manager_](caf::event_based_actor* self) {
+    self->request(manager, std::chrono::minutes(60), request, actors::node_agent_actor{agent})
+        .then([self, agent, manager](const done&) { self->send(agent, manager); },
+              [](const caf::error&) {});
+  });
+}
+
+bool sim_cluster::kill_node(node_role role) {
+  std::vector<std::size_t> of_role;
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    if (nodes_[i].role == role) of_role.push_back(i);
+  }
+  if (of_role.empty()) return false;
+  const std::size_t victim = of_role[random_() % of_role.size()];
+  caf::anon_send_exit(nodes_[victim].agent, caf::exit_reason::kill);
+  nodes_.erase(nodes_.begin() + static_cast<std::ptrdiff_t>(victim));
+  return true;
+}
+
+void sim_cluster::run(std::size_t max_messages) {
+  for (std::size_t i = 0; i < max_messages && scheduler_.has_job(); ++i) {
+    auto& jobs = scheduler_.jobs;
+    std::swap(jobs.front(), jobs[random_() % jobs.size()]);
+    scheduler_.run_once();
+    ++num_messages_;
+  }
+}
+
+void sim_cluster::advance(std::chrono::milliseconds time) {
+  scheduler_.advance_time(time);
+}
+
+void sim_cluster::settle_a_little() {
+  run(50);
+  if (!scheduler_.has_job()) advance(std::chrono::milliseconds(50));
+}
+
+}  // namespace troupe::tests

@@ -1,0 +1,109 @@
+#pragma once
+
+// A whole cluster in one thread: CAF's deterministic coordinator runs one message at a time, a
+// seeded picker chooses which actor goes next, and the clock moves only when told. The same seed
+// gives the same trace. Nodes can be killed and added at any message.
+//
+// Threading: one thread; nothing here sleeps.
+
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <caf/all.hpp>
+#include <caf/scheduler/test_coordinator.hpp>
+
+#include "actors/checkpoint_store.hpp"
+#include "actors/job_manager.hpp"
+#include "actors/node_agent.hpp"
+#include "actors/runtime/errors.hpp"
+#include "storage/open_store.hpp"
+#include "tests/support/sim_engine.hpp"
+
+namespace troupe::tests {
+
+/// A tiny Qwen3-shaped model directory, made once per process in a temporary folder.
+[[nodiscard]] const std::string& tiny_model_directory();
+
+class sim_cluster {
+ public:
+  sim_cluster(std::uint64_t seed, std::uint32_t num_trainers, std::uint32_t num_samplers);
+  ~sim_cluster();
+  sim_cluster(const sim_cluster&) = delete;
+  sim_cluster& operator=(const sim_cluster&) = delete;
+
+  void add_node(node_role role);
+  /// Ends a node's actors as SIGKILL would; false when there is none of that role.
+  bool kill_node(node_role role);
+
+  /// Runs messages in seeded order until none is left or `max_messages` ran.
+  void run(std::size_t max_messages);
+  void advance(std::chrono::milliseconds time);
+
+  /// Sends and runs until the answer is there, letting time pass; fails the test after a minute of
+  /// the cluster's own time.
+  template <class... Answers, class Handle, class Message>
+  [[nodiscard]] result<std::tuple<Answers...>> ask(const Handle& to, const Message& message) {
+    auto pending = begin<Answers...>(to, message);
+    while (!pending->done)
+      settle_a_little();
+    return pending->outcome;
+  }
+
+  template <class... Answers>
+  struct pending_answer {
+    bool done = false;
+    result<std::tuple<Answers...>> outcome = fail(errc::timeout, "no answer");
+  };
+
+  /// Sends without waiting; the answer arrives while the cluster runs.
+  template <class... Answers, class Handle, class Message>
+  [[nodiscard]] std::shared_ptr<pending_answer<Answers...>> begin(const Handle& to,
+                                                                  const Message& message) {
+    auto pending = std::make_shared<pending_answer<Answers...>>();
+    system_.spawn([to, message, pending](caf::event_based_actor* self) {
+      self->request(to, std::chrono::minutes(60), message)
+          .then(
+              [pending](const Answers&... answers) {
+                pending->outcome = std::tuple<Answers...>(answers...);
+                pending->done = true;
+              },
+              [pending](const caf::error& e) {
+                pending->outcome = fail(actors::from_caf(e));
+                pending->done = true;
+              });
+    });
+    return pending;
+  }
+
+  void settle_a_little();
+  [[nodiscard]] std::mt19937_64& random() { return random_; }
+  [[nodiscard]] const actors::job_manager_actor& manager() const { return manager_; }
+  [[nodiscard]] const actors::checkpoint_store_actor& store() const { return store_; }
+  [[nodiscard]] std::uint64_t num_messages() const { return num_messages_; }
+
+ private:
+  struct config : caf::actor_system_config {
+    config();
+  };
+  struct hosted_node {
+    node_role role;
+    actors::node_agent_self agent;
+  };
+
+  config config_;
+  caf::actor_system system_;
+  caf::scheduler::test_coordinator& scheduler_;
+  std::mt19937_64 random_;
+  std::unique_ptr<storage::key_value_store> values_;
+  std::unique_ptr<storage::blob_store> blobs_;
+  sim_engine_factory engines_;
+  actors::checkpoint_store_actor store_;
+  actors::job_manager_actor manager_;
+  std::vector<hosted_node> nodes_;
+  std::uint64_t num_nodes_ = 0;
+  std::uint64_t num_messages_ = 0;
+};
+
+}  // namespace troupe::tests

@@ -1,0 +1,240 @@
+#include "tests/support/sim_engine.hpp"
+
+#include <set>
+#include <utility>
+
+#include "gpu/models/parameter_layout.hpp"
+#include "messages/state_digest.hpp"
+
+namespace troupe::tests {
+namespace {
+
+constexpr std::uint64_t history_mask = 0xffffff;
+
+class sim_comm final : public gpu::comm {
+ public:
+  sim_comm(std::uint32_t rank, std::uint32_t world_size, std::shared_ptr<sim_set> set)
+      : rank_(rank), world_size_(world_size), set_(std::move(set)) {}
+
+  [[nodiscard]] std::uint32_t rank() const override { return rank_; }
+  [[nodiscard]] std::uint32_t world_size() const override { return world_size_; }
+  result<void> all_gather(std::span<const float>, std::span<float>) override { return unused(); }
+  result<void> reduce_scatter(std::span<const float>, std::span<float>) override {
+    return unused();
+  }
+  result<void> all_reduce(std::span<double>) override { return unused(); }
+  void abort() override {}
+  [[nodiscard]] sim_set& set() { return *set_; }
+
+ private:
+  static result<void> unused() { return fail(errc::internal, "no collectives in a simulation"); }
+
+  std::uint32_t rank_;
+  std::uint32_t world_size_;
+  std::shared_ptr<sim_set> set_;
+};
+
+class sim_listener final : public gpu::comm_listener {
+ public:
+  explicit sim_listener(std::unique_ptr<sim_comm> comm) : comm_(std::move(comm)) {}
+  [[nodiscard]] std::string address() const override { return "sim"; }
+  result<std::unique_ptr<gpu::comm>> connect(const std::vector<std::string>&) override {
+    return std::unique_ptr<gpu::comm>(std::move(comm_));
+  }
+
+ private:
+  std::unique_ptr<sim_comm> comm_;
+};
+
+class sim_trainer final : public gpu::trainer_engine {
+ public:
+  sim_trainer(const model_config& model, std::unique_ptr<sim_comm> comm) : comm_(std::move(comm)) {
+    const auto layout = gpu::parameter_layout(model);
+    for (std::uint32_t p = 0; p < layout.size(); ++p) {
+      const std::uint64_t n = layout[p].num_elements();
+      const std::uint64_t begin = n * comm_->rank() / comm_->world_size();
+      const std::uint64_t end = n * (comm_->rank() + 1) / comm_->world_size();
+      if (begin == end) continue;
+      slices_.push_back({p, begin, end});
+      weights_.emplace_back(end - begin);
+    }
+  }
+
+  [[nodiscard]] std::vector<gpu::parameter_slice> owned_slices() const override { return slices_; }
+
+  result<void> load(gpu::parameter_source& source, optimizer_state optimizer,
+                    std::uint64_t optimizer_steps) override {
+    for (std::size_t i = 0; i < slices_.size(); ++i) {
+      auto got = source.read(gpu::state_part::weights, slices_[i], weights_[i]);
+      if (!got) return got;
+    }
+    history_ = 0;
+    steps_ = 0;
+    if (optimizer == optimizer_state::restore) {
+      std::vector<float> stored(slices_[0].num_elements());
+      auto got = source.read(gpu::state_part::exp_avg, slices_[0], stored);
+      if (!got) return got;
+      history_ = static_cast<std::uint64_t>(stored[0]);
+      steps_ = optimizer_steps;
+    }
+    comm_->set().gradient = 0;
+    kept_.clear();
+    return {};
+  }
+
+  result<forward_result> forward(std::uint64_t seq_id, std::span<const datum> batch,
+                                 retention keep) override {
+    if (keep == retention::keep_for_backward) kept_.insert(seq_id);
+    return pass(batch);
+  }
+
+  result<forward_result> forward_backward(std::uint64_t, std::span<const datum> batch, loss_fn,
+                                          const loss_fn_config&) override {
+    for (const datum& d : batch)
+      comm_->set().gradient += fingerprint(d);
+    return pass(batch);
+  }
+
+  result<metric_list> backward(std::uint64_t forward_seq_id,
+                               std::span<const std::vector<float>> gradients) override {
+    if (kept_.erase(forward_seq_id) == 0) return fail(errc::not_found, "this forward is not kept");
+    for (const auto& row : gradients) {
+      for (const float g : row)
+        comm_->set().gradient += std::bit_cast<std::uint32_t>(g) * 2654435761U;
+    }
+    return metric_list{};
+  }
+
+  result<gpu::step_output> optim_step(const adam_params&) override {
+    sim_set& set = comm_->set();
+    history_ = detail::mix64(history_ * 31 + set.gradient + 1) & history_mask;
+    if (++set.prepared == comm_->world_size()) set = {};
+    ++steps_;
+    for (std::size_t i = 0; i < slices_.size(); ++i) {
+      for (std::size_t e = 0; e < weights_[i].size(); ++e) {
+        const auto term = detail::mix64(history_ + ((slices_[i].begin + e) << 24)) % 64;
+        if (term < 3) weights_[i][e] += (static_cast<float>(term) - 1.0F) / 128.0F;
+      }
+    }
+    kept_.clear();
+    return gpu::step_output{{{"grad_norm:max", 1.0}}, weights_digest()};
+  }
+
+  [[nodiscard]] std::uint64_t optimizer_steps() const override { return steps_; }
+
+  [[nodiscard]] state_digest weights_digest() const override {
+    state_digest digest;
+    for (std::size_t i = 0; i < slices_.size(); ++i) {
+      add_elements(digest, slices_[i].parameter, slices_[i].begin,
+                   std::span<const float>(weights_[i]));
+    }
+    return digest;
+  }
+
+  result<void> save(gpu::parameter_sink& sink) const override {
+    for (const auto part :
+         {gpu::state_part::weights, gpu::state_part::exp_avg, gpu::state_part::exp_avg_sq}) {
+      for (std::size_t i = 0; i < slices_.size(); ++i) {
+        const std::vector<float> memory(weights_[i].size(), static_cast<float>(history_));
+        const auto& values = part == gpu::state_part::weights ? weights_[i] : memory;
+        if (auto put = sink.write(part, slices_[i], values); !put) return put;
+      }
+    }
+    return {};
+  }
+
+  result<void> publish(gpu::bf16_sink& sink) const override {
+    for (std::size_t i = 0; i < slices_.size(); ++i) {
+      std::vector<std::uint16_t> bits;
+      for (const float w : weights_[i]) {
+        bits.push_back(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(w) >> 16));
+      }
+      if (auto put = sink.write(slices_[i], bits); !put) return put;
+    }
+    return {};
+  }
+
+ private:
+  static std::uint64_t fingerprint(const datum& d) {
+    std::uint64_t h = d.tokens.size();
+    for (const token_id token : d.tokens)
+      h = detail::mix64(h * 31 + static_cast<std::uint64_t>(token));
+    return h;
+  }
+
+  [[nodiscard]] result<forward_result> pass(std::span<const datum> batch) const {
+    forward_result out;
+    for (const datum& d : batch) {
+      std::vector<float> row;
+      for (std::size_t i = 0; i < d.tokens.size(); ++i) {
+        row.push_back(-static_cast<float>(detail::mix64(fingerprint(d) + history_ + i) % 1024) /
+                      64);
+      }
+      out.logprobs.push_back(std::move(row));
+    }
+    out.metrics = {{"loss:sum", static_cast<double>(batch.size())}};
+    return out;
+  }
+
+  std::unique_ptr<sim_comm> comm_;
+  std::vector<gpu::parameter_slice> slices_;
+  std::vector<std::vector<float>> weights_;
+  std::uint64_t history_ = 0;
+  std::uint64_t steps_ = 0;
+  std::set<std::uint64_t> kept_;
+};
+
+/// Says the last token of its prompt again, as often as asked.
+class sim_sampler final : public gpu::sampler_engine {
+ public:
+  result<void> load(gpu::bf16_source&) override { return {}; }
+  result<void> patch(std::span<const gpu::element_patch>) override { return {}; }
+  result<void> admit(gpu::sequence_start start) override {
+    if (active_.size() >= 4) return fail(errc::busy, "four sequences decode already");
+    active_.push_back({std::move(start), 0});
+    return {};
+  }
+  void cancel(std::uint64_t sequence) override {
+    std::erase_if(active_, [sequence](const auto& a) { return a.start.sequence == sequence; });
+  }
+  result<std::vector<gpu::decoded_token>> step() override {
+    std::vector<gpu::decoded_token> out;
+    for (auto& a : active_) {
+      gpu::decoded_token token{a.start.sequence, a.start.prompt.back(), -0.5F, std::nullopt};
+      if (++a.num_tokens == a.start.params.max_tokens) token.finished = stop_reason::length;
+      out.push_back(token);
+    }
+    std::erase_if(active_, [](const auto& a) { return a.num_tokens == a.start.params.max_tokens; });
+    return out;
+  }
+  [[nodiscard]] std::size_t num_active() const override { return active_.size(); }
+
+ private:
+  struct decoding {
+    gpu::sequence_start start;
+    std::uint32_t num_tokens = 0;
+  };
+  std::vector<decoding> active_;
+};
+
+}  // namespace
+
+result<std::unique_ptr<gpu::comm_listener>> sim_engine_factory::listen(std::uint32_t rank,
+                                                                       std::uint32_t world_size,
+                                                                       const std::string& token) {
+  auto& set = sets_[token];
+  if (!set) set = std::make_shared<sim_set>();
+  return std::make_unique<sim_listener>(std::make_unique<sim_comm>(rank, world_size, set));
+}
+
+result<std::unique_ptr<gpu::trainer_engine>> sim_engine_factory::make_trainer(
+    const model_config& model, std::unique_ptr<gpu::comm> ranks) {
+  auto* mine = dynamic_cast<sim_comm*>(ranks.release());
+  return std::make_unique<sim_trainer>(model, std::unique_ptr<sim_comm>(mine));
+}
+
+result<std::unique_ptr<gpu::sampler_engine>> sim_engine_factory::make_sampler(const model_config&) {
+  return std::make_unique<sim_sampler>();
+}
+
+}  // namespace troupe::tests

@@ -1,0 +1,38 @@
+#pragma once
+
+// A model that costs nothing and forgets nothing: every effect of an op is folded into one 24-bit
+// history number, from which logprobs and weights follow exactly. A lost, repeated or reordered op
+// changes every later digest, which is what cluster simulations look for.
+//
+// Ranks of one set share memory through the communicator's token, since a simulation runs all of
+// them on one thread and nobody could wait in a collective.
+//
+// Threading: one thread.
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "gpu/engine_factory.hpp"
+
+namespace troupe::tests {
+
+/// What the ranks of one incarnation share.
+struct sim_set {
+  std::uint64_t gradient = 0;  ///< order-free sum over the datums of all ranks
+  std::uint64_t prepared = 0;  ///< ranks that took part in the current optim_step
+};
+
+class sim_engine_factory final : public gpu::engine_factory {
+ public:
+  result<std::unique_ptr<gpu::comm_listener>> listen(std::uint32_t rank, std::uint32_t world_size,
+                                                     const std::string& token) override;
+  result<std::unique_ptr<gpu::trainer_engine>> make_trainer(
+      const model_config& model, std::unique_ptr<gpu::comm> ranks) override;
+  result<std::unique_ptr<gpu::sampler_engine>> make_sampler(const model_config& model) override;
+
+ private:
+  std::map<std::string, std::shared_ptr<sim_set>> sets_;
+};
+
+}  // namespace troupe::tests
