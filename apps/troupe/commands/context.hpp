@@ -1,0 +1,49 @@
+#pragma once
+
+// What every command of `troupe` gets, and how it ends.
+//
+// Threading: one thread. Exit statuses: 0 done, 1 it failed, 2 wrong use.
+
+#include <cstdio>
+#include <functional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+
+#include "apps/client/service_client.hpp"
+#include "apps/support/progress.hpp"
+#include "messages/error.hpp"
+
+namespace troupe::apps {
+
+enum class output_form : std::uint8_t { text = 0, json = 1 };
+
+class command_context {
+ public:
+  std::string data_folder = "troupe-data";
+  bool wants_json = false;
+
+  [[nodiscard]] output_form form() const {
+    return wants_json ? output_form::json : output_form::text;
+  }
+
+  /// Progress belongs on stderr, so that stdout holds the answer alone.
+  [[nodiscard]] progress_mode progress_form() const {
+    return wants_json ? progress_mode::silent : progress_mode_of(stderr);
+  }
+
+  [[nodiscard]] result<client::service_client> connect() const;
+
+  /// The answer: `text` for people, `object` for programs.
+  void answer(const std::string& text, const boost::json::object& object) const;
+};
+
+/// What a parsed command does.
+using command_action = std::function<result<void>()>;
+
+/// Puts `--data-folder` and `--json` on a command and makes `action` its effect.
+void set_action(CLI::App& command, command_context& context, command_action& chosen,
+                command_action action);
+
+}  // namespace troupe::apps

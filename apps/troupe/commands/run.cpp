@@ -1,0 +1,139 @@
+// troupe run sft|grpo: the worked loops on a running cluster, a model and data of one's own.
+
+#include <filesystem>
+#include <optional>
+
+#include "apps/loops/grpo.hpp"
+#include "apps/loops/question_data.hpp"
+#include "apps/loops/sft.hpp"
+#include "apps/loops/sft_data.hpp"
+#include "apps/troupe/commands/all.hpp"
+#include "config/deadlines.hpp"
+
+namespace troupe::apps {
+namespace {
+
+struct run_options {
+  create_run_request request;
+  std::string data;
+  loops::sft_options sft;
+  loops::grpo_options grpo;
+};
+
+result<client::training_client> start(client::service_client& cluster, run_options& wanted) {
+  std::error_code problem;
+  std::string& directory = wanted.request.model.directory;
+  directory = std::filesystem::absolute(directory, problem).string();
+  if (!std::filesystem::is_directory(directory, problem)) {
+    return fail(errc::not_found, "there is no model directory " + directory, "a typing error",
+                "give a Hugging Face directory, or make one with `troupe model create`");
+  }
+  return cluster.create_training_run(wanted.request);
+}
+
+/// Keeps the result and tells where it is.
+result<void> finish(const command_context& context, client::training_client& training,
+                    boost::json::object summary) {
+  const auto saved = training.save_state("final").get(deadlines::op);
+  if (!saved) return fail(saved.error());
+  const std::string& run = training.info().run.value;
+  summary["run"] = run;
+  summary["step"] = saved->step;
+  summary["checkpoint"] = saved->checkpoint.value;
+  context.answer("run " + run + " is at step " + std::to_string(saved->step) + ", checkpoint " +
+                     saved->checkpoint.value,
+                 summary);
+  return {};
+}
+
+result<void> run_sft(const command_context& context, run_options& wanted) {
+  auto cluster = context.connect();
+  if (!cluster) return fail(cluster.error());
+  auto training = start(*cluster, wanted);
+  if (!training) return fail(training.error());
+  const auto rows = loops::read_sft_file(wanted.data, training->info().model.vocab_size);
+  if (!rows) return fail(rows.error());
+  progress shown(stderr, context.progress_form());
+  boost::json::object summary;
+  const auto done = loops::run_sft(
+      *training, *rows, wanted.sft, [&](const loops::sft_progress& now) -> result<void> {
+        shown.update("sft", now.step, wanted.sft.steps, "loss " + std::to_string(now.loss));
+        summary["loss"] = now.loss;
+        summary["weights_digest"] = to_hex(now.weights);
+        return {};
+      });
+  if (!done) return done;
+  return finish(context, *training, std::move(summary));
+}
+
+result<loops::question_source> questions_of(const run_options& wanted) {
+  if (wanted.data.empty()) {
+    return loops::question_source(
+        [task = loops::arithmetic_task(wanted.grpo.seed, loops::task_split::train)]() mutable {
+          return task.next();
+        });
+  }
+  auto rows = loops::read_question_file(wanted.data);
+  if (!rows) return fail(rows.error());
+  return loops::question_source([rows = std::move(*rows), next = std::size_t{0}]() mutable {
+    return rows[next++ % rows.size()];
+  });
+}
+
+result<void> run_grpo(const command_context& context, run_options& wanted) {
+  const auto questions = questions_of(wanted);
+  if (!questions) return fail(questions.error());
+  auto cluster = context.connect();
+  if (!cluster) return fail(cluster.error());
+  auto training = start(*cluster, wanted);
+  if (!training) return fail(training.error());
+  auto sampling = cluster->create_deployment({training->info().run.value, wanted.request.model});
+  if (!sampling) return fail(sampling.error());
+  progress shown(stderr, context.progress_form());
+  boost::json::object summary;
+  const auto done = loops::run_grpo(*training, *sampling, *questions, loops::reward_of, wanted.grpo,
+                                    [&](const loops::grpo_progress& now) -> result<void> {
+                                      shown.update("grpo", now.step, wanted.grpo.steps,
+                                                   "reward " + std::to_string(now.reward));
+                                      summary["reward"] = now.reward;
+                                      summary["weights_digest"] = to_hex(now.weights);
+                                      return {};
+                                    });
+  if (!done) return done;
+  return finish(context, *training, std::move(summary));
+}
+
+void add_common(CLI::App& command, run_options& wanted) {
+  command.add_option("--model", wanted.request.model.directory, "Hugging Face directory")
+      ->required();
+  command.add_option("--name", wanted.request.name, "of the run; none: one is made up");
+  command.add_option("--ranks", wanted.request.world_size)->check(CLI::Range(1, 64));
+}
+
+}  // namespace
+
+void add_run(CLI::App& program, command_context& context, command_action& chosen) {
+  CLI::App* group = program.add_subcommand("run", "train on a running cluster");
+  group->require_subcommand(1);
+  const auto wanted = std::make_shared<run_options>();
+  CLI::App* sft = group->add_subcommand("sft", "supervised fine-tuning");
+  add_common(*sft, *wanted);
+  sft->add_option("--data", wanted->data, "JSON lines: see README")->required();
+  sft->add_option("--steps", wanted->sft.steps);
+  sft->add_option("--batch-size", wanted->sft.batch_size)->check(CLI::Range(1, 1024));
+  sft->add_option("--learning-rate", wanted->sft.learning_rate)->check(CLI::PositiveNumber);
+  sft->add_option("--seed", wanted->sft.seed);
+  set_action(*sft, context, chosen, [&context, wanted] { return run_sft(context, *wanted); });
+  CLI::App* grpo = group->add_subcommand("grpo", "reinforcement learning, byte-level models");
+  add_common(*grpo, *wanted);
+  grpo->add_option("--data", wanted->data, "rows {\"prompt\",\"answer\"}; none: built-in task");
+  grpo->add_option("--steps", wanted->grpo.steps);
+  grpo->add_option("--questions", wanted->grpo.questions_per_step)->check(CLI::Range(1, 512));
+  grpo->add_option("--answers", wanted->grpo.answers_per_question)->check(CLI::Range(2, 256));
+  grpo->add_option("--max-tokens", wanted->grpo.max_tokens)->check(CLI::Range(1, 4096));
+  grpo->add_option("--learning-rate", wanted->grpo.learning_rate)->check(CLI::PositiveNumber);
+  grpo->add_option("--seed", wanted->grpo.seed);
+  set_action(*grpo, context, chosen, [&context, wanted] { return run_grpo(context, *wanted); });
+}
+
+}  // namespace troupe::apps
