@@ -57,4 +57,13 @@ inline void add_elements(state_digest& digest, std::uint32_t parameter, std::uin
   }
 }
 
+/// The same sums for bf16, which whole models are made of, on the processor's widest vectors.
+void add_elements(state_digest& digest, std::uint32_t parameter, std::uint64_t first_element,
+                  std::span<const std::uint16_t> bits);
+
+/// DIGEST-2 for many elements of one parameter. Requires: spans of one length.
+void replace_elements(state_digest& digest, std::uint32_t parameter,
+                      std::span<const std::uint64_t> elements,
+                      std::span<const std::uint16_t> before, std::span<const std::uint16_t> after);
+
 }  // namespace troupe
