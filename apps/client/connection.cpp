@@ -62,8 +62,10 @@ result<void> connection::attach(const apps::cluster_endpoint& endpoint) {
 }
 
 result<std::shared_ptr<connection>> connection::open(const apps::cluster_endpoint& endpoint) {
-  static std::once_flag registered;
-  std::call_once(registered, register_messages);
+  static std::once_flag once;
+  static result<void> prepared;
+  std::call_once(once, [] { prepared = prepare_network(); });
+  if (!prepared) return fail(prepared.error());
   auto link = std::make_shared<connection>(endpoint);
   if (auto ok = link->attach(endpoint); !ok) return fail(ok.error());
   return link;

@@ -7,12 +7,13 @@
 
 namespace troupe::client {
 
-void register_messages() {
+result<void> prepare_network() {
   caf::init_global_meta_objects<caf::id_block::troupe>();
   caf::init_global_meta_objects<caf::id_block::troupe_client>();
   caf::openssl::manager::init_global_meta_objects();
   caf::io::middleman::init_global_meta_objects();
   caf::core::init_global_meta_objects();
+  return apps::tolerate_killed_peers();
 }
 
 network_config::network_config(const apps::tls_files& tls, std::size_t scheduler_threads) {

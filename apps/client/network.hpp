@@ -3,7 +3,7 @@
 // How every process of a cluster, and every client, sets up its actor system: TLS with the
 // cluster's own authority, heartbeats, no connections made behind its back.
 //
-// Threading: `register_messages` once, before the first network_config.
+// Threading: `prepare_network` once, before the first network_config.
 
 #include <caf/all.hpp>
 
@@ -11,8 +11,8 @@
 
 namespace troupe::client {
 
-/// Makes the message types known to this process.
-void register_messages();
+/// Makes the message types known to this process and sets up its TLS library.
+[[nodiscard]] result<void> prepare_network();
 
 class network_config : public caf::actor_system_config {
  public:

@@ -88,7 +88,7 @@ result<void> serve_control(const options& wanted, exit_signal& exit) {
   if (!token) return fail(token.error());
   apps::cluster_endpoint endpoint{wanted.cluster, wanted.host, wanted.port, *token, root};
 
-  client::register_messages();
+  if (auto ok = client::prepare_network(); !ok) return ok;
   client::network_config config(*tls, 2);
   caf::actor_system system(config);
   const heads running = spawn_heads(system, *open, wanted, endpoint, exit);

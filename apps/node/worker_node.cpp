@@ -56,7 +56,7 @@ result<void> serve_worker(const options& wanted, exit_signal& exit) {
   const auto blobs = storage::open_posix_blob_store(endpoint->data_folder);
   if (!blobs) return fail(blobs.error());
 
-  client::register_messages();
+  if (auto ok = client::prepare_network(); !ok) return ok;
   client::network_config config(apps::tls_files_of(endpoint->data_folder), 2);
   caf::actor_system system(config);
   actors::node_context context;

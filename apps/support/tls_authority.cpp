@@ -5,10 +5,12 @@
 #include <memory>
 
 #include <fcntl.h>
+#include <openssl/conf.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -167,6 +169,23 @@ result<tls_files> prepare_tls(const std::string& data_folder) {
   if (!node) return fail(node.error());
   if (auto ok = store(*node, files.key, files.certificate); !ok) return fail(ok.error());
   return files;
+}
+
+result<void> tolerate_killed_peers() {
+  constexpr std::string_view settings =
+      "troupe = modules\n[modules]\nssl_conf = names\n[names]\nsystem_default = defaults\n"
+      "[defaults]\nMinProtocol = TLSv1.2\nOptions = IgnoreUnexpectedEOF\n";
+  // The system's own settings would otherwise be loaded later and replace these.
+  OPENSSL_init_ssl(OPENSSL_INIT_LOAD_CONFIG, nullptr);
+  const std::unique_ptr<CONF, releaser<&NCONF_free>> parsed(NCONF_new(nullptr));
+  const bio_ptr text(BIO_new_mem_buf(settings.data(), static_cast<int>(settings.size())));
+  long bad_line = 0;
+  if (!parsed || !text || NCONF_load_bio(parsed.get(), text.get(), &bad_line) != 1 ||
+      CONF_modules_load(parsed.get(), "troupe", 0) != 1) {
+    return refuse("cannot set up TLS");
+  }
+  ERR_clear_error();
+  return {};
 }
 
 result<std::string> random_token() {

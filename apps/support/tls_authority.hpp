@@ -30,6 +30,11 @@ struct tls_files {
 /// Makes what is missing or about to expire.
 [[nodiscard]] result<tls_files> prepare_tls(const std::string& data_folder);
 
+/// Once per process, before its first connection: a peer that dies without a farewell counts as a
+/// closed connection. OpenSSL otherwise files it as an error of the thread, and the network layer,
+/// which serves every connection from one thread, then takes it for a failure of the next one.
+[[nodiscard]] result<void> tolerate_killed_peers();
+
 /// 32 random bytes in hexadecimal: the cluster's join token.
 [[nodiscard]] result<std::string> random_token();
 
