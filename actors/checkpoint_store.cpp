@@ -73,8 +73,7 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
 
 checkpoint_store_actor spawn_checkpoint_store(caf::actor_system& system,
                                               storage::key_value_store& values,
-                                              storage::blob_store& blobs,
-                                              worker_threads threads) {
+                                              storage::blob_store& blobs, worker_threads threads) {
   using impl = caf::stateful_actor<checkpoint_store_state, checkpoint_store_self::impl>;
   if (threads == worker_threads::own_thread) {
     return system.spawn<impl, caf::detached>(&values, &blobs);

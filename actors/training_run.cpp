@@ -118,8 +118,8 @@ run_info training_run_state::info() const {
   out.client_epoch = sequencer_.client_epoch();
   out.next_seq_id = sequencer_.next_seq_id();
   out.committed_seq_id = committed_seq_id_;
-  out.step = step_;
-  out.weights = weights_;
+  out.step = committed_step_;
+  out.weights = committed_weights_;
   out.last_checkpoint = last_checkpoint_;
   out.cursor = cursor_;
   out.detail = detail_;

@@ -60,6 +60,8 @@ class training_run_state {
 
   // -- executing (training_run_ops.cpp) --
   void pump();
+  /// False for answers that belong to a set of shards that was lost meanwhile.
+  [[nodiscard]] bool is_current(std::uint64_t incarnation) const;
   void execute(const op_request& op);
   void execute_load(const op_request& op, const load_state_op& body);
   void execute_publish(const op_request& op, const save_weights_op& body);
@@ -102,7 +104,9 @@ class training_run_state {
   std::string detail_;
   model_config model_;
   std::uint64_t committed_seq_id_ = 0;
-  std::uint64_t step_ = 0;
+  std::uint64_t committed_step_ = 0;
+  state_digest committed_weights_;
+  std::uint64_t step_ = 0;  ///< of the live shards: behind the committed one while replaying
   state_digest weights_;
   checkpoint_id last_checkpoint_;
   std::string cursor_;

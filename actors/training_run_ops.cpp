@@ -17,6 +17,10 @@ double metric(const metric_list& metrics, std::string_view wanted) {
 
 }  // namespace
 
+bool training_run_state::is_current(std::uint64_t incarnation) const {
+  return incarnation == record_.incarnation && phase_ == run_phase::ready;
+}
+
 void training_run_state::pump() {
   if (phase_ != run_phase::ready || busy_ || ready_.empty()) return;
   busy_ = true;
@@ -46,7 +50,8 @@ void training_run_state::execute(const op_request& op) {
 void training_run_state::execute_load(const op_request& op, const load_state_op& body) {
   ask(
       self_, config_.store, deadlines::store, get_checkpoint_request{body.checkpoint},
-      [this, op, body](const checkpoint_record& record) {
+      [this, op, body, incarnation = record_.incarnation](const checkpoint_record& record) {
+        if (!is_current(incarnation)) return;
         const auto kind = record.manifest.kind;
         if (kind != checkpoint_kind::training && kind != checkpoint_kind::snapshot) {
           return finish(op, error{errc::invalid_argument,
@@ -62,7 +67,9 @@ void training_run_state::execute_load(const op_request& op, const load_state_op&
         give_work(op, {std::vector<shard_body>(world, shard_load_state{record, body.optimizer}),
                        logic::batch_plan(world)});
       },
-      [this, op](const error& e) { finish(op, e); });
+      [this, op, incarnation = record_.incarnation](const error& e) {
+        if (is_current(incarnation)) finish(op, e);
+      });
 }
 
 void training_run_state::execute_publish(const op_request& op, const save_weights_op& body) {
@@ -85,13 +92,13 @@ void training_run_state::give_work(const op_request& op, logic::split_op work) {
       group_work{record_.incarnation, op.seq_id, std::move(work.bodies)},
       [this, op, plan = std::move(work.plan),
        incarnation = record_.incarnation](const group_reply& reply) {
-        if (incarnation != record_.incarnation || phase_ != run_phase::ready) return;
+        if (!is_current(incarnation)) return;
         auto merged = logic::merge(reply.ranks, plan, op.seq_id);
         if (!merged) return op_failed(op, merged.error());
         complete(op, *merged);
       },
       [this, op, incarnation = record_.incarnation](const error& e) {
-        if (incarnation == record_.incarnation && phase_ == run_phase::ready) op_failed(op, e);
+        if (is_current(incarnation)) op_failed(op, e);
       });
 }
 
@@ -161,12 +168,15 @@ void training_run_state::commit_training_checkpoint(const op_request& op,
   record.parent = last_checkpoint_;
   ask(
       self_, config_.store, deadlines::store, commit_checkpoint_request{std::move(record)},
-      [this, op](const checkpoint_record& committed) {
+      [this, op, incarnation = record_.incarnation](const checkpoint_record& committed) {
+        if (!is_current(incarnation)) return;
         last_checkpoint_ = committed.id;
         finish(op, op_reply{op.seq_id, checkpoint_result{committed.id, step_,
                                                          total_bytes(committed.manifest), false}});
       },
-      [this, op](const error& e) { finish(op, e); });
+      [this, op, incarnation = record_.incarnation](const error& e) {
+        if (is_current(incarnation)) finish(op, e);
+      });
 }
 
 void training_run_state::commit_sampler_checkpoint(const op_request& op,
@@ -189,8 +199,12 @@ void training_run_state::commit_sampler_checkpoint(const op_request& op,
   }
   ask(
       self_, config_.store, deadlines::store, commit_checkpoint_request{std::move(record)},
-      [this, op](const checkpoint_record& committed) { confirm_published(op, committed); },
-      [this, op](const error& e) { finish(op, e); });
+      [this, op, incarnation = record_.incarnation](const checkpoint_record& committed) {
+        if (is_current(incarnation)) confirm_published(op, committed);
+      },
+      [this, op, incarnation = record_.incarnation](const error& e) {
+        if (is_current(incarnation)) finish(op, e);
+      });
 }
 
 void training_run_state::confirm_published(const op_request& op, const checkpoint_record& record) {
@@ -198,19 +212,23 @@ void training_run_state::confirm_published(const op_request& op, const checkpoin
   record_.published = record.id;
   ask(
       self_, config_.store, deadlines::store, put_run_request{record_},
-      [this, op, record](const done&) {
+      [this, op, record, incarnation = record_.incarnation](const done&) {
+        if (!is_current(incarnation)) return;
         const auto world = record_.request.world_size;
         ask(
             self_, group_, deadlines::shard_work,
             group_work{record_.incarnation, op.seq_id,
                        std::vector<shard_body>(world, shard_published{record.id})},
-            [this, op, record](const group_reply&) {
+            [this, op, record, incarnation](const group_reply&) {
+              if (!is_current(incarnation)) return;
               const bool is_delta = record.manifest.kind == checkpoint_kind::sampler_delta;
               finish(op, op_reply{op.seq_id,
                                   checkpoint_result{record.id, step_, total_bytes(record.manifest),
                                                     is_delta}});
             },
-            [this, op](const error& e) { op_failed(op, e); });
+            [this, op, incarnation](const error& e) {
+              if (is_current(incarnation)) op_failed(op, e);
+            });
       },
       [this](const error& e) { stop(e); });
 }
@@ -220,7 +238,12 @@ void training_run_state::finish(const op_request& op, std::variant<op_reply, err
   ask(
       self_, config_.store, deadlines::store,
       finish_op_request{record_.run, op.seq_id, step_, weights_, *shared},
-      [this, op, shared](const done&) { finished(op, *shared); },
+      [this, op, shared, step = step_, weights = weights_](const done&) {
+        if (sequencer_.outcome(op.seq_id) != nullptr) return;
+        committed_step_ = step;
+        committed_weights_ = weights;
+        finished(op, *shared);
+      },
       [this](const error& e) { stop(e); });
 }
 

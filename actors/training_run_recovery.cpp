@@ -24,19 +24,21 @@ void training_run_state::take_snapshot() {
       group_work{record_.incarnation, committed_seq_id_,
                  std::vector<shard_body>(world, shard_save_state{})},
       [this, world, incarnation = record_.incarnation](const group_reply& reply) {
-        if (incarnation != record_.incarnation) return;
+        if (!is_current(incarnation)) return;
         auto merged = logic::merge(reply.ranks, logic::batch_plan(world), committed_seq_id_);
         if (!merged) return recover(merged.error());
         auto image = manifest(checkpoint_kind::snapshot, {}, committed_seq_id_, *merged);
         if (snapshot_) image.parent = snapshot_->id;
         ask(
             self_, config_.store, deadlines::store, commit_checkpoint_request{std::move(image)},
-            [this](const checkpoint_record& record) {
+            [this, incarnation](const checkpoint_record& record) {
+              if (!is_current(incarnation)) return;
               snapshot_ = record;
               record_.snapshot = record.id;
               ask(
                   self_, config_.store, deadlines::store, put_run_request{record_},
-                  [this](const done&) {
+                  [this, incarnation](const done&) {
+                    if (!is_current(incarnation)) return;
                     report({0, 0, run_event_kind::snapshot, 0, 0, 0, true,
                             "step " + std::to_string(step_)});
                     busy_ = false;
@@ -47,7 +49,7 @@ void training_run_state::take_snapshot() {
             [this](const error& e) { stop(e); });
       },
       [this, incarnation = record_.incarnation](const error& e) {
-        if (incarnation == record_.incarnation && phase_ == run_phase::ready) recover(e);
+        if (is_current(incarnation)) recover(e);
       });
 }
 
@@ -223,6 +225,8 @@ void training_run_state::replayed(const logged_op& op, const logic::merged_reply
 }
 
 void training_run_state::resumed() {
+  committed_step_ = step_;
+  committed_weights_ = weights_;
   const bool is_first = record_.incarnation == 1;
   report({0, 0, is_first ? run_event_kind::started : run_event_kind::resumed, 0, num_replayed_,
           seconds_since(self_->system(), lost_at_), bit_exact_,
