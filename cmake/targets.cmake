@@ -31,7 +31,11 @@ function(troupe_test name)
     set(arg_TIMEOUT 120)
   endif()
   troupe_program(${name} SOURCES ${arg_SOURCES} USES ${arg_USES} Boost::unit_test_framework)
-  target_compile_definitions(${name} PRIVATE BOOST_TEST_DYN_LINK BOOST_TEST_MODULE=${name})
+  target_compile_definitions(${name} PRIVATE BOOST_TEST_DYN_LINK)
+  # Only one unit of a program brings Boost.Test's main.
+  list(GET arg_SOURCES 0 first_source)
+  set_source_files_properties(${first_source} PROPERTIES COMPILE_DEFINITIONS
+                                                         BOOST_TEST_MODULE=${name})
   add_test(NAME ${name} COMMAND ${name} --log_level=message)
   set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT})
 endfunction()
