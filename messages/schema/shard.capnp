@@ -28,9 +28,9 @@ struct OpenShardReply {
 
 struct StartShardRequest {
   identity @0 :ShardIdentity;
-  commAddresses @1 :List(Text);                          # worldSize of <= address_bytes_max, or none
-  resume @2 :List(Checkpoint.CheckpointRecord);          # <= 1
-  published @3 :Text;                                    # 64 hexadecimal digits or empty
+  commAddresses @1 :List(Text);                  # one per rank, <= address_bytes_max, or none
+  resume @2 :List(Checkpoint.CheckpointRecord);  # <= 1
+  published @3 :Text;                            # 64 hexadecimal digits or empty
   publishedChain @4 :List(Checkpoint.CheckpointRecord);  # <= checkpoint_chain_max
 }
 
