@@ -53,7 +53,8 @@ inline constexpr seconds shutdown{10};
 /// living writer touches its file far more often.
 inline constexpr seconds abandoned_write{3600};
 
-/// From the start of a node's process until it is part of the cluster: map libtorch, open the store.
+/// From the start of a node's process until it is part of the cluster: map libtorch, open the
+/// store.
 inline constexpr seconds node_start{60};
 
 static_assert(lease > 4 * lease_renewal, "one lost renewal must not look like a dead node");
