@@ -5,7 +5,6 @@
 #include <memory>
 
 #include <fcntl.h>
-#include <openssl/conf.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -172,19 +171,14 @@ result<tls_files> prepare_tls(const std::string& data_folder) {
 }
 
 result<void> tolerate_killed_peers() {
-  constexpr std::string_view settings =
-      "troupe = modules\n[modules]\nssl_conf = names\n[names]\nsystem_default = defaults\n"
-      "[defaults]\nMinProtocol = TLSv1.2\nOptions = IgnoreUnexpectedEOF\n";
-  // The system's own settings would otherwise be loaded later and replace these.
-  OPENSSL_init_ssl(OPENSSL_INIT_LOAD_CONFIG, nullptr);
-  const std::unique_ptr<CONF, releaser<&NCONF_free>> parsed(NCONF_new(nullptr));
-  const bio_ptr text(BIO_new_mem_buf(settings.data(), static_cast<int>(settings.size())));
-  long bad_line = 0;
-  if (!parsed || !text || NCONF_load_bio(parsed.get(), text.get(), &bad_line) != 1 ||
-      CONF_modules_load(parsed.get(), "troupe", 0) != 1) {
-    return refuse("cannot set up TLS");
-  }
-  ERR_clear_error();
+  // The network layer makes its contexts itself; this is where OpenSSL shows each new one.
+  const int index = SSL_CTX_get_ex_new_index(
+      0, nullptr,
+      [](void* context, void*, CRYPTO_EX_DATA*, int, long, void*) {
+        SSL_CTX_set_options(static_cast<SSL_CTX*>(context), SSL_OP_IGNORE_UNEXPECTED_EOF);
+      },
+      nullptr, nullptr);
+  if (index < 0) return refuse("cannot set up TLS");
   return {};
 }
 
