@@ -1,0 +1,79 @@
+#pragma once
+
+// Bits packed from the least significant end of little-endian words, so that a run of zeros, which
+// is how Rice codes count, is found with one instruction.
+//
+// Units: bits. Threading: one thread at a time.
+// Invariants: a reader never touches memory outside its bytes; bits behind the end read as zero.
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+namespace troupe::storage {
+
+static_assert(std::endian::native == std::endian::little, "words are stored as they are in memory");
+
+class bit_writer {
+ public:
+  /// Requires: room for all bits that will be put, and 8 bytes more.
+  explicit bit_writer(std::byte* out) : out_(out) {}
+
+  /// Requires: count <= 56, and bits < 2^count.
+  void put(std::uint64_t bits, unsigned count) {
+    buffer_ |= bits << filled_;
+    filled_ += count;
+    written_ += count;
+    std::memcpy(out_, &buffer_, sizeof buffer_);
+    const unsigned whole_bytes = filled_ / 8;
+    out_ += whole_bytes;
+    buffer_ >>= 8 * whole_bytes;
+    filled_ %= 8;
+  }
+
+  /// `zeros` zero bits and a one.
+  void put_unary(std::uint64_t zeros) {
+    for (; zeros > 48; zeros -= 48)
+      put(0, 48);
+    put(std::uint64_t{1} << zeros, static_cast<unsigned>(zeros) + 1);
+  }
+
+  [[nodiscard]] std::uint64_t num_bits() const { return written_; }
+
+ private:
+  std::byte* out_;
+  std::uint64_t buffer_ = 0;
+  unsigned filled_ = 0;
+  std::uint64_t written_ = 0;
+};
+
+class bit_reader {
+ public:
+  /// Bits that peek() gives at least.
+  static constexpr unsigned window = 57;
+
+  explicit bit_reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+  [[nodiscard]] std::uint64_t position() const { return position_; }
+  [[nodiscard]] std::uint64_t num_bits() const { return 8 * std::uint64_t{bytes_.size()}; }
+
+  [[nodiscard]] std::uint64_t peek() const {
+    const std::uint64_t byte = position_ / 8;
+    std::uint64_t word = 0;
+    if (byte + sizeof word <= bytes_.size())
+      std::memcpy(&word, bytes_.data() + byte, sizeof word);
+    else if (byte < bytes_.size())
+      std::memcpy(&word, bytes_.data() + byte, bytes_.size() - byte);
+    return word >> (position_ % 8);
+  }
+
+  void skip(std::uint64_t count) { position_ += count; }
+
+ private:
+  std::span<const std::byte> bytes_;
+  std::uint64_t position_ = 0;
+};
+
+}  // namespace troupe::storage

@@ -1,0 +1,77 @@
+#pragma once
+
+// How the changed elements of one chunk become bytes. Every codec has its exact size computed from
+// counts before anything is written, and the smallest is taken. Format: docs/formats/delta.md.
+//
+// Units: elements; positions count from the chunk's first element. Threading: stateless.
+// Errors: errc::corrupt for a payload that is not one of this format.
+// Invariants: decode_chunk(encode_chunk(c), before) == c for every bit pattern.
+// Source: R. F. Rice, 1979, for gaps and steps; a step is the difference of ordinals, which order
+// all 65536 patterns by value and keep -0, +0 and every NaN apart.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "messages/error.hpp"
+
+namespace troupe::storage {
+
+enum class delta_codec : std::uint8_t {
+  dense = 0,     ///< all new bits
+  bitmap = 1,    ///< one bit an element, then the changed ones' new bits
+  rice_ulp = 2,  ///< gaps and steps to a neighbouring value
+  rice_xor = 3,  ///< gaps and flipped bits
+  set = 4,       ///< gaps and new bits
+};
+inline constexpr std::uint8_t num_delta_codecs = 5;
+
+inline constexpr std::size_t delta_chunk_elements = 1024 * 1024;
+inline constexpr std::size_t delta_block_elements = 4096;
+
+struct chunk_changes {
+  std::vector<std::uint32_t> positions;  ///< ascending
+  std::vector<std::uint16_t> before;
+  std::vector<std::uint16_t> after;
+
+  void clear() {
+    positions.clear();
+    before.clear();
+    after.clear();
+  }
+};
+
+struct coded_chunk {
+  delta_codec codec = delta_codec::dense;
+  std::uint8_t step_shift = 0;  ///< low bits of a step that are written as they are
+  std::vector<std::byte> payload;
+};
+
+/// Requires: at least one change; `after` is the whole chunk, of at most delta_chunk_elements.
+[[nodiscard]] coded_chunk encode_chunk(const chunk_changes& changes,
+                                       std::span<const std::uint16_t> after);
+
+/// Reads the changes against the chunk's bits before. Requires: step_shift <= step_shift_max.
+[[nodiscard]] result<void> decode_chunk(delta_codec codec, std::uint8_t step_shift,
+                                        std::span<const std::byte> payload,
+                                        std::span<const std::uint16_t> before,
+                                        chunk_changes& changes);
+
+inline constexpr std::uint8_t step_shift_max = 7;
+
+/// Zeros that say "not a step: new bits follow".
+inline constexpr unsigned step_escape = 20;
+
+/// Place of a pattern in the order of values; a bijection of 16 bits.
+[[nodiscard]] constexpr std::uint16_t ordinal_of(std::uint16_t bits) {
+  const std::uint32_t mask = (bits & 0x8000U) != 0 ? 0xffffU : 0x8000U;
+  return static_cast<std::uint16_t>(bits ^ mask);
+}
+
+[[nodiscard]] constexpr std::uint16_t from_ordinal(std::uint16_t ordinal) {
+  const std::uint32_t mask = (ordinal & 0x8000U) != 0 ? 0x8000U : 0xffffU;
+  return static_cast<std::uint16_t>(ordinal ^ mask);
+}
+
+}  // namespace troupe::storage
