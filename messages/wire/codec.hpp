@@ -37,4 +37,15 @@ template <class T>
   return codec<T>::decode(words);
 }
 
+/// What the receiver will say of this message, told to the sender: a transport that drops what it
+/// cannot decode would answer with a mere timeout.
+template <class T>
+[[nodiscard]] result<void> validate(const T& value) {
+  const result<frame> encoded = encode(value);
+  if (!encoded) return fail(encoded.error());
+  const result<T> decoded = decode<T>(encoded->words());
+  if (!decoded) return fail(decoded.error());
+  return {};
+}
+
 }  // namespace troupe::wire

@@ -207,6 +207,16 @@ BOOST_AUTO_TEST_CASE(ranks_and_sizes_fit) {
                             [](read_log_request& r) { r.max_ops = 0; });
 }
 
+BOOST_AUTO_TEST_CASE(a_sender_hears_what_its_receiver_would_say) {
+  op_request op = test::sample<op_request>(1);
+  BOOST_TEST(wire::validate(op).has_value());
+  std::get<forward_backward_op>(op.body).batch[0].advantages[0] = nan_float;
+  const auto verdict = wire::validate(op);
+  BOOST_TEST_REQUIRE(!verdict.has_value());
+  BOOST_TEST((verdict.error().code == errc::not_finite));
+  BOOST_TEST(verdict.error().what == "batch[0]: advantages holds a NaN or an infinite number");
+}
+
 BOOST_AUTO_TEST_CASE(unknown_enumerators_are_refused) {
   refuses<run_info>(0, errc::protocol, "run.phase",
                     [](run_info& info) { info.phase = static_cast<run_phase>(9); });
