@@ -137,9 +137,9 @@ struct cpu_kernels {
                                float rstd, const float* cosine, const float* sine, float* dy,
                                float* weight_gradient);
 
-  /// y = silu(gate) * up; a row of gate_up holds gate, then up.
-  void (*swiglu)(std::size_t rows, std::size_t width, const float* gate_up, float* y);
-  /// gate_up becomes its gradient.
+  /// y = silu(gate) * up.
+  void (*swiglu)(std::size_t count, const float* gate, const float* up, float* y);
+  /// gate_up, whose rows hold gates, then values, becomes its gradient.
   void (*swiglu_backward)(std::size_t rows, std::size_t width, const float* dy, float* gate_up);
 
   void (*attention)(const attention_task& task);
@@ -148,11 +148,13 @@ struct cpu_kernels {
 
   /// log(sum(exp(row))) of one row.
   float (*log_sum_exp)(std::size_t width, const float* row);
+  /// row = exp(row - offset).
+  void (*exponentials)(std::size_t width, float offset, float* row);
   /// row becomes gradient * d logprob(target) / d row.
   void (*logprob_backward)(std::size_t width, float lse, std::size_t target, float gradient,
                            float* row);
 
-  /// to += from, and to = to * factor.
+  /// to += from.
   void (*add)(std::size_t count, const float* from, float* to);
 
   double (*sum_of_squares)(std::size_t count, const float* values);

@@ -81,15 +81,10 @@ inline void norm_rotate_backward(std::size_t head_dim, const float* x, const flo
   }
 }
 
-inline void swiglu(std::size_t rows, std::size_t width, const float* gate_up, float* y) {
-  for (std::size_t row = 0; row < rows; ++row) {
-    const float* const gate = gate_up + row * 2 * width;
-    const float* const up = gate + width;
-    float* const to = y + row * width;
+inline void swiglu(std::size_t count, const float* gate, const float* up, float* y) {
 #pragma omp simd
-    for (std::size_t i = 0; i < width; ++i)
-      to[i] = gate[i] / (1.0F + exp_fast(-gate[i])) * up[i];
-  }
+  for (std::size_t i = 0; i < count; ++i)
+    y[i] = gate[i] / (1.0F + exp_fast(-gate[i])) * up[i];
 }
 
 inline void swiglu_backward(std::size_t rows, std::size_t width, const float* dy, float* gate_up) {
@@ -122,6 +117,12 @@ inline float log_sum_exp(std::size_t width, const float* row) {
   for (std::size_t i = 0; i < width; ++i)
     sum += exp_fast(row[i] - best);
   return best + __builtin_logf(sum);
+}
+
+inline void exponentials(std::size_t width, float offset, float* row) {
+#pragma omp simd
+  for (std::size_t i = 0; i < width; ++i)
+    row[i] = exp_fast(row[i] - offset);
 }
 
 inline void logprob_backward(std::size_t width, float lse, std::size_t target, float gradient,

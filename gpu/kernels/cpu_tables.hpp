@@ -37,6 +37,7 @@ const cpu_kernels kernel_table{
     &attention_backward,
     &cached_attention,
     &log_sum_exp,
+    &exponentials,
     &logprob_backward,
     &add,
     &sum_of_squares,

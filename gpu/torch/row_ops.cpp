@@ -69,8 +69,19 @@ at::Tensor swiglu(const at::Tensor& gate_up) {
   const float* const from = values(gate_up);
   float* const to = values(y);
   for_ranges(rows, row_grain(width), [&](std::size_t begin, std::size_t end) {
-    kernels::for_this_cpu().swiglu(end - begin, width, from + begin * 2 * width,
-                                   to + begin * width);
+    for (std::size_t row = begin; row < end; ++row)
+      kernels::for_this_cpu().swiglu(width, from + row * 2 * width, from + (row * 2 + 1) * width,
+                                     to + row * width);
+  });
+  return y;
+}
+
+at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) {
+  at::Tensor y = make_tensor({extent(gate, 0), extent(gate, 1)});
+  float* const to = values(y);
+  for_ranges(count(gate), grain_elements, [&](std::size_t begin, std::size_t end) {
+    kernels::for_this_cpu().swiglu(end - begin, values(gate) + begin, values(up) + begin,
+                                   to + begin);
   });
   return y;
 }

@@ -31,6 +31,9 @@ void rms_norm_backward(const at::Tensor& x, const at::Tensor& weight, const at::
 /// gate_up [T, 2 I] to silu(gate) * up [T, I].
 [[nodiscard]] at::Tensor swiglu(const at::Tensor& gate_up);
 
+/// The same for gates and values that stand apart, [T, I] each.
+[[nodiscard]] at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up);
+
 /// gate_up becomes its gradient.
 void swiglu_backward(const at::Tensor& dy, at::Tensor gate_up);
 

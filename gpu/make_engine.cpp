@@ -1,0 +1,57 @@
+#include "gpu/make_engine.hpp"
+
+#include <utility>
+
+#include "config/limits.hpp"
+#include "gpu/comm/socket_comm.hpp"
+#include "gpu/models/parameter_layout.hpp"
+#include "gpu/torch/maths_threads.hpp"
+#include "gpu/torch/sampler.hpp"
+#include "gpu/torch/trainer.hpp"
+
+namespace troupe::gpu {
+namespace {
+
+class cpu_engines final : public engine_factory {
+ public:
+  explicit cpu_engines(std::string comm_address) : comm_address_(std::move(comm_address)) {}
+
+  result<std::unique_ptr<comm_listener>> listen(std::uint32_t rank, std::uint32_t world_size,
+                                                const std::string& token) override {
+    socket_comm_options options;
+    options.rank = rank;
+    options.world_size = world_size;
+    options.token = token;
+    options.interface = comm_address_;
+    return listen_for_ranks(std::move(options));
+  }
+
+  result<std::unique_ptr<trainer_engine>> make_trainer(const model_config& model,
+                                                       std::unique_ptr<comm> ranks) override {
+    if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
+    return make_torch_trainer(model, std::move(ranks));
+  }
+
+  result<std::unique_ptr<sampler_engine>> make_sampler(const model_config& model) override {
+    if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
+    return make_torch_sampler(model);
+  }
+
+ private:
+  const std::string comm_address_;
+};
+
+}  // namespace
+
+result<std::unique_ptr<engine_factory>> make_engine_factory(const engine_options& options) {
+  if (options.device != "cpu")
+    return fail(errc::engine_not_built, "no engine for device \"" + options.device + "\"",
+                "this build has code for \"cpu\" only", "set the device of this node to cpu");
+  if (options.num_threads == 0 || options.num_threads > limits::node_threads_max)
+    return fail(errc::invalid_argument, "num_threads is " + std::to_string(options.num_threads), "",
+                "use 1 to " + std::to_string(limits::node_threads_max));
+  set_maths_threads(options.num_threads);
+  return std::make_unique<cpu_engines>(options.comm_address);
+}
+
+}  // namespace troupe::gpu

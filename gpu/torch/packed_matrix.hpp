@@ -1,0 +1,42 @@
+#pragma once
+
+// A weight matrix laid out for multiplication once and used for many decode steps: panels of 32
+// outputs, as the kernels read them. Single elements can be replaced in place.
+//
+// Shapes: weight [N, K]; x [T, K]; y [T, N]. Units: elements, row-major in the canonical matrix.
+// Threading: one thread writes; multiplication runs on the pool.
+// Invariants: PACKED-1 a row of y depends on that row of x and on the weights only, with the bits
+//             that `linear` gives.
+
+#include <cstdint>
+#include <span>
+
+#include "gpu/torch/tensors.hpp"
+
+namespace troupe::gpu {
+
+class packed_matrix {
+ public:
+  packed_matrix(std::size_t outputs, std::size_t inputs);
+
+  /// Replaces elements from `first` on by bf16 values.
+  void assign(std::uint64_t first, std::span<const std::uint16_t> bits);
+  void assign_one(std::uint64_t element, std::uint16_t bits);
+
+  [[nodiscard]] at::Tensor multiply(const at::Tensor& x) const;
+  /// residual + x W^T.
+  [[nodiscard]] at::Tensor multiply_add(const at::Tensor& x, const at::Tensor& residual) const;
+
+  /// The row of one output, for a matrix that is an embedding as well.
+  void copy_row(std::size_t output, float* to) const;
+
+ private:
+  [[nodiscard]] std::size_t place(std::size_t output, std::size_t input) const;
+  [[nodiscard]] at::Tensor run(const at::Tensor& x, const float* residual) const;
+
+  std::size_t outputs_;
+  std::size_t inputs_;
+  at::Tensor panels_;
+};
+
+}  // namespace troupe::gpu
