@@ -205,8 +205,9 @@ result<void> demo::after_grpo_step(const loops::grpo_progress& now) {
                 "reward " + rounded(now.reward) + "  version " + std::to_string(now.sync.version) +
                     "  " + std::to_string(now.published.bytes) + " bytes  pause " +
                     rounded(now.sync.pause_ms) + " ms");
-  const bool is_half = now.step == options_.grpo_steps / 2;
-  if (is_half && options_.faults == fault_plan::kill_a_trainer) return kill_a_trainer();
+  // Between two snapshots, so that the recovery has operations to replay.
+  const bool is_due = now.step == options_.grpo_steps / 2 + 5;
+  if (is_due && options_.faults == fault_plan::kill_a_trainer) return kill_a_trainer();
   return {};
 }
 

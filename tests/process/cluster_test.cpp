@@ -1,0 +1,142 @@
+// A cluster of real processes: training over the wire, a killed rank, refusals that people see.
+
+#include <algorithm>
+#include <filesystem>
+#include <thread>
+
+#include <boost/test/unit_test.hpp>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include "apps/client/service_client.hpp"
+#include "apps/support/cluster_endpoint.hpp"
+#include "apps/troupe/launcher.hpp"
+#include "config/deadlines.hpp"
+
+using namespace troupe;
+using namespace troupe::apps;
+
+namespace {
+
+int run_program(const std::string& words) {
+  const int status =
+      ::system((std::string(TROUPE_PROGRAM) + " " + words + " > /dev/null 2>&1").c_str());
+  return WEXITSTATUS(status);
+}
+
+std::vector<datum> small_batch() {
+  datum row;
+  row.tokens = {'a', 'b', 'c'};
+  row.target_tokens = {'b', 'c', 'd'};
+  row.weights = {1, 1, 1};
+  datum other = row;
+  other.tokens = {'x', 'y', 'z'};
+  return {row, other, row, other};
+}
+
+/// Folder, model and a running cluster of two trainers and one sampler.
+struct live_cluster {
+  std::string folder = "/tmp/troupe-process-XXXXXX";
+  std::unique_ptr<launcher> processes;
+  std::thread watcher;
+
+  live_cluster() {
+    BOOST_REQUIRE(::mkdtemp(folder.data()) != nullptr);
+    BOOST_REQUIRE(run_program("model create --hidden 32 --layers 2 " + folder + "/model") == 0);
+    config::cluster_config cluster;
+    cluster.name = "process";
+    processes = std::make_unique<launcher>(
+        plan_cluster(cluster, folder + "/data", TROUPE_NODE_PROGRAM), [](const std::string&) {});
+    const auto started = processes->start();
+    BOOST_REQUIRE_MESSAGE(started.has_value(), started ? "" : to_string(started.error()));
+    watcher = std::thread([this] { processes->run(); });
+  }
+
+  ~live_cluster() {
+    processes->request_stop();
+    if (watcher.joinable()) watcher.join();
+    processes->stop();
+    std::filesystem::remove_all(folder);
+  }
+
+  [[nodiscard]] client::service_client connect() const {
+    const auto endpoint = read_cluster_endpoint(folder + "/data");
+    BOOST_REQUIRE(endpoint.has_value());
+    auto service = client::service_client::connect(*endpoint);
+    BOOST_REQUIRE(service.has_value());
+    return *service;
+  }
+
+  [[nodiscard]] create_run_request request(const std::string& name) const {
+    create_run_request out;
+    out.name = name;
+    out.model.directory = folder + "/model";
+    out.world_size = 2;
+    return out;
+  }
+};
+
+std::string train(client::training_client& training, int steps) {
+  std::string digest;
+  for (int i = 0; i < steps; ++i) {
+    const auto passed =
+        training.forward_backward(small_batch(), loss_fn::cross_entropy, {}).get(deadlines::op);
+    BOOST_REQUIRE_MESSAGE(passed.has_value(), passed ? "" : to_string(passed.error()));
+    const auto stepped = training.optim_step({}, "").get(deadlines::op);
+    BOOST_REQUIRE_MESSAGE(stepped.has_value(), stepped ? "" : to_string(stepped.error()));
+    digest = to_hex(stepped->weights);
+  }
+  return digest;
+}
+
+void kill_a_rank(client::service_client& service) {
+  const auto now = service.status();
+  BOOST_REQUIRE(now.has_value());
+  for (const node_status& node : now->nodes) {
+    if (node.hosting.empty()) continue;
+    ::kill(static_cast<pid_t>(node.process_id), SIGKILL);
+    return;
+  }
+  BOOST_FAIL("no node hosts a rank");
+}
+
+std::string digest_of_ten_steps(bool is_killed) {
+  const live_cluster cluster;
+  auto service = cluster.connect();
+  auto training = service.create_training_run(cluster.request("run"));
+  BOOST_REQUIRE_MESSAGE(training.has_value(), training ? "" : to_string(training.error()));
+  train(*training, 5);
+  if (is_killed) kill_a_rank(service);
+  const std::string digest = train(*training, 5);
+  const auto events = training->events(0);
+  BOOST_REQUIRE(events.has_value());
+  const bool has_resumed = std::any_of(events->begin(), events->end(), [](const run_event& e) {
+    return e.kind == run_event_kind::resumed && e.bit_exact;
+  });
+  BOOST_TEST(has_resumed == is_killed);
+  return digest;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_killed_rank_changes_nothing) {
+  BOOST_TEST(digest_of_ten_steps(true) == digest_of_ten_steps(false));
+}
+
+BOOST_AUTO_TEST_CASE(wrong_use_is_refused_with_its_exit_status) {
+  BOOST_TEST(run_program("nonsense") == 2);
+  BOOST_TEST(run_program("status --data-folder /nonexistent") == 1);
+  BOOST_TEST(run_program("model create") == 2);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_second_cluster_on_the_folder_is_refused, live_cluster) {
+  config::cluster_config cluster;
+  cluster.name = "process";
+  launcher second(plan_cluster(cluster, folder + "/data", TROUPE_NODE_PROGRAM),
+                  [](const std::string&) {});
+  const auto started = second.start();
+  BOOST_REQUIRE(!started.has_value());
+  BOOST_TEST(started.error().what.find("in use") != std::string::npos);
+  BOOST_TEST(connect().status().has_value());
+}
