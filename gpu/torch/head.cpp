@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "config/limits.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/torch/linear.hpp"
 
@@ -70,12 +69,11 @@ void logit_gradients(at::Tensor logits, std::size_t first, const backward_rows& 
 }  // namespace
 
 head_output head_forward(const at::Tensor& hidden, const at::Tensor& weight,
-                         std::span<const token_id> targets, retention keep) {
+                         std::span<const token_id> targets, std::size_t kept_bytes_max) {
   const std::size_t rows = extent(hidden, 0);
   const std::size_t vocabulary = extent(weight, 0);
   head_output out{std::vector<float>(rows), std::vector<float>(rows), {}};
-  const bool keeps_logits = keep == retention::keep_for_backward &&
-                            rows * vocabulary * sizeof(float) <= limits::kept_logit_bytes_max;
+  const bool keeps_logits = rows > 0 && rows * vocabulary * sizeof(float) <= kept_bytes_max;
   const std::size_t step = std::min(rows, chunk_rows(vocabulary));
   at::Tensor logits = make_tensor({keeps_logits ? rows : step, vocabulary});
   for (std::size_t begin = 0; begin < rows; begin += step) {

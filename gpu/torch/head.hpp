@@ -14,7 +14,6 @@
 
 #include "gpu/torch/tensors.hpp"
 #include "messages/ids.hpp"
-#include "messages/training.hpp"
 
 namespace troupe::gpu {
 
@@ -24,8 +23,10 @@ struct head_output {
   at::Tensor logits;            ///< [T, V] when kept, else undefined
 };
 
+/// Keeps the logits when they take at most `kept_bytes_max`.
 [[nodiscard]] head_output head_forward(const at::Tensor& hidden, const at::Tensor& weight,
-                                       std::span<const token_id> targets, retention keep);
+                                       std::span<const token_id> targets,
+                                       std::size_t kept_bytes_max);
 
 /// Gradient of `hidden`; that of the weight goes to weight_gradient. Uses up output.logits.
 [[nodiscard]] at::Tensor head_backward(const at::Tensor& hidden, const at::Tensor& weight,

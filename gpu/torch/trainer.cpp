@@ -34,8 +34,8 @@ result<void> check_finite(std::span<const float> gradient, double loss) {
 
 class torch_trainer final : public trainer_engine {
  public:
-  torch_trainer(const model_config& model, std::unique_ptr<comm> ranks)
-      : model_(model), network_(model, std::move(ranks)) {}
+  torch_trainer(const model_config& model, std::unique_ptr<comm> ranks, const kept_memory& memory)
+      : model_(model), network_(model, std::move(ranks), memory) {}
 
   std::vector<parameter_slice> owned_slices() const override {
     std::vector<parameter_slice> slices;
@@ -243,9 +243,10 @@ class torch_trainer final : public trainer_engine {
 }  // namespace
 
 result<std::unique_ptr<trainer_engine>> make_torch_trainer(const model_config& model,
-                                                           std::unique_ptr<comm> ranks) {
+                                                           std::unique_ptr<comm> ranks,
+                                                           const kept_memory& memory) {
   return guarded("making a trainer", [&]() -> result<std::unique_ptr<trainer_engine>> {
-    return std::make_unique<torch_trainer>(model, std::move(ranks));
+    return std::make_unique<torch_trainer>(model, std::move(ranks), memory);
   });
 }
 

@@ -3,21 +3,24 @@
 #include <algorithm>
 #include <utility>
 
-#include "config/limits.hpp"
 #include "gpu/models/qwen3.hpp"
 
 namespace troupe::gpu {
 namespace {
 
-bool keeps_blocks_whole(const model_config& model, std::size_t rows) {
+bool keeps_blocks_whole(const model_config& model, std::size_t rows, std::size_t bytes_max) {
   const std::size_t per_row = kept_elements_per_row(model) * model.num_layers * sizeof(float);
-  return rows <= limits::kept_activation_bytes_max / per_row;
+  return rows <= bytes_max / per_row;
 }
 
 }  // namespace
 
-transformer::transformer(const model_config& model, std::unique_ptr<comm> ranks)
-    : model_(model), state_(model, std::move(ranks)), rotary_(model.rope_theta, model.head_dim) {}
+transformer::transformer(const model_config& model, std::unique_ptr<comm> ranks,
+                         const kept_memory& memory)
+    : model_(model),
+      memory_(memory),
+      state_(model, std::move(ranks)),
+      rotary_(model.rope_theta, model.head_dim) {}
 
 transformer::root_tensors transformer::view_root(const at::Tensor& flat) const {
   const parameter_group& group = state_.plan().groups[0];
@@ -44,13 +47,15 @@ result<kept_pass> transformer::forward(packed_batch batch, retention keep) {
   if (!last) return fail(std::move(last.error()));
   pass.last = std::move(*last);
   pass.final_norm = rms_norm(pass.last, weights.final_norm, model_.rms_norm_eps);
-  pass.head = head_forward(pass.final_norm.y, weights.head, pass.batch.targets, keep);
+  pass.head = head_forward(pass.final_norm.y, weights.head, pass.batch.targets,
+                           keep == retention::keep_for_backward ? memory_.logit_bytes : 0);
   return pass;
 }
 
 result<at::Tensor> transformer::run_blocks(kept_pass& pass, at::Tensor x, retention keep) {
   const block_context context{model_, pass.batch, rotary_};
-  const bool keeps_whole = keeps_blocks_whole(model_, pass.batch.num_tokens());
+  const bool keeps_whole =
+      keeps_blocks_whole(model_, pass.batch.num_tokens(), memory_.activation_bytes);
   for (std::uint32_t block = 0; block < model_.num_layers; ++block) {
     auto flat = state_.gather(1 + block);
     if (!flat) return fail(std::move(flat.error()));

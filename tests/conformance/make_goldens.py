@@ -94,8 +94,11 @@ def greedy(model, generator):
     out = [len(PROMPT_LENGTHS)]
     for length in PROMPT_LENGTHS:
         prompt = generator.integers(0, model.config.vocab_size, length)
-        text = rounded.generate(torch.tensor(prompt)[None], do_sample=False, pad_token_id=0,
-                                eos_token_id=None, max_new_tokens=GENERATED)[0, length:]
+        ids = torch.tensor(prompt)[None]
+        # Without a mask, generate() hides every prompt token that equals pad_token_id.
+        text = rounded.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False,
+                                pad_token_id=0, eos_token_id=None,
+                                max_new_tokens=GENERATED)[0, length:]
         out += [length, *prompt, len(text), *text.tolist()]
     return np.array(out, dtype="<i4")
 

@@ -1,0 +1,295 @@
+// What a trainer promises whatever the model: phases, packing, ranks, recovery of state, refusals.
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <thread>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "config/limits.hpp"
+#include "gpu/comm/thread_comm.hpp"
+#include "messages/state_digest.hpp"
+#include "tests/conformance/engine_memory.hpp"
+#include "tests/conformance/golden_case.hpp"
+
+namespace {
+
+using namespace troupe;
+using gpu::state_part;
+using test::relative_distance;
+using trainer_list = std::vector<std::unique_ptr<gpu::trainer_engine>>;
+
+model_config small_model() {
+  model_config m;
+  m.vocab_size = 53;
+  m.hidden_size = 20;
+  m.intermediate_size = 37;
+  m.num_layers = 2;
+  m.num_heads = 4;
+  m.num_kv_heads = 2;
+  m.head_dim = 6;
+  m.max_positions = 256;
+  m.tied_head = true;
+  return m;
+}
+
+struct fixture {
+  model_config model = small_model();
+  test::model_memory memory{model};
+  std::vector<datum> batch;
+
+  fixture() {
+    test::fill_randomly(memory, model, 3);
+    batch = test::random_batch(model, {1, 90, 13, 40, 7, 66, 2, 30}, 4);
+  }
+
+  std::unique_ptr<gpu::trainer_engine> alone(const gpu::kept_memory& kept = {}) {
+    return test::make_loaded_trainer(model, memory, std::move(gpu::make_thread_comms(1).front()),
+                                     optimizer_state::reset, 0, kept);
+  }
+
+  trainer_list ranks(std::uint32_t world_size, test::model_memory& from,
+                     optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0) {
+    trainer_list trainers;
+    for (auto& comm : gpu::make_thread_comms(world_size))
+      trainers.push_back(test::make_loaded_trainer(model, from, std::move(comm), optimizer, steps));
+    return trainers;
+  }
+};
+
+void on_ranks(std::size_t world_size, const std::function<void(std::size_t)>& body) {
+  std::vector<std::jthread> threads;
+  for (std::size_t rank = 0; rank < world_size; ++rank)
+    threads.emplace_back([&body, rank] { body(rank); });
+}
+
+/// Datum i goes to rank i modulo `used`; ranks beyond stay empty.
+std::vector<datum> part_of(const std::vector<datum>& batch, std::size_t rank, std::size_t used) {
+  std::vector<datum> part;
+  for (std::size_t i = 0; i < batch.size(); ++i)
+    if (i % used == rank) part.push_back(batch[i]);
+  return part;
+}
+
+adam_params some_adam() {
+  return {.learning_rate = 1e-2, .eps = 1e-8, .weight_decay = 0.1, .grad_clip_norm = 1.0};
+}
+
+/// One step of all ranks; their digests' sum.
+state_digest step_together(trainer_list& trainers, const std::vector<datum>& batch,
+                           std::size_t used) {
+  std::vector<state_digest> digests(trainers.size());
+  on_ranks(trainers.size(), [&](std::size_t rank) {
+    const auto part = part_of(batch, rank, used);
+    if (!trainers[rank]->forward_backward(1, part, loss_fn::cross_entropy, {})) return;
+    if (const auto step = trainers[rank]->optim_step(some_adam())) digests[rank] = step->weights;
+  });
+  state_digest total;
+  for (const state_digest& digest : digests) {
+    BOOST_TEST((digest != state_digest{}));
+    total += digest;
+  }
+  return total;
+}
+
+test::model_memory saved(const model_config& model, const trainer_list& trainers) {
+  test::model_memory memory(model);
+  for (const auto& trainer : trainers)
+    BOOST_REQUIRE(trainer->save(memory).has_value());
+  return memory;
+}
+
+BOOST_FIXTURE_TEST_CASE(two_phases_equal_one_shot, fixture) {
+  auto one_shot = alone();
+  auto two_phase = alone();
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    const auto direct = one_shot->forward_backward(1, batch, loss_fn::cross_entropy, {});
+    const auto forward = two_phase->forward(7, batch, retention::keep_for_backward);
+    BOOST_REQUIRE((direct.has_value() && forward.has_value()));
+    BOOST_TEST((direct->logprobs == forward->logprobs));
+    std::vector<std::vector<float>> gradients;
+    for (const datum& data : batch) {
+      gradients.emplace_back();
+      for (const float weight : data.weights)
+        gradients.back().push_back(-weight);
+    }
+    BOOST_REQUIRE(two_phase->backward(7, gradients).has_value());
+    BOOST_TEST((two_phase->backward(7, gradients).error().code == errc::not_found));
+  }
+  BOOST_TEST((test::take_gradient(model, *one_shot) == test::take_gradient(model, *two_phase)));
+}
+
+BOOST_FIXTURE_TEST_CASE(recomputation_gives_the_same_bits, fixture) {
+  auto keeping = alone();
+  auto frugal = alone({.activation_bytes = 0, .logit_bytes = 0});
+  for (auto* trainer : {keeping.get(), frugal.get()})
+    BOOST_REQUIRE(trainer->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
+  BOOST_TEST((test::take_gradient(model, *keeping) == test::take_gradient(model, *frugal)));
+}
+
+BOOST_FIXTURE_TEST_CASE(packing_does_not_matter, fixture) {
+  auto packed = alone();
+  auto single = alone();
+  const auto all = packed->forward_backward(1, batch, loss_fn::cross_entropy, {});
+  BOOST_REQUIRE(all.has_value());
+  double loss = 0;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const auto one =
+        single->forward_backward(2 + i, std::span(batch).subspan(i, 1), loss_fn::cross_entropy, {});
+    BOOST_REQUIRE(one.has_value());
+    BOOST_TEST((one->logprobs.front() == all->logprobs[i]));
+    BOOST_REQUIRE(one->metrics.front().first == "loss:sum");
+    loss += one->metrics.front().second;
+  }
+  BOOST_TEST(std::abs(loss - all->metrics.front().second) <= 1e-9 * std::abs(loss));
+  BOOST_TEST(relative_distance(test::take_gradient(model, *single),
+                               test::take_gradient(model, *packed)) <= 1e-6);
+}
+
+BOOST_FIXTURE_TEST_CASE(world_size_does_not_matter, fixture) {
+  auto one = ranks(1, memory);
+  step_together(one, batch, 1);
+  const auto expected = saved(model, one);
+  for (const std::uint32_t world_size : {2U, 3U, 4U}) {
+    auto many = ranks(world_size, memory);
+    // The last rank gets nothing and still takes part.
+    step_together(many, batch, world_size - 1);
+    const auto actual = saved(model, many);
+    for (const state_part part : {state_part::exp_avg, state_part::exp_avg_sq})
+      BOOST_TEST(relative_distance(actual.flat(part), expected.flat(part)) <= 1e-6);
+    // AdamW divides rounding noise by itself where a gradient is almost zero.
+    BOOST_TEST(relative_distance(actual.flat(state_part::weights),
+                                 expected.flat(state_part::weights)) <= 1e-5);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(state_moves_between_world_sizes, fixture) {
+  auto two = ranks(2, memory);
+  step_together(two, batch, 2);
+  step_together(two, batch, 2);
+  auto checkpoint = saved(model, two);
+  const state_digest after_two = step_together(two, batch, 2);
+  const auto expected = saved(model, two);
+  for (const std::uint32_t world_size : {1U, 2U, 3U}) {
+    auto resumed = ranks(world_size, checkpoint, optimizer_state::restore, 2);
+    for (const state_part part : {state_part::weights, state_part::exp_avg, state_part::exp_avg_sq})
+      BOOST_TEST((saved(model, resumed).flat(part) == checkpoint.flat(part)));
+    const state_digest digest = step_together(resumed, batch, world_size);
+    BOOST_TEST(resumed.front()->optimizer_steps() == 3U);
+    if (world_size == 2) BOOST_TEST((digest == after_two));
+    BOOST_TEST(relative_distance(saved(model, resumed).flat(state_part::weights),
+                                 expected.flat(state_part::weights)) <= 1e-5);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(runs_repeat_bit_for_bit, fixture) {
+  for (const std::uint32_t world_size : {1U, 3U}) {
+    auto first = ranks(world_size, memory);
+    auto second = ranks(world_size, memory);
+    for (int step = 0; step < 3; ++step)
+      BOOST_TEST((step_together(first, batch, 2) == step_together(second, batch, 2)));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(digest_is_that_of_the_weights, fixture) {
+  for (const std::uint32_t world_size : {1U, 3U}) {
+    auto trainers = ranks(world_size, memory);
+    state_digest total;
+    for (const auto& trainer : trainers)
+      total += trainer->weights_digest();
+    state_digest expected;
+    std::uint32_t parameter = 0;
+    for (const auto& values : memory.parameters(state_part::weights))
+      add_elements(expected, parameter++, 0, std::span<const float>(values));
+    BOOST_TEST((total == expected));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(infinite_gradient_changes_nothing, fixture) {
+  for (const std::uint32_t world_size : {1U, 2U}) {
+    auto trainers = ranks(world_size, memory);
+    auto untouched = ranks(world_size, memory);
+    auto broken = batch;
+    broken[1].weights.assign(broken[1].weights.size(), 3e38F);
+    std::vector<errc> codes(world_size, errc::none);
+    on_ranks(world_size, [&](std::size_t rank) {
+      auto& trainer = *trainers[rank];
+      const auto part = part_of(broken, rank, world_size);
+      if (!trainer.forward_backward(1, part, loss_fn::cross_entropy, {})) return;
+      if (const auto step = trainer.optim_step(some_adam()); !step) codes[rank] = step.error().code;
+    });
+    for (const errc code : codes)
+      BOOST_TEST((code == errc::not_finite));
+    BOOST_TEST(trainers.front()->optimizer_steps() == 0U);
+    BOOST_TEST(
+        (saved(model, trainers).flat(state_part::weights) == memory.flat(state_part::weights)));
+    BOOST_TEST((step_together(trainers, batch, world_size) ==
+                step_together(untouched, batch, world_size)));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(refusals_are_shared_and_change_nothing, fixture) {
+  auto trainers = ranks(2, memory);
+  auto untouched = ranks(2, memory);
+  const auto refused = [&](std::vector<datum> second_part) {
+    std::vector<errc> codes(2, errc::none);
+    on_ranks(2, [&](std::size_t rank) {
+      const auto part = rank == 1 ? second_part : part_of(batch, 0, 2);
+      const auto done = trainers[rank]->forward_backward(1, part, loss_fn::cross_entropy, {});
+      if (!done) codes[rank] = done.error().code;
+    });
+    BOOST_TEST((codes[0] == codes[1]));
+    return codes[0];
+  };
+  auto broken = part_of(batch, 1, 2);
+  broken[0].tokens[0] = static_cast<token_id>(model.vocab_size);
+  BOOST_TEST((refused(broken) == errc::invalid_argument));
+  broken = part_of(batch, 1, 2);
+  broken[0].weights.pop_back();
+  BOOST_TEST((refused(broken) == errc::invalid_argument));
+  broken = test::random_batch(model, {model.max_positions + 1}, 5);
+  BOOST_TEST((refused(broken) == errc::invalid_argument));
+  broken = part_of(batch, 1, 2);
+  broken[0].weights[3] = std::numeric_limits<float>::quiet_NaN();
+  BOOST_TEST((refused(broken) == errc::not_finite));
+  BOOST_TEST((step_together(trainers, batch, 2) == step_together(untouched, batch, 2)));
+}
+
+BOOST_FIXTURE_TEST_CASE(kept_forwards_are_bounded_and_die_with_their_weights, fixture) {
+  auto trainer = alone();
+  const std::vector<std::vector<float>> gradient{{0.5F}};
+  const auto part = std::span(batch).first(1);
+  for (std::uint64_t seq_id = 1; seq_id <= limits::kept_forwards_max + 1; ++seq_id)
+    BOOST_REQUIRE(trainer->forward(seq_id, part, retention::keep_for_backward).has_value());
+  BOOST_TEST((trainer->backward(1, gradient).error().code == errc::not_found));
+  const std::vector<std::vector<float>> wrong{{0.5F, 0.5F}};
+  BOOST_TEST((trainer->backward(2, wrong).error().code == errc::invalid_argument));
+  const std::vector<std::vector<float>> infinite{{std::numeric_limits<float>::infinity()}};
+  BOOST_TEST((trainer->backward(2, infinite).error().code == errc::not_finite));
+  BOOST_TEST(trainer->backward(2, gradient).has_value());
+  BOOST_REQUIRE(trainer->optim_step(some_adam()).has_value());
+  BOOST_TEST((trainer->backward(3, gradient).error().code == errc::not_found));
+  BOOST_REQUIRE(trainer->forward(9, part, retention::keep_for_backward).has_value());
+  BOOST_REQUIRE(trainer->load(memory, optimizer_state::reset, 0).has_value());
+  BOOST_TEST((trainer->backward(9, gradient).error().code == errc::not_found));
+  BOOST_REQUIRE(trainer->forward(10, part, retention::discard).has_value());
+  BOOST_TEST((trainer->backward(10, gradient).error().code == errc::not_found));
+}
+
+BOOST_FIXTURE_TEST_CASE(impossible_optimizers_are_refused, fixture) {
+  auto trainer = alone();
+  const state_digest before = trainer->weights_digest();
+  for (const double bad : {-1.0, std::numeric_limits<double>::quiet_NaN()})
+    for (auto field :
+         {&adam_params::learning_rate, &adam_params::beta1, &adam_params::beta2, &adam_params::eps,
+          &adam_params::weight_decay, &adam_params::grad_clip_norm}) {
+      adam_params adam;
+      adam.*field = bad;
+      BOOST_TEST((trainer->optim_step(adam).error().code == errc::invalid_argument));
+    }
+  BOOST_TEST((trainer->weights_digest() == before));
+}
+
+}  // namespace
