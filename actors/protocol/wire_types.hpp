@@ -30,7 +30,8 @@
 #define TROUPE_WIRE_MESSAGES(X)                                                                   \
   X(done)                                                                                         \
   X(op_request)                                                                                   \
-  X(op_reply) X(create_run_request) X(attach_run_request) X(run_info) X(run_status_request)       \
+  X(op_reply)                                                                                     \
+  X(create_run_request) X(attach_run_request) X(run_info) X(run_status_request)                   \
       X(run_events_request) X(run_events_reply) X(sample_request) X(sample_reply)                 \
           X(create_deployment_request) X(deployment_info) X(deployment_status_request) X(         \
               commit_checkpoint_request) X(get_checkpoint_request) X(list_checkpoints_request)    \
