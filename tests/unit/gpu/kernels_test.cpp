@@ -1,0 +1,213 @@
+// Every table of kernels against plain loops in double.
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include "gpu/kernels/cpu_kernels.hpp"
+#include "messages/state_digest.hpp"
+
+namespace {
+
+using namespace troupe;
+namespace k = gpu::kernels;
+
+const auto tables = boost::unit_test::data::xrange(k::num_tables());
+
+std::vector<float> random_values(std::size_t count, std::uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float& value : values)
+    value = normal(random);
+  return values;
+}
+
+double wide(float x) {
+  return static_cast<double>(x);
+}
+
+/// c [m, n] by plain sums; a is [m, k], b is [k, n].
+std::vector<double> plain_product(const std::vector<float>& a, const std::vector<float>& b,
+                                  std::size_t m, std::size_t n, std::size_t depth) {
+  std::vector<double> c(m * n);
+  for (std::size_t i = 0; i < m; ++i)
+    for (std::size_t j = 0; j < n; ++j)
+      for (std::size_t p = 0; p < depth; ++p)
+        c[i * n + j] += wide(a[i * depth + p]) * wide(b[p * n + j]);
+  return c;
+}
+
+BOOST_DATA_TEST_CASE(products_agree_at_every_edge, tables, index) {
+  const k::cpu_kernels& cpu = k::table(index);
+  for (const std::size_t m : {1U, 2U, 11U, 12U, 13U, 25U})
+    for (const std::size_t n : {1U, 31U, 32U})
+      for (const std::size_t depth : {1U, 17U, 64U}) {
+        const auto a = random_values(m * depth, 1);
+        const auto b = random_values(depth * n, 2);
+        const auto expected = plain_product(a, b, m, n, depth);
+        std::vector<float> panel(depth * k::panel_columns, 7.0F);
+        cpu.pack_panel({b.data(), depth, n, n, 1}, panel.data());
+        std::vector<float> c(m * n, 1.0F);
+        cpu.multiply_panel({m, depth, n, a.data(), depth, 1, panel.data(), c.data(), c.data(), n});
+        for (std::size_t i = 0; i < c.size(); ++i)
+          BOOST_REQUIRE(std::abs(wide(c[i]) - 1 - expected[i]) < 1e-4);
+      }
+}
+
+BOOST_DATA_TEST_CASE(transposed_operands_give_the_same_bits, tables, index) {
+  const k::cpu_kernels& cpu = k::table(index);
+  const std::size_t m = 14;
+  const std::size_t n = 20;
+  const std::size_t depth = 33;
+  const auto a = random_values(m * depth, 3);
+  const auto b = random_values(depth * n, 4);
+  std::vector<float> a_turned(a.size());
+  std::vector<float> b_turned(b.size());
+  for (std::size_t p = 0; p < depth; ++p) {
+    for (std::size_t i = 0; i < m; ++i)
+      a_turned[p * m + i] = a[i * depth + p];
+    for (std::size_t j = 0; j < n; ++j)
+      b_turned[j * depth + p] = b[p * n + j];
+  }
+  std::vector<float> panel(depth * k::panel_columns);
+  std::vector<float> plain(m * n);
+  std::vector<float> turned(m * n);
+  cpu.pack_panel({b.data(), depth, n, n, 1}, panel.data());
+  cpu.multiply_panel({m, depth, n, a.data(), depth, 1, panel.data(), nullptr, plain.data(), n});
+  cpu.pack_panel({b_turned.data(), depth, n, 1, depth}, panel.data());
+  cpu.multiply_panel({m, depth, n, a_turned.data(), 1, m, panel.data(), nullptr, turned.data(), n});
+  BOOST_TEST((plain == turned));
+}
+
+BOOST_DATA_TEST_CASE(a_row_does_not_depend_on_its_neighbours, tables, index) {
+  const k::cpu_kernels& cpu = k::table(index);
+  const std::size_t m = 40;
+  const std::size_t depth = 50;
+  const auto a = random_values(m * depth, 5);
+  const auto b = random_values(depth * k::panel_columns, 6);
+  std::vector<float> together(m * k::panel_columns);
+  cpu.multiply_panel({m, depth, k::panel_columns, a.data(), depth, 1, b.data(), nullptr,
+                      together.data(), k::panel_columns});
+  for (std::size_t rows = 1; rows <= 13; ++rows)
+    for (std::size_t row = 0; row + rows <= m; ++row) {
+      std::vector<float> part(rows * k::panel_columns);
+      cpu.multiply_panel({rows, depth, k::panel_columns, a.data() + row * depth, depth, 1, b.data(),
+                          nullptr, part.data(), k::panel_columns});
+      BOOST_REQUIRE(
+          std::equal(part.begin(), part.end(),
+                     together.begin() + static_cast<std::ptrdiff_t>(row * k::panel_columns)));
+    }
+}
+
+BOOST_DATA_TEST_CASE(exponentials_are_accurate, tables, index) {
+  const k::cpu_kernels& cpu = k::table(index);
+  for (float x = -86.0F; x < 87.0F; x += 0.37F) {
+    float value = x;
+    cpu.exponentials(1, 0.0F, &value);
+    BOOST_REQUIRE(std::abs(wide(value) / std::exp(wide(x)) - 1) < 3e-7);
+  }
+  const auto row = random_values(1001, 7);
+  double sum = 0;
+  for (const float x : row)
+    sum += std::exp(wide(x));
+  BOOST_TEST(std::abs(wide(cpu.log_sum_exp(row.size(), row.data())) - std::log(sum)) < 2e-6);
+}
+
+/// Slope of sum(up * f(x)) along x[i].
+template <class Function>
+double slope(const std::vector<float>& x, std::size_t i, const std::vector<float>& up,
+             const Function& f) {
+  double total = 0;
+  for (const float sign : {1.0F, -1.0F}) {
+    auto moved = x;
+    moved[i] += sign * 0x1p-8F;
+    const std::vector<float> y = f(moved);
+    for (std::size_t j = 0; j < y.size(); ++j)
+      total += wide(sign) * wide(up[j]) * wide(y[j]);
+  }
+  return total / 0x1p-7;
+}
+
+BOOST_DATA_TEST_CASE(norm_gradients_are_slopes, tables, index) {
+  const k::cpu_kernels& cpu = k::table(index);
+  const std::size_t width = 22;
+  const auto x = random_values(width, 8);
+  const auto weight = random_values(width, 9);
+  const auto up = random_values(width, 10);
+  const auto forward = [&](const std::vector<float>& from) {
+    std::vector<float> y(width);
+    float rstd = 0;
+    cpu.rms_norm(1, width, from.data(), weight.data(), 1e-6F, y.data(), &rstd);
+    return y;
+  };
+  std::vector<float> y(width);
+  float rstd = 0;
+  cpu.rms_norm(1, width, x.data(), weight.data(), 1e-6F, y.data(), &rstd);
+  std::vector<float> dx(width, 0.5F);
+  std::vector<float> weight_gradient(width, 0.25F);
+  cpu.rms_norm_backward(1, width, x.data(), weight.data(), &rstd, up.data(), dx.data(),
+                        weight_gradient.data());
+  for (std::size_t i = 0; i < width; ++i) {
+    BOOST_REQUIRE(std::abs(slope(x, i, up, forward) + 0.5 - wide(dx[i])) < 1e-3);
+    BOOST_REQUIRE(std::abs(wide(up[i] * x[i] * rstd) + 0.25 - wide(weight_gradient[i])) < 1e-5);
+  }
+}
+
+BOOST_DATA_TEST_CASE(rotation_gradients_are_slopes, tables, index) {
+  const k::cpu_kernels& cpu = k::table(index);
+  const std::size_t dim = 10;
+  const auto x = random_values(dim, 11);
+  const auto weight = random_values(dim, 12);
+  const auto up = random_values(dim, 13);
+  std::vector<float> cosine;
+  std::vector<float> sine;
+  for (std::size_t i = 0; i < dim / 2; ++i) {
+    cosine.push_back(std::cos(static_cast<float>(i) + 0.3F));
+    sine.push_back(std::sin(static_cast<float>(i) + 0.3F));
+  }
+  const auto forward = [&](const std::vector<float>& from) {
+    std::vector<float> y(dim);
+    cpu.norm_rotate(dim, from.data(), weight.data(), 1e-6F, cosine.data(), sine.data(), y.data());
+    return y;
+  };
+  std::vector<float> y(dim);
+  const float rstd =
+      cpu.norm_rotate(dim, x.data(), weight.data(), 1e-6F, cosine.data(), sine.data(), y.data());
+  auto gradient = up;
+  std::vector<float> weight_gradient(dim);
+  cpu.norm_rotate_backward(dim, x.data(), weight.data(), rstd, cosine.data(), sine.data(),
+                           gradient.data(), weight_gradient.data());
+  for (std::size_t i = 0; i < dim; ++i)
+    BOOST_REQUIRE(std::abs(slope(x, i, up, forward) - wide(gradient[i])) < 1e-3);
+}
+
+BOOST_DATA_TEST_CASE(swiglu_gradients_are_slopes, tables, index) {
+  const k::cpu_kernels& cpu = k::table(index);
+  const std::size_t width = 19;
+  const auto x = random_values(2 * width, 14);
+  const auto up = random_values(width, 15);
+  const auto forward = [&](const std::vector<float>& from) {
+    std::vector<float> y(width);
+    cpu.swiglu(width, from.data(), from.data() + width, y.data());
+    return y;
+  };
+  auto gradient = x;
+  cpu.swiglu_backward(1, width, up.data(), gradient.data());
+  for (std::size_t i = 0; i < 2 * width; ++i)
+    BOOST_REQUIRE(std::abs(slope(x, i, up, forward) - wide(gradient[i])) < 1e-3);
+}
+
+BOOST_DATA_TEST_CASE(digest_is_the_shared_one, tables, index) {
+  const auto values = random_values(1000, 16);
+  state_digest expected;
+  add_elements(expected, 37, 123'456'789'012, std::span<const float>(values));
+  const auto actual = k::table(index).digest(37, 123'456'789'012, values.size(), values.data());
+  BOOST_TEST(actual.low == expected.low);
+  BOOST_TEST(actual.high == expected.high);
+}
+
+}  // namespace
