@@ -27,27 +27,22 @@
 #include "messages/wire/codec.hpp"
 
 // X(struct): the order is the numbering.
-#define TROUPE_WIRE_MESSAGES(X)                                                                   \
-  X(done)                                                                                         \
-  X(op_request)                                                                                   \
-  X(op_reply)                                                                                     \
-  X(create_run_request) X(attach_run_request) X(run_info) X(run_status_request)                   \
-      X(run_events_request) X(run_events_reply) X(sample_request) X(sample_reply)                 \
-          X(create_deployment_request) X(deployment_info) X(deployment_status_request) X(         \
-              commit_checkpoint_request) X(get_checkpoint_request) X(list_checkpoints_request)    \
-              X(checkpoint_record) X(checkpoint_list) X(checkpoint_chain_request) X(sync_request) \
-                  X(sync_reply) X(stage_weights_request) X(stage_weights_reply)                   \
-                      X(commit_weights_request) X(commit_weights_reply) X(replica_status_request) \
-                          X(replica_status) X(ledger_entry) X(attach_request) X(attach_reply)     \
-                              X(renew_lease_request) X(cluster_status_request) X(cluster_status)  \
-                                  X(shutdown_request) X(open_shard_request) X(open_shard_reply)   \
-                                      X(start_shard_request) X(start_shard_reply) X(shard_work)   \
-                                          X(shard_work_reply) X(close_shard_request)              \
-                                              X(open_sampler_request) X(append_op_request)        \
-                                                  X(finish_op_request) X(read_log_request)        \
-                                                      X(read_log_reply) X(trim_log_request)       \
-                                                          X(put_run_request) X(list_runs_request) \
-                                                              X(run_list)
+// clang-format off
+#define TROUPE_WIRE_MESSAGES(X) \
+  X(done) X(op_request) X(op_reply) X(create_run_request) X(attach_run_request) X(run_info) \
+  X(run_status_request) X(run_events_request) X(run_events_reply) X(sample_request) \
+  X(sample_reply) X(create_deployment_request) X(deployment_info) X(deployment_status_request) \
+  X(commit_checkpoint_request) X(get_checkpoint_request) X(list_checkpoints_request) \
+  X(checkpoint_record) X(checkpoint_list) X(checkpoint_chain_request) X(sync_request) \
+  X(sync_reply) X(stage_weights_request) X(stage_weights_reply) X(commit_weights_request) \
+  X(commit_weights_reply) X(replica_status_request) X(replica_status) X(ledger_entry) \
+  X(attach_request) X(attach_reply) X(renew_lease_request) X(cluster_status_request) \
+  X(cluster_status) X(shutdown_request) X(open_shard_request) X(open_shard_reply) \
+  X(start_shard_request) X(start_shard_reply) X(shard_work) X(shard_work_reply) \
+  X(close_shard_request) X(open_sampler_request) X(append_op_request) X(finish_op_request) \
+  X(read_log_request) X(read_log_reply) X(trim_log_request) X(put_run_request) \
+  X(list_runs_request) X(run_list)
+// clang-format on
 
 namespace troupe {
 
