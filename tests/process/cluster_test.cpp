@@ -25,6 +25,11 @@ int run_program(const std::string& words) {
   return WEXITSTATUS(status);
 }
 
+template <class T>
+std::string reason_of(const result<T>& outcome) {
+  return outcome ? std::string() : to_string(outcome.error());
+}
+
 std::vector<datum> small_batch() {
   datum row;
   row.tokens = {'a', 'b', 'c'};
@@ -49,7 +54,7 @@ struct live_cluster {
     processes = std::make_unique<launcher>(
         plan_cluster(cluster, folder + "/data", TROUPE_NODE_PROGRAM), [](const std::string&) {});
     const auto started = processes->start();
-    BOOST_REQUIRE_MESSAGE(started.has_value(), started ? "" : to_string(started.error()));
+    BOOST_REQUIRE_MESSAGE(started.has_value(), reason_of(started));
     watcher = std::thread([this] { processes->run(); });
   }
 
@@ -82,9 +87,9 @@ std::string train(client::training_client& training, int steps) {
   for (int i = 0; i < steps; ++i) {
     const auto passed =
         training.forward_backward(small_batch(), loss_fn::cross_entropy, {}).get(deadlines::op);
-    BOOST_REQUIRE_MESSAGE(passed.has_value(), passed ? "" : to_string(passed.error()));
+    BOOST_REQUIRE_MESSAGE(passed.has_value(), reason_of(passed));
     const auto stepped = training.optim_step({}, "").get(deadlines::op);
-    BOOST_REQUIRE_MESSAGE(stepped.has_value(), stepped ? "" : to_string(stepped.error()));
+    BOOST_REQUIRE_MESSAGE(stepped.has_value(), reason_of(stepped));
     digest = to_hex(stepped->weights);
   }
   return digest;
@@ -105,7 +110,7 @@ std::string digest_of_ten_steps(bool is_killed) {
   const live_cluster cluster;
   auto service = cluster.connect();
   auto training = service.create_training_run(cluster.request("run"));
-  BOOST_REQUIRE_MESSAGE(training.has_value(), training ? "" : to_string(training.error()));
+  BOOST_REQUIRE_MESSAGE(training.has_value(), reason_of(training));
   train(*training, 5);
   if (is_killed) kill_a_rank(service);
   const std::string digest = train(*training, 5);
