@@ -5,6 +5,7 @@
 
 #include <boost/json.hpp>
 
+#include "config/limits.hpp"
 #include "storage/json_print.hpp"
 #include "storage/json_text.hpp"
 
@@ -30,7 +31,7 @@ class config_reader {
     return value == nullptr || value->is_null() ? nullptr : value;
   }
 
-  std::uint32_t count(const char* name, std::uint32_t most,
+  std::uint32_t count(const char* name, std::uint64_t most,
                       std::optional<std::uint32_t> otherwise = std::nullopt) {
     const json::value* value = find(name);
     if (value == nullptr && otherwise) return *otherwise;
@@ -190,14 +191,14 @@ result<hf_config> parse_hf_config(std::string_view text, const std::string& sour
   config_reader reader(members, source);
   hf_config config;
   model_config& model = config.model;
-  model.vocab_size = reader.count("vocab_size", 1U << 24);
-  model.hidden_size = reader.count("hidden_size", 1U << 20);
-  model.intermediate_size = reader.count("intermediate_size", 1U << 22);
-  model.num_layers = reader.count("num_hidden_layers", 4096);
-  model.num_heads = reader.count("num_attention_heads", 4096);
-  model.num_kv_heads = reader.count("num_key_value_heads", 4096, 32);
-  model.head_dim = reader.count("head_dim", 4096, 128);
-  model.max_positions = reader.count("max_position_embeddings", 1U << 30, 32768);
+  model.vocab_size = reader.count("vocab_size", limits::model_vocab_max);
+  model.hidden_size = reader.count("hidden_size", limits::model_width_max);
+  model.intermediate_size = reader.count("intermediate_size", limits::model_width_max);
+  model.num_layers = reader.count("num_hidden_layers", limits::model_layers_max);
+  model.num_heads = reader.count("num_attention_heads", limits::model_heads_max);
+  model.num_kv_heads = reader.count("num_key_value_heads", limits::model_heads_max, 32);
+  model.head_dim = reader.count("head_dim", limits::model_head_dim_max, 128);
+  model.max_positions = reader.count("max_position_embeddings", limits::model_positions_max, 32768);
   model.rope_theta = read_rope(reader);
   model.rms_norm_eps = reader.positive(reader.find("rms_norm_eps"), "rms_norm_eps", 1e-6);
   model.tied_head = reader.flag("tie_word_embeddings");

@@ -1,15 +1,17 @@
 // One body of promises for every implementation of the storage ports: what holds in memory must
 // hold on disk, or a simulation proves nothing about the real thing.
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 
 #include <boost/mpl/list.hpp>
 #include <boost/test/unit_test.hpp>
-#include <sys/resource.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "storage/open_store.hpp"
+#include "storage/posix/posix_file.hpp"
 #include "storage/sha256.hpp"
 #include "tests/support/scratch_folder.hpp"
 
@@ -274,4 +276,18 @@ BOOST_AUTO_TEST_CASE(a_root_that_cannot_be_made_is_named) {
   BOOST_TEST((blobs.error().code == errc::storage));
   BOOST_TEST(blobs.error().what.find(folder.path() + "/file") != std::string::npos);
   BOOST_TEST(!blobs.error().action.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_full_disk_is_told_apart_from_a_closed_one) {
+  const posix::file_descriptor full(::open("/dev/full", O_WRONLY));
+  const auto written = posix::write_all(full, bytes_of("x"), "/dev/full");
+  BOOST_REQUIRE(!written);
+  BOOST_TEST((written.error().code == errc::storage_full));
+  for (const int number : {EROFS, EACCES, EIO}) {
+    const error refused = posix::system_failure("write", "/data/x", number).value();
+    BOOST_TEST((refused.code == errc::storage));
+    BOOST_TEST(refused.what.find("/data/x") != std::string::npos);
+    BOOST_TEST(!refused.cause.empty());
+    BOOST_TEST(!refused.action.empty());
+  }
 }
