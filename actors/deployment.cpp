@@ -20,12 +20,20 @@ deployment_state::deployment_state(deployment_self::pointer self, deployment_con
       id_{config_.request.name},
       hosting_("deployment " + id_.value) {
   self_->set_down_handler([this](const caf::down_msg& down) {
-    if (!replica_ || replica_.address() != down.source) return;
-    replica_ = nullptr;
-    serving_ = false;
-    tell(self_, config_.manager, release_nodes{hosting_});
-    open_replica();
+    if (replica_ && replica_.address() == down.source) return replica_lost();
+    if (agent_ && agent_.address() == down.source) {
+      open_failed({errc::peer_lost, "the node went away while it opened a replica", "", ""});
+    }
   });
+  open_replica();
+}
+
+void deployment_state::replica_lost() {
+  replica_ = nullptr;
+  serving_ = false;
+  for (auto& [number, request] : std::exchange(active_, {}))
+    waiting_.push_back(std::move(request));
+  tell(self_, config_.manager, release_nodes{hosting_});
   open_replica();
 }
 
@@ -35,17 +43,22 @@ void deployment_state::open_replica() {
       acquire_nodes{node_role::sampler, 1, hosting_},
       [this](const node_grant& grant) {
         const node_id node = grant.nodes.front();
+        agent_ = grant.agents.front();
+        self_->monitor(agent_);
         self_
-            ->request(grant.agents.front(), deadlines::shard_open,
+            ->request(agent_, deadlines::shard_open,
                       open_sampler_request{id_, config_.request.model})
             .then([this, node](const replica_status& status,
                                const sampler_actor& replica) { opened(node, status, replica); },
-                  [this](const caf::error& e) { open_failed(from_caf(e)); });
+                  [this, agent = agent_](const caf::error& e) {
+                    if (agent == agent_) open_failed(from_caf(e));
+                  });
       },
       [this](const error& e) { open_failed(e); });
 }
 
 void deployment_state::open_failed(const error& reason) {
+  agent_ = nullptr;
   tell(self_, config_.manager, release_nodes{hosting_});
   if (category_of(reason.code) == error_category::user) {
     for (auto& [request, promise] : waiting_)
@@ -58,6 +71,8 @@ void deployment_state::open_failed(const error& reason) {
 
 void deployment_state::opened(const node_id& node, const replica_status&,
                               const sampler_actor& replica) {
+  self_->demonitor(agent_);
+  agent_ = nullptr;
   replica_ = replica;
   node_ = node;
   self_->monitor(replica_);
@@ -100,21 +115,16 @@ caf::result<sample_reply> deployment_state::sample(const sample_request& request
 }
 
 void deployment_state::forward(const sample_request& request, sample_promise promise) {
-  ++active_;
+  const std::uint64_t number = ++num_forwarded_;
+  active_.emplace(number, std::pair{request, promise});
   ask(
       self_, replica_, deadlines::sample, request,
-      [this, promise](const sample_reply& reply) mutable {
-        --active_;
-        promise.deliver(reply);
+      [this, number, promise](const sample_reply& reply) mutable {
+        if (active_.erase(number) > 0) promise.deliver(reply);
       },
-      [this, request, promise](const error& e) mutable {
-        --active_;
-        // Sampling has no effect and its seed is in the request: another replica gives the same.
-        if (e.code == errc::peer_lost) {
-          waiting_.emplace_back(std::move(request), promise);
-        } else {
-          promise.deliver(to_caf(e));
-        }
+      [this, number, promise](const error& e) mutable {
+        // When the replica is lost, its going down hands the request to the next one.
+        if (e.code != errc::peer_lost && active_.erase(number) > 0) promise.deliver(to_caf(e));
       });
 }
 
@@ -144,7 +154,7 @@ caf::result<sync_reply> deployment_state::sync(const sync_request& request) {
 }
 
 deployment_info deployment_state::info() const {
-  return {id_, version_, checkpoint_, serving_ ? 1U : 0U, active_, config_.model};
+  return {id_, version_, checkpoint_, serving_ ? 1U : 0U, active_.size(), config_.model};
 }
 
 deployment_self::behavior_type deployment_state::make_behavior() {

@@ -5,11 +5,12 @@
 // before it serves.
 //
 // Owner: job_manager. Deadlines: capacity, sample, sync. Threading: an actor, never blocks.
-// Errors: errc::no_capacity, errc::busy (a sync runs already), errc::peer_lost (the replica died
-// with the request; sampling again is safe).
+// Errors: errc::no_capacity, errc::busy (a sync runs already). Requests of a replica that died are
+// given to its successor: their seeds make the answer the same.
 // Invariants: DEPLOY-1 the version grows by one per committed sync and names one checkpoint.
 
 #include <deque>
+#include <map>
 #include <utility>
 
 #include <caf/all.hpp>
@@ -42,6 +43,7 @@ class deployment_state {
   void open_failed(const error& reason);
   caf::result<sample_reply> sample(const sample_request& request);
   void forward(const sample_request& request, sample_promise promise);
+  void replica_lost();
   caf::result<sync_reply> sync(const sync_request& request);
   void catch_up();
   void serve();
@@ -57,7 +59,9 @@ class deployment_state {
   bool syncing_ = false;
   std::uint64_t version_ = 0;
   checkpoint_id checkpoint_;
-  std::uint64_t active_ = 0;
+  node_agent_actor agent_;  ///< of the node that is opening a replica
+  std::uint64_t num_forwarded_ = 0;
+  std::map<std::uint64_t, std::pair<sample_request, sample_promise>> active_;
   std::deque<std::pair<sample_request, sample_promise>> waiting_;
 };
 

@@ -12,6 +12,7 @@ namespace troupe::actors {
 struct trainer_group_state::forming {
   form_group request;
   caf::typed_response_promise<group_formed> promise;
+  std::vector<node_agent_actor> agents;
   std::vector<trainer_shard_actor> shards;
   std::vector<std::string> addresses;
   std::size_t num_missing = 0;
@@ -31,12 +32,26 @@ struct trainer_group_state::working {
 trainer_group_state::trainer_group_state(trainer_group_actor::pointer self, training_run_actor run,
                                          job_manager_actor manager)
     : self_(self), run_(std::move(run)), manager_(std::move(manager)) {
-  self_->set_down_handler([this](const caf::down_msg& down) {
-    const auto is_source = [&down](const auto& s) { return s && s.address() == down.source; };
-    if (std::any_of(shards_.begin(), shards_.end(), is_source)) {
-      lost({errc::peer_lost, "a trainer shard went away", "its process or machine ended", ""});
-    }
-  });
+  self_->set_down_handler([this](const caf::down_msg& message) { down(message.source); });
+}
+
+// A request to a node that is gone stays unanswered until its deadline: whoever is asked for
+// something is monitored, too.
+void trainer_group_state::down(const caf::actor_addr& source) {
+  const auto is_source = [&source](const auto& actor) {
+    return actor && actor.address() == source;
+  };
+  if (std::any_of(shards_.begin(), shards_.end(), is_source)) {
+    return lost({errc::peer_lost, "a trainer shard went away", "its process or machine ended", ""});
+  }
+  if (!forming_) return;
+  const auto& agents = forming_->agents;
+  const auto& shards = forming_->shards;
+  if (std::any_of(agents.begin(), agents.end(), is_source) ||
+      std::any_of(shards.begin(), shards.end(), is_source)) {
+    fail_forming(forming_, {errc::peer_lost, "a node went away while the shards were formed",
+                            "its process or machine ended", ""});
+  }
 }
 
 void trainer_group_state::drop_shards() {
@@ -69,11 +84,15 @@ caf::result<group_formed> trainer_group_state::form(const form_group& request) {
   form->shards.resize(request.world_size);
   form->addresses.resize(request.world_size);
   form->num_missing = request.world_size;
+  forming_ = form;
   ask(
       self_, manager_, deadlines::capacity + deadlines::control,
       acquire_nodes{node_role::trainer, request.world_size, hosting_},
       [this, form](const node_grant& grant) {
         form->comm_token = grant.comm_token;
+        form->agents = grant.agents;
+        for (const auto& agent : grant.agents)
+          self_->monitor(agent);
         for (std::uint32_t rank = 0; rank < grant.agents.size(); ++rank) {
           open_rank(form, rank, grant.agents[rank]);
         }
@@ -82,9 +101,10 @@ caf::result<group_formed> trainer_group_state::form(const form_group& request) {
   return form->promise;
 }
 
-void trainer_group_state::fail_forming(const forming_ptr& form, const error& reason) {
+void trainer_group_state::fail_forming(forming_ptr form, const error& reason) {
   if (form->failed) return;
   form->failed = true;
+  if (forming_ == form) forming_ = nullptr;
   for (const auto& shard : form->shards) {
     if (shard) caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
   }
@@ -106,7 +126,10 @@ void trainer_group_state::open_rank(const forming_ptr& form, std::uint32_t rank,
             form->shards[rank] = shard;
             if (form->failed) {
               caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
-            } else if (--form->num_missing == 0) {
+              return;
+            }
+            self_->monitor(shard);
+            if (--form->num_missing == 0) {
               start_ranks(form);
             }
           },

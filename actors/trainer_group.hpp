@@ -36,7 +36,8 @@ class trainer_group_state {
   caf::result<group_formed> form(const form_group& request);
   void open_rank(const forming_ptr& form, std::uint32_t rank, const node_agent_actor& agent);
   void start_ranks(const forming_ptr& form);
-  void fail_forming(const forming_ptr& form, const error& reason);
+  void fail_forming(forming_ptr form, const error& reason);
+  void down(const caf::actor_addr& source);
   void drop_shards();
 
   caf::result<group_reply> work(const group_work& request);
@@ -49,6 +50,7 @@ class trainer_group_state {
   std::string hosting_;
   shard_identity identity_;  ///< of the current set; rank unused
   std::vector<trainer_shard_actor> shards_;
+  forming_ptr forming_;  ///< the set being formed, if any
 };
 
 [[nodiscard]] trainer_group_actor spawn_trainer_group(caf::actor_system& system,

@@ -15,18 +15,27 @@ struct weight_syncer_state::running {
   std::vector<checkpoint_record> chain;
   time_point start;
   bool tried_whole_chain = false;
+  bool ended = false;
   sync_reply reply;
 };
 
 weight_syncer_state::weight_syncer_state(weight_syncer_actor::pointer self,
                                          checkpoint_store_actor store, sync_target target)
-    : self_(self), store_(std::move(store)), target_(std::move(target)) {}
+    : self_(self), store_(std::move(store)), target_(std::move(target)) {
+  self_->set_down_handler([this](const caf::down_msg&) {
+    const error gone{errc::peer_lost, "the replica went away during a sync",
+                     "its process or machine ended", "it catches up when it is replaced"};
+    if (auto run = std::exchange(running_, nullptr)) end(run, gone);
+  });
+  self_->monitor(target_.replica);
+}
 
 caf::result<sync_reply> weight_syncer_state::sync(const sync_request& request) {
   auto run = std::make_shared<running>();
   run->request = request;
   run->promise = self_->make_response_promise<sync_reply>();
   run->start = now(self_->system());
+  running_ = run;
   ask(
       self_, store_, deadlines::store, checkpoint_chain_request{request.checkpoint},
       [this, run](const checkpoint_list& list) {
@@ -76,6 +85,7 @@ void weight_syncer_state::commit(const running_ptr& run, const stage_weights_rep
 }
 
 void weight_syncer_state::end(const running_ptr& run, const std::optional<error>& failure) {
+  if (std::exchange(run->ended, true)) return;
   ledger_entry line{run->request.deployment,
                     target_.node,
                     target_.version,

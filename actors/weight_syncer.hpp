@@ -44,6 +44,7 @@ class weight_syncer_state {
   weight_syncer_actor::pointer self_;
   checkpoint_store_actor store_;
   sync_target target_;
+  running_ptr running_;
 };
 
 [[nodiscard]] weight_syncer_actor spawn_weight_syncer(caf::actor_system& system,
