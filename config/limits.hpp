@@ -89,6 +89,9 @@ static_assert(model_heads_max * model_head_dim_max <= model_width_max);
 inline constexpr std::size_t kept_activation_bytes_max = 4096 * mebibyte;
 inline constexpr std::size_t kept_logit_bytes_max = 256 * mebibyte;
 
+/// Freed tensors that stay with the process: the working set of a small model's step.
+inline constexpr std::size_t reused_tensor_bytes_max = 1024 * mebibyte;
+
 /// Keys and values of all sequences a sampler decodes together.
 inline constexpr std::size_t sampler_cache_bytes_max = 8192 * mebibyte;
 

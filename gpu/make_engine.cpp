@@ -5,7 +5,7 @@
 #include "config/limits.hpp"
 #include "gpu/comm/socket_comm.hpp"
 #include "gpu/models/parameter_layout.hpp"
-#include "gpu/torch/maths_threads.hpp"
+#include "gpu/torch/maths_library.hpp"
 #include "gpu/torch/sampler.hpp"
 #include "gpu/torch/trainer.hpp"
 
@@ -14,7 +14,8 @@ namespace {
 
 class cpu_engines final : public engine_factory {
  public:
-  explicit cpu_engines(std::string comm_address) : comm_address_(std::move(comm_address)) {}
+  cpu_engines(std::string comm_address, engine_resources resources)
+      : comm_address_(std::move(comm_address)), resources_(std::move(resources)) {}
 
   result<std::unique_ptr<comm_listener>> listen(std::uint32_t rank, std::uint32_t world_size,
                                                 const std::string& token) override {
@@ -29,16 +30,17 @@ class cpu_engines final : public engine_factory {
   result<std::unique_ptr<trainer_engine>> make_trainer(const model_config& model,
                                                        std::unique_ptr<comm> ranks) override {
     if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
-    return make_torch_trainer(model, std::move(ranks));
+    return make_torch_trainer(model, std::move(ranks), resources_);
   }
 
   result<std::unique_ptr<sampler_engine>> make_sampler(const model_config& model) override {
     if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
-    return make_torch_sampler(model);
+    return make_torch_sampler(model, resources_);
   }
 
  private:
   const std::string comm_address_;
+  const engine_resources resources_;
 };
 
 }  // namespace
@@ -50,8 +52,10 @@ result<std::unique_ptr<engine_factory>> make_engine_factory(const engine_options
   if (options.num_threads == 0 || options.num_threads > limits::node_threads_max)
     return fail(errc::invalid_argument, "num_threads is " + std::to_string(options.num_threads), "",
                 "use 1 to " + std::to_string(limits::node_threads_max));
-  set_maths_threads(options.num_threads);
-  return std::make_unique<cpu_engines>(options.comm_address);
+  prepare_maths_library();
+  engine_resources resources;
+  resources.threads = std::make_shared<thread_pool>(options.num_threads);
+  return std::make_unique<cpu_engines>(options.comm_address, std::move(resources));
 }
 
 }  // namespace troupe::gpu

@@ -42,14 +42,10 @@ void for_each_task(const head_layout& heads, const packed_batch& batch, const Bo
   std::ranges::stable_sort(
       order, [&](std::size_t a, std::size_t b) { return batch.length(a) > batch.length(b); });
   const std::size_t longest = order.empty() ? 0 : batch.length(order.front());
-  const std::size_t tasks = order.size() * heads.keys;
-  const auto threads = static_cast<std::size_t>(at::get_num_threads());
-  // Thread t takes every threads-th task, which spreads the long ones.
-  for_ranges(std::min(threads, tasks), 1, [&](std::size_t begin, std::size_t end) {
+  for_ranges(order.size() * heads.keys, 1, [&](std::size_t begin, std::size_t end) {
     std::vector<float> scratch(kernels::attention_scratch(longest, heads.dim));
-    for (std::size_t t = begin; t < end; ++t)
-      for (std::size_t task = t; task < tasks; task += threads)
-        body(order[task / heads.keys], task % heads.keys, scratch.data());
+    for (std::size_t task = begin; task < end; ++task)
+      body(order[task / heads.keys], task % heads.keys, scratch.data());
   });
 }
 

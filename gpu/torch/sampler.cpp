@@ -33,8 +33,11 @@ struct active_sequence {
 
 class torch_sampler final : public sampler_engine {
  public:
-  explicit torch_sampler(const model_config& model)
-      : model_(model), layout_(parameter_layout(model)), decoder_(model) {}
+  torch_sampler(const model_config& model, std::shared_ptr<thread_pool> threads)
+      : threads_(std::move(threads)),
+        model_(model),
+        layout_(parameter_layout(model)),
+        decoder_(model) {}
 
   result<void> load(bf16_source& source) override {
     return guarded("load", [&]() -> result<void> {
@@ -81,6 +84,7 @@ class torch_sampler final : public sampler_engine {
 
   result<std::vector<decoded_token>> step() override {
     return guarded("a decode step", [&]() -> result<std::vector<decoded_token>> {
+      const pool_scope scope(threads_.get());
       if (active_.empty()) return std::vector<decoded_token>{};
       const at::Tensor hidden = run_pending();
       const std::vector<chosen_token> chosen = choose(hidden);
@@ -226,6 +230,7 @@ class torch_sampler final : public sampler_engine {
     return out;
   }
 
+  const std::shared_ptr<thread_pool> threads_;
   const model_config model_;
   const std::vector<parameter_spec> layout_;
   decoder decoder_;
@@ -235,9 +240,10 @@ class torch_sampler final : public sampler_engine {
 
 }  // namespace
 
-result<std::unique_ptr<sampler_engine>> make_torch_sampler(const model_config& model) {
+result<std::unique_ptr<sampler_engine>> make_torch_sampler(const model_config& model,
+                                                           const engine_resources& resources) {
   return guarded("making a sampler", [&]() -> result<std::unique_ptr<sampler_engine>> {
-    return std::make_unique<torch_sampler>(model);
+    return std::make_unique<torch_sampler>(model, resources.threads);
   });
 }
 

@@ -9,11 +9,13 @@
 #include <memory>
 
 #include "gpu/sampler_engine.hpp"
+#include "gpu/torch/engine_resources.hpp"
 #include "messages/model.hpp"
 
 namespace troupe::gpu {
 
 /// Requires: validate(model).
-[[nodiscard]] result<std::unique_ptr<sampler_engine>> make_torch_sampler(const model_config& model);
+[[nodiscard]] result<std::unique_ptr<sampler_engine>> make_torch_sampler(
+    const model_config& model, const engine_resources& resources = {});
 
 }  // namespace troupe::gpu

@@ -4,6 +4,8 @@
 #include <span>
 #include <utility>
 
+#include "gpu/kernels/cpu_kernels.hpp"
+
 namespace troupe::gpu {
 namespace {
 
@@ -13,6 +15,14 @@ at::Tensor zeros(std::uint64_t elements) {
 
 std::span<float> span_of(at::Tensor& tensor) {
   return {values(tensor), count(tensor)};
+}
+
+void add_to(at::Tensor& sum, const at::Tensor& part) {
+  float* const to = values(sum);
+  const float* const from = values(part);
+  for_ranges(count(sum), 32 * 1024, [&](std::size_t begin, std::size_t end) {
+    kernels::for_this_cpu().add(end - begin, from + begin, to + begin);
+  });
 }
 
 std::uint64_t padded_elements(const sharding_plan& plan, const parameter_group& group) {
@@ -74,7 +84,7 @@ result<void> sharded_state::reduce(std::uint32_t group) {
     at::Tensor mine =
         shard.has_gradients ? reduced_.narrow(0, 0, shard.gradients.size(0)) : shard.gradients;
     if (auto ok = ranks_->reduce_scatter(span_of(whole), span_of(mine)); !ok) return ok;
-    if (shard.has_gradients) shard.gradients.add_(mine);
+    if (shard.has_gradients) add_to(shard.gradients, mine);
   }
   shard.has_gradients = true;
   return {};

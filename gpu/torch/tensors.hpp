@@ -1,7 +1,7 @@
 #pragma once
 
-// The part of libtorch that the engine uses: tensors as owned, shaped memory of a device, and its
-// thread pool. Everything that includes torch does so through this header, which is precompiled.
+// The part of libtorch that the engine uses: tensors as owned, shaped memory of a device. Nearly
+// everything that includes torch does so through this header, which is precompiled.
 //
 // Threading: pure functions.
 
@@ -9,10 +9,11 @@
 #include <cstdint>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+
+#include "gpu/parallel.hpp"
 
 namespace troupe::gpu {
 
@@ -41,14 +42,5 @@ namespace troupe::gpu {
 
 /// Whether a result replaces what is in its place or is added to it.
 enum class write_mode : std::uint8_t { overwrite, add };
-
-/// body(begin, end) over [0, count) in pieces of at least `grain`, on the thread pool.
-template <class Body>
-void for_ranges(std::size_t count, std::size_t grain, const Body& body) {
-  at::parallel_for(0, static_cast<std::int64_t>(count), static_cast<std::int64_t>(grain),
-                   [&body](std::int64_t begin, std::int64_t end) {
-                     body(static_cast<std::size_t>(begin), static_cast<std::size_t>(end));
-                   });
-}
 
 }  // namespace troupe::gpu

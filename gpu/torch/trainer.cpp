@@ -34,8 +34,9 @@ result<void> check_finite(std::span<const float> gradient, double loss) {
 
 class torch_trainer final : public trainer_engine {
  public:
-  torch_trainer(const model_config& model, std::unique_ptr<comm> ranks, const kept_memory& memory)
-      : model_(model), network_(model, std::move(ranks), memory) {}
+  torch_trainer(const model_config& model, std::unique_ptr<comm> ranks,
+                const engine_resources& resources)
+      : model_(model), threads_(resources.threads), network_(model, std::move(ranks), resources) {}
 
   std::vector<parameter_slice> owned_slices() const override {
     std::vector<parameter_slice> slices;
@@ -46,7 +47,7 @@ class torch_trainer final : public trainer_engine {
 
   result<void> load(parameter_source& source, optimizer_state optimizer,
                     std::uint64_t optimizer_steps) override {
-    return guarded("load", [&]() -> result<void> {
+    return run("load", [&]() -> result<void> {
       open_.clear();
       state().clear_gradients();
       state().weights_changed();
@@ -68,7 +69,7 @@ class torch_trainer final : public trainer_engine {
 
   result<forward_result> forward(std::uint64_t seq_id, std::span<const datum> batch,
                                  retention keep) override {
-    return guarded("forward", [&]() -> result<forward_result> {
+    return run("forward", [&]() -> result<forward_result> {
       if (auto ok = agree(check_batch(model_, batch)); !ok) return fail(std::move(ok.error()));
       auto pass = network_.forward(pack_batch(batch), keep);
       if (!pass) return fail(std::move(pass.error()));
@@ -80,7 +81,7 @@ class torch_trainer final : public trainer_engine {
 
   result<forward_result> forward_backward(std::uint64_t, std::span<const datum> batch, loss_fn loss,
                                           const loss_fn_config& config) override {
-    return guarded("forward_backward", [&]() -> result<forward_result> {
+    return run("forward_backward", [&]() -> result<forward_result> {
       auto options = read_loss_options(loss, config);
       if (auto ok = agree(check_inputs(batch, options)); !ok) return fail(std::move(ok.error()));
       auto pass = network_.forward(pack_batch(batch), retention::keep_for_backward);
@@ -103,7 +104,7 @@ class torch_trainer final : public trainer_engine {
 
   result<metric_list> backward(std::uint64_t forward_seq_id,
                                std::span<const std::vector<float>> gradients) override {
-    return guarded("backward", [&]() -> result<metric_list> {
+    return run("backward", [&]() -> result<metric_list> {
       const auto found = std::ranges::find(open_, forward_seq_id, &open_forward::seq_id);
       if (auto ok = agree(check_gradients(found, forward_seq_id, gradients)); !ok)
         return fail(std::move(ok.error()));
@@ -119,7 +120,7 @@ class torch_trainer final : public trainer_engine {
   }
 
   result<step_output> optim_step(const adam_params& adam) override {
-    return guarded("optim_step", [&]() -> result<step_output> {
+    return run("optim_step", [&]() -> result<step_output> {
       if (auto ok = check_adam(adam); !ok) return fail(std::move(ok.error()));
       auto norm = adamw_step(state(), adam, optimizer_steps_ + 1);
       if (!norm) {
@@ -135,7 +136,10 @@ class torch_trainer final : public trainer_engine {
 
   std::uint64_t optimizer_steps() const override { return optimizer_steps_; }
 
-  state_digest weights_digest() const override { return digest_weights(state()); }
+  state_digest weights_digest() const override {
+    const pool_scope scope(threads_.get());
+    return digest_weights(state());
+  }
 
   result<void> save(parameter_sink& sink) const override {
     for (const state_part part : {state_part::weights, state_part::exp_avg, state_part::exp_avg_sq})
@@ -161,6 +165,12 @@ class torch_trainer final : public trainer_engine {
   }
 
  private:
+  template <class Body>
+  auto run(const char* doing, const Body& body) const -> decltype(body()) {
+    const pool_scope scope(threads_.get());
+    return guarded(doing, body);
+  }
+
   sharded_state& state() { return network_.state(); }
   const sharded_state& state() const { return network_.state(); }
 
@@ -235,6 +245,7 @@ class torch_trainer final : public trainer_engine {
   }
 
   const model_config model_;
+  const std::shared_ptr<thread_pool> threads_;
   transformer network_;
   std::deque<open_forward> open_;
   std::uint64_t optimizer_steps_ = 0;
@@ -244,9 +255,9 @@ class torch_trainer final : public trainer_engine {
 
 result<std::unique_ptr<trainer_engine>> make_torch_trainer(const model_config& model,
                                                            std::unique_ptr<comm> ranks,
-                                                           const kept_memory& memory) {
+                                                           const engine_resources& resources) {
   return guarded("making a trainer", [&]() -> result<std::unique_ptr<trainer_engine>> {
-    return std::make_unique<torch_trainer>(model, std::move(ranks), memory);
+    return std::make_unique<torch_trainer>(model, std::move(ranks), resources);
   });
 }
 

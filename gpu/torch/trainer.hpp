@@ -12,13 +12,13 @@
 #include <memory>
 
 #include "gpu/comm.hpp"
-#include "gpu/torch/kept_memory.hpp"
+#include "gpu/torch/engine_resources.hpp"
 #include "gpu/trainer_engine.hpp"
 
 namespace troupe::gpu {
 
 /// Requires: validate(model).
 [[nodiscard]] result<std::unique_ptr<trainer_engine>> make_torch_trainer(
-    const model_config& model, std::unique_ptr<comm> ranks, const kept_memory& memory = {});
+    const model_config& model, std::unique_ptr<comm> ranks, const engine_resources& resources = {});
 
 }  // namespace troupe::gpu

@@ -16,9 +16,9 @@ bool keeps_blocks_whole(const model_config& model, std::size_t rows, std::size_t
 }  // namespace
 
 transformer::transformer(const model_config& model, std::unique_ptr<comm> ranks,
-                         const kept_memory& memory)
+                         const engine_resources& resources)
     : model_(model),
-      memory_(memory),
+      resources_(resources),
       state_(model, std::move(ranks)),
       rotary_(model.rope_theta, model.head_dim) {}
 
@@ -48,14 +48,14 @@ result<kept_pass> transformer::forward(packed_batch batch, retention keep) {
   pass.last = std::move(*last);
   pass.final_norm = rms_norm(pass.last, weights.final_norm, model_.rms_norm_eps);
   pass.head = head_forward(pass.final_norm.y, weights.head, pass.batch.targets,
-                           keep == retention::keep_for_backward ? memory_.logit_bytes : 0);
+                           keep == retention::keep_for_backward ? resources_.kept_logit_bytes : 0);
   return pass;
 }
 
 result<at::Tensor> transformer::run_blocks(kept_pass& pass, at::Tensor x, retention keep) {
   const block_context context{model_, pass.batch, rotary_};
   const bool keeps_whole =
-      keeps_blocks_whole(model_, pass.batch.num_tokens(), memory_.activation_bytes);
+      keeps_blocks_whole(model_, pass.batch.num_tokens(), resources_.kept_activation_bytes);
   for (std::uint32_t block = 0; block < model_.num_layers; ++block) {
     auto flat = state_.gather(1 + block);
     if (!flat) return fail(std::move(flat.error()));

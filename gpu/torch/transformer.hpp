@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "gpu/torch/block.hpp"
+#include "gpu/torch/engine_resources.hpp"
 #include "gpu/torch/head.hpp"
-#include "gpu/torch/kept_memory.hpp"
 #include "gpu/torch/sharded_state.hpp"
 
 namespace troupe::gpu {
@@ -27,7 +27,8 @@ struct kept_pass {
 
 class transformer {
  public:
-  transformer(const model_config& model, std::unique_ptr<comm> ranks, const kept_memory& memory);
+  transformer(const model_config& model, std::unique_ptr<comm> ranks,
+              const engine_resources& resources);
 
   [[nodiscard]] sharded_state& state() { return state_; }
   [[nodiscard]] const sharded_state& state() const { return state_; }
@@ -49,7 +50,7 @@ class transformer {
   result<void> blocks_backward(kept_pass& pass, at::Tensor dx);
 
   const model_config model_;
-  const kept_memory memory_;
+  const engine_resources resources_;
   sharded_state state_;
   rotary_cache rotary_;
 };

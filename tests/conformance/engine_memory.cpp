@@ -92,7 +92,7 @@ std::vector<datum> random_batch(const model_config& model, const std::vector<std
 
 std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(
     const model_config& model, model_memory& memory, std::unique_ptr<gpu::comm> ranks,
-    optimizer_state optimizer, std::uint64_t steps, const gpu::kept_memory& kept) {
+    optimizer_state optimizer, std::uint64_t steps, const gpu::engine_resources& kept) {
   auto trainer = gpu::make_torch_trainer(model, std::move(ranks), kept);
   if (!trainer) throw std::runtime_error(to_string(trainer.error()));
   if (auto ok = (*trainer)->load(memory, optimizer, steps); !ok)

@@ -13,7 +13,7 @@
 #include "gpu/comm.hpp"
 #include "gpu/parameter_io.hpp"
 #include "gpu/sampler_engine.hpp"
-#include "gpu/torch/kept_memory.hpp"
+#include "gpu/torch/engine_resources.hpp"
 #include "gpu/trainer_engine.hpp"
 #include "messages/model.hpp"
 #include "messages/training.hpp"
@@ -58,7 +58,7 @@ void fill_randomly(model_memory& memory, const model_config& model, std::uint32_
 [[nodiscard]] std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(
     const model_config& model, model_memory& memory, std::unique_ptr<gpu::comm> ranks,
     optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0,
-    const gpu::kept_memory& kept = {});
+    const gpu::engine_resources& kept = {});
 
 /// The gradient a trainer holds, read through an AdamW step of which it is the first moment.
 /// Changes the trainer's weights.

@@ -111,6 +111,19 @@ BOOST_FIXTURE_TEST_CASE(sequences_do_not_see_each_other, fixture) {
   BOOST_TEST((finish(std::move(staggered)) == alone));
 }
 
+BOOST_FIXTURE_TEST_CASE(thread_count_does_not_matter, fixture) {
+  const auto all = requests();
+  for (const auto& start : all)
+    BOOST_REQUIRE(sampler->admit(start).has_value());
+  const outputs expected = finish();
+  sampler = std::move(
+      *gpu::make_torch_sampler(model, {.threads = std::make_shared<gpu::thread_pool>(3)}));
+  BOOST_REQUIRE(sampler->load(memory).has_value());
+  for (const auto& start : all)
+    BOOST_REQUIRE(sampler->admit(start).has_value());
+  BOOST_TEST((finish() == expected));
+}
+
 BOOST_FIXTURE_TEST_CASE(seed_and_index_choose_the_sample, fixture) {
   auto start = requests()[1];
   start.params.max_tokens = 20;

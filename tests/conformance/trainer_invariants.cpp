@@ -45,7 +45,7 @@ struct fixture {
     batch = test::random_batch(model, {1, 90, 13, 40, 7, 66, 2, 30}, 4);
   }
 
-  std::unique_ptr<gpu::trainer_engine> alone(const gpu::kept_memory& kept = {}) {
+  std::unique_ptr<gpu::trainer_engine> alone(const gpu::engine_resources& kept = {}) {
     return test::make_loaded_trainer(model, memory, std::move(gpu::make_thread_comms(1).front()),
                                      optimizer_state::reset, 0, kept);
   }
@@ -123,10 +123,23 @@ BOOST_FIXTURE_TEST_CASE(two_phases_equal_one_shot, fixture) {
 
 BOOST_FIXTURE_TEST_CASE(recomputation_gives_the_same_bits, fixture) {
   auto keeping = alone();
-  auto frugal = alone({.activation_bytes = 0, .logit_bytes = 0});
+  auto frugal = alone({.threads = {}, .kept_activation_bytes = 0, .kept_logit_bytes = 0});
   for (auto* trainer : {keeping.get(), frugal.get()})
     BOOST_REQUIRE(trainer->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
   BOOST_TEST((test::take_gradient(model, *keeping) == test::take_gradient(model, *frugal)));
+}
+
+BOOST_FIXTURE_TEST_CASE(thread_count_does_not_matter, fixture) {
+  auto expected = alone();
+  BOOST_REQUIRE(expected->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
+  const state_digest digest = expected->optim_step(some_adam())->weights;
+  for (const std::size_t num_threads : {2U, 3U, 5U}) {
+    auto threaded = alone({.threads = std::make_shared<gpu::thread_pool>(num_threads)});
+    BOOST_REQUIRE(threaded->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
+    const auto step = threaded->optim_step(some_adam());
+    BOOST_REQUIRE(step.has_value());
+    BOOST_TEST((step->weights == digest));
+  }
 }
 
 BOOST_FIXTURE_TEST_CASE(packing_does_not_matter, fixture) {

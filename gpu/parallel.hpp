@@ -1,0 +1,70 @@
+#pragma once
+
+// Loops over all cores a process may use. Pieces are handed out as threads ask for them, and a
+// caller never waits for a thread that has not begun: on machines where many processes share few
+// cores, a fixed split would make every loop as slow as its unluckiest thread.
+//
+// An engine enters its pool with a pool_scope; loops below it find it there. Without a scope, or
+// while another engine of the process uses the pool, a loop runs on its caller alone. No result may
+// depend on how a loop was cut.
+//
+// Threading: a pool may be entered from several threads. Errors: an exception of a piece is thrown
+// again to the loop's caller, once all its pieces have ended.
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace troupe::gpu {
+
+class thread_pool {
+ public:
+  using piece_body = std::function<void(std::size_t, std::size_t)>;
+
+  /// The caller of a loop is one of the threads. Requires: num_threads >= 1.
+  explicit thread_pool(std::size_t num_threads);
+  ~thread_pool();
+  thread_pool(const thread_pool&) = delete;
+  thread_pool& operator=(const thread_pool&) = delete;
+
+  /// body(begin, end) over [0, count), in pieces of at least `grain` but the last.
+  void run(std::size_t count, std::size_t grain, const piece_body& body);
+
+ private:
+  struct loop;
+
+  void work();
+  [[nodiscard]] bool has_news(std::uint64_t seen) const;
+
+  std::atomic<bool> is_busy_{false};
+  std::mutex mutex_;
+  std::condition_variable news_;
+  std::condition_variable quiet_;
+  loop* current_ = nullptr;
+  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<bool> stopping_{false};
+  std::vector<std::thread> workers_;
+};
+
+/// Makes `pool` (or none, when null) the one that loops on this thread use.
+class pool_scope {
+ public:
+  explicit pool_scope(thread_pool* pool);
+  ~pool_scope();
+  pool_scope(const pool_scope&) = delete;
+  pool_scope& operator=(const pool_scope&) = delete;
+
+ private:
+  thread_pool* outer_;
+};
+
+/// body(begin, end) over [0, count) on the pool of this thread's scope.
+void for_ranges(std::size_t count, std::size_t grain, const thread_pool::piece_body& body);
+
+}  // namespace troupe::gpu

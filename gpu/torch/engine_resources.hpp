@@ -1,0 +1,22 @@
+#pragma once
+
+// What an engine may use of its process. What a forward pass cannot keep for its backward is
+// computed again, from the inputs of the blocks; the bits are the same.
+//
+// Units: bytes. Threading: plain values.
+
+#include <cstddef>
+#include <memory>
+
+#include "config/limits.hpp"
+#include "gpu/parallel.hpp"
+
+namespace troupe::gpu {
+
+struct engine_resources {
+  std::shared_ptr<thread_pool> threads;  ///< null: the calling thread alone
+  std::size_t kept_activation_bytes = limits::kept_activation_bytes_max;
+  std::size_t kept_logit_bytes = limits::kept_logit_bytes_max;
+};
+
+}  // namespace troupe::gpu
