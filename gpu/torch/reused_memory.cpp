@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -29,6 +30,7 @@ std::size_t rounded(std::size_t bytes) {
 
 /// Stands in the line before a block, which belongs to it.
 struct block_header {
+  explicit block_header(std::size_t size) : bytes(size) {}
   std::size_t bytes;
 };
 
@@ -48,8 +50,7 @@ class reusing_allocator final : public c10::Allocator {
 
   static reusing_allocator& of_this_process() {
     // Tensors may be freed while the process exits, so it is never destroyed.
-    alignas(reusing_allocator) static std::byte storage[sizeof(reusing_allocator)];
-    static auto* const allocator = ::new (storage) reusing_allocator;
+    static auto* const allocator = std::make_unique<reusing_allocator>().release();
     return *allocator;
   }
 
@@ -70,7 +71,7 @@ class reusing_allocator final : public c10::Allocator {
     if (posix_memalign(&block, alignment, bytes) != 0) throw std::bad_alloc();
     // Only advice: without huge pages the block is as good.
     if (bytes >= huge_page) madvise(block, bytes, MADV_HUGEPAGE);
-    ::new (block) block_header{bytes};
+    std::construct_at(static_cast<block_header*>(block), bytes);
     return block;
   }
 
