@@ -18,6 +18,8 @@ import_library(xxhash xxhash.h xxhash)
 import_library(capnp capnp/message.h capnp)
 import_library(kj kj/common.h kj)
 target_link_libraries(third_party::capnp INTERFACE third_party::kj)
+import_library(protobuf google/protobuf/message.h protobuf)
+find_program(PROTOC protoc REQUIRED)
 find_program(CAPNP capnp REQUIRED)
 find_program(CAPNPC_CXX capnpc-c++ REQUIRED)
 

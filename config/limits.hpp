@@ -121,4 +121,20 @@ inline constexpr std::uint32_t log_page_ops_max = 1024;
 inline constexpr std::size_t join_token_bytes_max = 256;
 inline constexpr std::size_t address_bytes_max = 512;
 
+/// One HTTP request: a client sends up to 5 MB per chunk, but a single datum is never split.
+inline constexpr std::size_t http_body_bytes_max = 256 * mebibyte;
+inline constexpr std::size_t http_header_bytes_max = 64 * 1024;
+inline constexpr std::size_t http_connections_max = 16'384;
+inline constexpr std::size_t json_depth_max = 32;
+inline constexpr std::size_t user_metadata_bytes_max = 64 * 1024;
+inline constexpr std::uint64_t lora_rank_max = 1024;
+
+/// What the gateway keeps of clients that never come back.
+inline constexpr std::size_t gateway_sessions_max = 4096;
+inline constexpr std::size_t gateway_keys_max = 4096;
+inline constexpr std::size_t gateway_futures_max = 262'144;
+
+/// Sample requests that may be under way before the gateway says "full".
+inline constexpr std::size_t gateway_samples_max = 4096;
+
 }  // namespace troupe::limits

@@ -1,0 +1,157 @@
+#include "messages/tinker/training_call.hpp"
+
+#include <algorithm>
+
+#include "config/limits.hpp"
+#include "messages/tinker/detail_tensors.hpp"
+
+namespace troupe::tinker {
+namespace {
+
+std::string in_datum(int index, std::string_view field) {
+  return "datum " + std::to_string(index) + ": " + std::string(field);
+}
+
+result<loss_fn> loss_of(const std::string& name) {
+  if (name == "cross_entropy") return loss_fn::cross_entropy;
+  if (name == "importance_sampling") return loss_fn::importance_sampling;
+  if (name == "ppo") return loss_fn::ppo;
+  return fail(errc::unsupported, "there is no loss_fn '" + name.substr(0, 64) + "'",
+              "the loops may come from another server",
+              "use cross_entropy, importance_sampling or ppo, or forward_backward_custom");
+}
+
+result<void> take_input(datum& out, const std::string& key, const tinker_public::Tensor& tensor,
+                        int index) {
+  const std::string field = in_datum(index, key.substr(0, 64));
+  if (key == "target_tokens") {
+    auto row = detail::token_row(tensor, field);
+    if (!row) return fail(row.error());
+    out.target_tokens = std::move(*row);
+    return {};
+  }
+  std::vector<float>* target = nullptr;
+  if (key == "weights") target = &out.weights;
+  if (key == "logprobs") target = &out.logprobs;
+  if (key == "advantages") target = &out.advantages;
+  if (target == nullptr) {
+    return fail(errc::unsupported, field + " is no input of a loss here",
+                "inputs are target_tokens, weights, logprobs and advantages",
+                "leave other keys out of loss_fn_inputs");
+  }
+  auto row = detail::float_row(tensor, field);
+  if (!row) return fail(row.error());
+  *target = std::move(*row);
+  return {};
+}
+
+result<void> check_lengths(const datum& row, loss_fn loss, int index) {
+  const std::size_t length = row.tokens.size();
+  const auto misses = [length](const auto& values) { return values.size() != length; };
+  const char* field = nullptr;
+  if (length == 0) field = "model_input";
+  if (misses(row.target_tokens)) field = "target_tokens";
+  if (loss == loss_fn::cross_entropy && misses(row.weights)) field = "weights";
+  if (loss != loss_fn::cross_entropy && misses(row.logprobs)) field = "logprobs";
+  if (loss != loss_fn::cross_entropy && misses(row.advantages)) field = "advantages";
+  if (field == nullptr) return {};
+  return fail(errc::invalid_argument,
+              in_datum(index, field) + " does not have one value for each of the " +
+                  std::to_string(length) + " tokens of model_input",
+              "position i of model_input predicts target_tokens[i]",
+              "give all inputs of a datum the same length");
+}
+
+result<datum> datum_of(const tinker_public::Datum& in, loss_fn loss, int index) {
+  datum out;
+  for (const auto& chunk : in.model_input()) {
+    if (!chunk.has_encoded_text()) {
+      return fail(errc::unsupported, in_datum(index, "model_input") + " holds more than text",
+                  "images and audio need another model family", "send encoded_text chunks");
+    }
+    auto ok = detail::append_tokens(chunk.encoded_text().tokens(), out.tokens);
+    if (!ok) return fail(ok.error());
+  }
+  for (const auto& [key, tensor] : in.loss_fn_inputs()) {
+    if (auto ok = take_input(out, key, tensor, index); !ok) return fail(ok.error());
+  }
+  if (loss == loss_fn::cross_entropy && !in.loss_fn_inputs().contains("weights")) {
+    out.weights.assign(out.tokens.size(), 1.0F);
+  }
+  if (auto ok = check_lengths(out, loss, index); !ok) return fail(ok.error());
+  return out;
+}
+
+result<loss_fn_config> config_of(const tinker_public::ForwardBackwardRequest& in) {
+  loss_fn_config out;
+  if (in.loss_fn_config_size() > static_cast<int>(limits::loss_config_entries_max) ||
+      in.loss_fn_config_v2_size() > static_cast<int>(limits::loss_config_entries_max)) {
+    return fail(errc::invalid_argument, "loss_fn_config has too many entries");
+  }
+  for (const auto& [key, value] : in.loss_fn_config_v2()) {
+    if (value.value_case() != tinker_public::LossConfigValue::kNumber) {
+      return fail(errc::unsupported, "loss_fn_config." + key.substr(0, 64) + " is no number",
+                  "losses here have numeric options only", "leave it out");
+    }
+    out.emplace_back(key, value.number());
+  }
+  if (in.loss_fn_config_v2().empty()) {
+    for (const auto& [key, value] : in.loss_fn_config())
+      out.emplace_back(key, value);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+result<op_body> body_of(const tinker_public::ForwardBackwardRequest& in) {
+  const auto loss = loss_of(in.loss_fn());
+  if (!loss) return fail(loss.error());
+  auto config = config_of(in);
+  if (!config) return fail(config.error());
+  const auto num_datums = static_cast<std::size_t>(in.data_size());
+  if (num_datums == 0 || num_datums > limits::batch_datums_max) {
+    return fail(errc::invalid_argument, "the batch has " + std::to_string(num_datums) + " datums",
+                "a batch has 1 to " + std::to_string(limits::batch_datums_max) + " datums",
+                "split it: gradients add up until optim_step");
+  }
+  std::vector<datum> batch;
+  batch.reserve(num_datums);
+  for (int i = 0; i < in.data_size(); ++i) {
+    auto row = datum_of(in.data(i), *loss, i);
+    if (!row) return fail(row.error());
+    batch.push_back(std::move(*row));
+  }
+  if (in.forward_only()) return forward_op{std::move(batch), retention::discard};
+  return forward_backward_op{std::move(batch), *loss, std::move(*config)};
+}
+
+}  // namespace
+
+result<training_call> decode_training_call(std::string_view bytes) {
+  tinker_public::ForwardBackwardRequest in;
+  if (bytes.size() > limits::http_body_bytes_max ||
+      !in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return fail(errc::protocol, "the body is no ForwardBackwardRequest",
+                "it was cut short, or the client is too old to send protobuf",
+                "use the tinker SDK 0.25 or newer");
+  }
+  if (in.seq_id() < 1) {
+    return fail(errc::invalid_argument, "seq_id " + std::to_string(in.seq_id()) + " is no turn",
+                "turns start at 1", "use the tinker SDK");
+  }
+  return training_call{in.model_id(), static_cast<std::uint64_t>(in.seq_id()), body_of(in)};
+}
+
+double cross_entropy(const std::vector<datum>& batch,
+                     const std::vector<std::vector<float>>& logprobs) {
+  double sum = 0;
+  for (std::size_t i = 0; i < batch.size() && i < logprobs.size(); ++i) {
+    const auto& weights = batch[i].weights;
+    for (std::size_t j = 0; j < weights.size() && j < logprobs[i].size(); ++j) {
+      sum -= static_cast<double>(weights[j]) * static_cast<double>(logprobs[i][j]);
+    }
+  }
+  return sum;
+}
+
+}  // namespace troupe::tinker
