@@ -28,6 +28,10 @@ deployment_state::deployment_state(deployment_self::pointer self, deployment_con
   open_replica();
 }
 
+deployment_state::~deployment_state() {
+  if (replica_) caf::anon_send_exit(replica_, caf::exit_reason::user_shutdown);
+}
+
 void deployment_state::replica_lost() {
   replica_ = nullptr;
   serving_ = false;

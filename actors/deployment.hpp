@@ -33,6 +33,8 @@ class deployment_state {
   static constexpr const char* name = "deployment";
 
   deployment_state(deployment_self::pointer self, deployment_config config);
+  /// The replica ends with its deployment.
+  ~deployment_state();
   deployment_self::behavior_type make_behavior();
 
  private:

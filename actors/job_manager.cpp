@@ -134,6 +134,18 @@ caf::result<deployment_info, deployment_actor> job_manager_state::create_deploym
   return promise;
 }
 
+caf::result<done> job_manager_state::remove_deployment(const remove_deployment_request& request) {
+  const auto known = deployments_.find(request.deployment);
+  if (known == deployments_.end()) {
+    return to_caf({errc::not_found, "there is no deployment " + request.deployment.value, "",
+                   "`troupe status` lists the deployments"});
+  }
+  caf::anon_send_exit(known->second.actor, caf::exit_reason::user_shutdown);
+  deployments_.erase(known);
+  release("deployment " + request.deployment.value);
+  return done{};
+}
+
 // -- nodes ---------------------------------------------------------------------------------------
 
 caf::result<done> job_manager_state::join(const attach_request& request,
@@ -177,6 +189,17 @@ caf::result<node_grant> job_manager_state::acquire(const acquire_nodes& request)
   auto promise = self_->make_response_promise<node_grant>();
   waiting_.push_back({request, promise, now(self_->system())});
   return promise;
+}
+
+void job_manager_state::release(const std::string& hosting) {
+  for (auto& waiting : waiting_) {
+    if (waiting.request.hosting != hosting) continue;
+    waiting.promise.deliver(
+        to_caf({errc::cancelled, hosting + " needs no nodes any more", "", ""}));
+  }
+  std::erase_if(waiting_, [&hosting](const auto& w) { return w.request.hosting == hosting; });
+  nodes_.release(hosting);
+  grant_waiting();
 }
 
 void job_manager_state::grant_waiting() {
@@ -239,6 +262,7 @@ job_manager_self::behavior_type job_manager_state::make_behavior() {
         promise.deliver(known->second.info, known->second.actor);
         return promise;
       },
+      [this](const remove_deployment_request& r) { return remove_deployment(r); },
       [this](const cluster_status_request&) -> caf::result<cluster_status> { return status(); },
       [this](const renew_lease_request& r) -> caf::result<done> {
         if (nodes_.renew(r.node, now_ms())) return done{};
@@ -248,13 +272,11 @@ job_manager_self::behavior_type job_manager_state::make_behavior() {
       [this](const shutdown_request& r) { return shut_down(r); },
       [this](const attach_request& r, const node_agent_actor& agent) { return join(r, agent); },
       [this](const acquire_nodes& r) { return acquire(r); },
-      [this](const release_nodes& r) {
-        nodes_.release(r.hosting);
-        grant_waiting();
-      },
+      [this](const release_nodes& r) { release(r.hosting); },
       [this](const run_changed& changed) { runs_[changed.info.run].info = changed.info; },
       [this](const deployment_changed& changed) {
-        deployments_[changed.info.deployment].info = changed.info;
+        const auto known = deployments_.find(changed.info.deployment);
+        if (known != deployments_.end()) known->second.info = changed.info;
       },
       [this](tick) { check_leases(); },
   };

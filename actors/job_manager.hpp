@@ -60,9 +60,11 @@ class job_manager_state {
   void start_run(const run_record& record, const model_config& model);
   caf::result<deployment_info, deployment_actor> create_deployment(
       const create_deployment_request& request);
+  caf::result<done> remove_deployment(const remove_deployment_request& request);
   caf::result<done> join(const attach_request& request, const node_agent_actor& agent);
   void node_left(const node_id& node);
   caf::result<node_grant> acquire(const acquire_nodes& request);
+  void release(const std::string& hosting);
   void grant_waiting();
   [[nodiscard]] std::optional<node_grant> try_grant(const acquire_nodes& request);
   void restore_runs();

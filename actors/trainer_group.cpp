@@ -70,6 +70,8 @@ void trainer_group_state::drop_shards() {
 void trainer_group_state::lost(const error& reason) {
   if (shards_.empty()) return;
   drop_shards();
+  if (round_ && round_->promise.pending()) round_->promise.deliver(to_caf(reason));
+  round_ = nullptr;
   tell(self_, run_, group_lost{identity_.incarnation, reason});
 }
 
@@ -169,6 +171,7 @@ caf::result<group_reply> trainer_group_state::work(const group_work& request) {
   round->reply.ranks.resize(shards_.size());
   round->errors.resize(shards_.size());
   round->num_missing = shards_.size();
+  round_ = round;
   for (std::uint32_t rank = 0; rank < shards_.size(); ++rank) {
     auto id = identity_;
     id.rank = rank;
@@ -216,6 +219,10 @@ trainer_group_actor::behavior_type trainer_group_state::make_behavior() {
   return {
       [this](const form_group& r) { return form(r); },
       [this](const group_work& r) { return work(r); },
+      [this](close_group) {
+        drop_shards();
+        tell(self_, manager_, release_nodes{hosting_});
+      },
   };
 }
 

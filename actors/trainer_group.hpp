@@ -50,7 +50,8 @@ class trainer_group_state {
   std::string hosting_;
   shard_identity identity_;  ///< of the current set; rank unused
   std::vector<trainer_shard_actor> shards_;
-  forming_ptr forming_;  ///< the set being formed, if any
+  forming_ptr forming_;             ///< the set being formed, if any
+  std::shared_ptr<working> round_;  ///< the work under way, if any
 };
 
 [[nodiscard]] trainer_group_actor spawn_trainer_group(caf::actor_system& system,

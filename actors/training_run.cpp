@@ -80,6 +80,7 @@ caf::result<op_reply> training_run_state::offer(const op_request& request) {
   }
   auto promise = self_->make_response_promise<op_reply>();
   waiting_[request.seq_id].push_back(promise);
+  if (*arrived == logic::arrival::pending) wake();
   for (auto& released : sequencer_.take_released())
     journal(std::move(released));
   return promise;
@@ -92,6 +93,7 @@ void training_run_state::journal(logic::sequenced_op op) {
       append_op_request{*shared, blob_id{std::move(op.body_digest)}},
       [this, shared](const done&) {
         ready_.push_back(std::move(*shared));
+        wake();
         pump();
       },
       [this](const error& e) { stop(e); });
@@ -145,6 +147,7 @@ training_run_self::behavior_type training_run_state::make_behavior() {
       [this](const op_request& r) { return offer(r); },
       [this](const attach_run_request&) { return attach(); },
       [this](const run_status_request&) -> caf::result<run_info> { return info(); },
+      [this](const park_run_request&) { return park(); },
       [this](const run_events_request& r) -> caf::result<run_events_reply> {
         run_events_reply reply;
         std::copy_if(events_.begin(), events_.end(), std::back_inserter(reply.events),

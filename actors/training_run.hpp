@@ -54,6 +54,7 @@ class training_run_state {
   [[nodiscard]] result<void> check(const op_body& body) const;
   void journal(logic::sequenced_op op);
   caf::result<run_info> attach();
+  caf::result<run_info> park();
   [[nodiscard]] run_info info() const;
   void report(run_event event);
   void set_phase(run_phase phase, std::string detail);
@@ -79,7 +80,7 @@ class training_run_state {
   void apply_output(const op_request& op, const op_output& output);
   [[nodiscard]] op_output output_of(const op_request& op, const logic::merged_reply& merged) const;
 
-  // -- snapshots and recovery (training_run_recovery.cpp) --
+  // -- snapshots, parking and recovery (training_run_recovery.cpp) --
   void take_snapshot();
   void load_journal();
   void recover(const error& reason);
@@ -93,6 +94,8 @@ class training_run_state {
   void replayed(const logged_op& op, const logic::merged_reply& merged);
   void resumed();
   void stop(const error& reason);
+  void give_nodes_back(std::string detail);
+  void wake();
 
   training_run_self::pointer self_;
   training_run_config config_;
@@ -113,6 +116,8 @@ class training_run_state {
   std::optional<checkpoint_record> snapshot_;
   std::optional<checkpoint_record> published_;
 
+  bool has_gradients_ = false;  ///< since the last step: no snapshot holds them
+  std::vector<caf::typed_response_promise<run_info>> parking_;
   std::deque<op_request> ready_;  ///< journalled, in order, not finished
   bool busy_ = false;
   std::map<std::uint64_t, std::uint32_t> attempts_;

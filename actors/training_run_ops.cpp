@@ -119,6 +119,9 @@ op_output training_run_state::output_of(const op_request& op,
 }
 
 void training_run_state::apply_output(const op_request& op, const op_output& output) {
+  has_gradients_ = !std::holds_alternative<optim_step_op>(op.body) &&
+                   !std::holds_alternative<load_state_op>(op.body) &&
+                   (has_gradients_ || logic::changes_state(op.body));
   if (const auto* step = std::get_if<optim_step_result>(&output)) {
     step_ = step->step;
     weights_ = step->weights;

@@ -42,6 +42,8 @@ void training_run_state::take_snapshot() {
                     report({0, 0, run_event_kind::snapshot, 0, 0, 0, true,
                             "step " + std::to_string(step_)});
                     busy_ = false;
+                    if (!parking_.empty()) give_nodes_back("");
+                    if (!ready_.empty()) wake();
                     pump();
                   },
                   [this](const error& e) { stop(e); });
@@ -75,11 +77,13 @@ void training_run_state::load_journal() {
 }
 
 void training_run_state::recover(const error& reason) {
-  if (phase_ == run_phase::failed || phase_ == run_phase::recovering) return;
+  if (phase_ != run_phase::ready) return;
   lost_at_ = now(self_->system());
   report({0, 0, run_event_kind::shard_lost, 0, 0, 0, true, to_string(reason)});
   set_phase(run_phase::recovering, reason.what);
   busy_ = false;
+  for (auto& promise : std::exchange(parking_, {}))
+    promise.deliver(to_caf(reason));
   if (!ready_.empty() && ++attempts_[ready_.front().seq_id] >= attempts_max) {
     const op_request poison = ready_.front();
     ready_.pop_front();
@@ -138,9 +142,15 @@ void training_run_state::form() {
 }
 
 void training_run_state::forming_failed(const error& reason) {
-  const bool hopeless = category_of(reason.code) == error_category::user ||
-                        now(self_->system()) - lost_at_ > deadlines::capacity;
-  if (hopeless) return stop(reason);
+  if (category_of(reason.code) == error_category::user) return stop(reason);
+  if (now(self_->system()) - lost_at_ > deadlines::capacity) {
+    for (auto& [seq_id, promises] : waiting_) {
+      for (auto& promise : promises)
+        promise.deliver(to_caf(reason));
+    }
+    waiting_.clear();
+    return give_nodes_back(reason.what);
+  }
   set_phase(phase_, "forming the shards failed, trying again: " + reason.what);
   self_->delayed_send(training_run_self{self_}, form_retry, tick{});
 }
@@ -151,6 +161,7 @@ void training_run_state::formed(const group_formed& group) {
   weights_ = group.weights;
   step_ = snapshot_ ? snapshot_->manifest.step : 0;
   forward_plans_.clear();
+  has_gradients_ = false;
   num_replayed_ = 0;
   bit_exact_ = true;
   for (const logged_op& op : replay_) {
@@ -233,6 +244,37 @@ void training_run_state::resumed() {
           bit_exact_ ? "" : "replayed results differ from the journal"});
   set_phase(run_phase::ready, bit_exact_ ? "" : "the last replay was not bit-exact");
   pump();
+}
+
+caf::result<run_info> training_run_state::park() {
+  if (phase_ == run_phase::parked) return info();
+  if (phase_ != run_phase::ready || busy_ || !ready_.empty()) {
+    return to_caf({errc::busy, "run " + record_.run.value + " is at work", "ops are not finished",
+                   "wait for their answers first"});
+  }
+  auto promise = self_->make_response_promise<run_info>();
+  parking_.push_back(promise);
+  if (has_gradients_ || committed_seq_id_ == covered_seq_id()) {
+    give_nodes_back("");
+  } else {
+    take_snapshot();
+  }
+  return promise;
+}
+
+void training_run_state::give_nodes_back(std::string detail) {
+  tell(self_, group_, close_group{});
+  report({0, 0, run_event_kind::parked, 0, 0, 0, true, detail});
+  set_phase(run_phase::parked, std::move(detail));
+  for (auto& promise : std::exchange(parking_, {}))
+    promise.deliver(info());
+}
+
+void training_run_state::wake() {
+  if (phase_ != run_phase::parked) return;
+  lost_at_ = now(self_->system());
+  set_phase(run_phase::starting, "waking up");
+  read_replay(covered_seq_id());
 }
 
 void training_run_state::stop(const error& reason) {

@@ -74,4 +74,10 @@ struct deployment_status_request {
   bool operator==(const deployment_status_request&) const = default;
 };
 
+/// Ends a deployment and gives its nodes back; its checkpoints stay.
+struct remove_deployment_request {
+  deployment_id deployment;
+  bool operator==(const remove_deployment_request&) const = default;
+};
+
 }  // namespace troupe

@@ -179,7 +179,14 @@ struct attach_run_request {
   bool operator==(const attach_run_request&) const = default;
 };
 
-enum class run_phase : std::uint8_t { starting = 0, ready = 1, recovering = 2, failed = 3 };
+/// A parked run has given its nodes back; its next op brings it up again.
+enum class run_phase : std::uint8_t {
+  starting = 0,
+  ready = 1,
+  recovering = 2,
+  failed = 3,
+  parked = 4,
+};
 
 struct run_info {
   run_id run;
@@ -204,6 +211,12 @@ struct run_status_request {
   bool operator==(const run_status_request&) const = default;
 };
 
+/// Gives the run's nodes back. Nothing is lost: its next op brings it up again.
+struct park_run_request {
+  run_id run;
+  bool operator==(const park_run_request&) const = default;
+};
+
 enum class run_event_kind : std::uint8_t {
   started = 0,
   shard_lost = 1,
@@ -211,6 +224,7 @@ enum class run_event_kind : std::uint8_t {
   resumed = 3,
   snapshot = 4,
   failed = 5,
+  parked = 6,
 };
 
 struct run_event {

@@ -50,13 +50,13 @@ struct node_grant {
 
 /// The shards of one base model, as one thing: formed, given work, lost.
 using trainer_group_actor =
-    caf::typed_actor<caf::result<group_formed>(form_group), caf::result<group_reply>(group_work)>;
+    caf::typed_actor<caf::result<group_formed>(form_group), caf::result<group_reply>(group_work),
+                     caf::result<void>(close_group)>;
 
-using training_run_actor =
-    caf::typed_actor<caf::result<op_reply>(op_request), caf::result<run_info>(attach_run_request),
-                     caf::result<run_info>(run_status_request),
-                     caf::result<run_events_reply>(run_events_request),
-                     caf::result<void>(group_lost)>;
+using training_run_actor = caf::typed_actor<
+    caf::result<op_reply>(op_request), caf::result<run_info>(attach_run_request),
+    caf::result<run_info>(run_status_request), caf::result<run_info>(park_run_request),
+    caf::result<run_events_reply>(run_events_request), caf::result<void>(group_lost)>;
 
 /// Brings a sampler checkpoint to every replica of its deployment.
 using weight_syncer_actor = caf::typed_actor<caf::result<sync_reply>(sync_request)>;
@@ -70,6 +70,7 @@ using job_manager_actor =
                      caf::result<run_info, training_run_actor>(attach_run_request),
                      caf::result<deployment_info, deployment_actor>(create_deployment_request),
                      caf::result<deployment_info, deployment_actor>(deployment_status_request),
+                     caf::result<done>(remove_deployment_request),
                      caf::result<cluster_status>(cluster_status_request),
                      caf::result<done>(renew_lease_request), caf::result<done>(shutdown_request),
                      caf::result<done>(attach_request, node_agent_actor),

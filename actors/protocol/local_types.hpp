@@ -54,6 +54,9 @@ struct group_reply {
   std::vector<shard_work_reply> ranks;
 };
 
+/// Ends the shards of a group and gives their nodes back.
+struct close_group {};
+
 /// Asks the job manager for idle nodes of a role; waits up to deadlines::capacity for them.
 struct acquire_nodes {
   node_role role = node_role::trainer;

@@ -56,3 +56,7 @@ struct DeploymentInfo {
 struct DeploymentStatusRequest {
   deployment @0 :Text;  # a valid name
 }
+
+struct RemoveDeploymentRequest {
+  deployment @0 :Text;  # a valid name
+}

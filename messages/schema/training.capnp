@@ -152,6 +152,7 @@ enum RunPhase {
   ready @1;
   recovering @2;
   failed @3;
+  parked @4;
 }
 
 struct RunInfo {
@@ -175,6 +176,10 @@ struct RunStatusRequest {
   run @0 :Text;  # a valid name
 }
 
+struct ParkRunRequest {
+  run @0 :Text;  # a valid name
+}
+
 enum RunEventKind {
   started @0;
   shardLost @1;
@@ -182,6 +187,7 @@ enum RunEventKind {
   resumed @3;
   snapshot @4;
   failed @5;
+  parked @6;
 }
 
 struct RunEvent {

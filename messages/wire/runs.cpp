@@ -43,7 +43,7 @@ void build(const run_info& in, schema::RunInfo::Builder out, checks&) {
 run_info read(schema::RunInfo::Reader in, checks& check) {
   run_info out;
   out.run.value = read_name(in.getRun(), presence::required, "run", check);
-  out.phase = read_enum(in.getPhase(), run_phase::failed, "run.phase", check);
+  out.phase = read_enum(in.getPhase(), run_phase::parked, "run.phase", check);
   out.model = read(in.getModel(), check);
   out.model_directory =
       read_text(in.getModelDirectory(), limits::path_bytes_max, "run.model_directory", check);
@@ -79,6 +79,14 @@ static run_status_request read(schema::RunStatusRequest::Reader in, checks& chec
   return {run_id{read_name(in.getRun(), presence::required, "run", check)}};
 }
 
+static void build(const park_run_request& in, schema::ParkRunRequest::Builder out, checks&) {
+  out.setRun(text(in.run.value));
+}
+
+static park_run_request read(schema::ParkRunRequest::Reader in, checks& check) {
+  return {run_id{read_name(in.getRun(), presence::required, "run", check)}};
+}
+
 static void build(const run_event& in, schema::RunEvent::Builder out, checks&) {
   out.setNumber(in.number);
   out.setUnixTimeMs(in.unix_time_ms);
@@ -94,7 +102,7 @@ static run_event read(schema::RunEvent::Reader in, checks& check) {
   run_event out;
   out.number = in.getNumber();
   out.unix_time_ms = in.getUnixTimeMs();
-  out.kind = read_enum(in.getKind(), run_event_kind::failed, "event.kind", check);
+  out.kind = read_enum(in.getKind(), run_event_kind::parked, "event.kind", check);
   out.seq_id = in.getSeqId();
   out.ops_replayed = in.getOpsReplayed();
   out.seconds = in.getSeconds();
@@ -130,6 +138,8 @@ struct schema_of<run_info> : is_schema<schema::RunInfo> {};
 template <>
 struct schema_of<run_status_request> : is_schema<schema::RunStatusRequest> {};
 template <>
+struct schema_of<park_run_request> : is_schema<schema::ParkRunRequest> {};
+template <>
 struct schema_of<run_event> : is_schema<schema::RunEvent> {};
 template <>
 struct schema_of<run_events_request> : is_schema<schema::RunEventsRequest> {};
@@ -144,6 +154,7 @@ template struct codec<create_run_request>;
 template struct codec<attach_run_request>;
 template struct codec<run_info>;
 template struct codec<run_status_request>;
+template struct codec<park_run_request>;
 template struct codec<run_event>;
 template struct codec<run_events_request>;
 template struct codec<run_events_reply>;

@@ -125,6 +125,15 @@ static deployment_status_request read(schema::DeploymentStatusRequest::Reader in
   return {deployment_id{read_name(in.getDeployment(), presence::required, "deployment", check)}};
 }
 
+static void build(const remove_deployment_request& in, schema::RemoveDeploymentRequest::Builder out,
+                  checks&) {
+  out.setDeployment(text(in.deployment.value));
+}
+
+static remove_deployment_request read(schema::RemoveDeploymentRequest::Reader in, checks& check) {
+  return {deployment_id{read_name(in.getDeployment(), presence::required, "deployment", check)}};
+}
+
 template <>
 struct schema_of<sample_request> : is_schema<schema::SampleRequest> {};
 template <>
@@ -133,6 +142,8 @@ template <>
 struct schema_of<create_deployment_request> : is_schema<schema::CreateDeploymentRequest> {};
 template <>
 struct schema_of<deployment_info> : is_schema<schema::DeploymentInfo> {};
+template <>
+struct schema_of<remove_deployment_request> : is_schema<schema::RemoveDeploymentRequest> {};
 template <>
 struct schema_of<deployment_status_request> : is_schema<schema::DeploymentStatusRequest> {};
 
@@ -145,5 +156,6 @@ template struct codec<sample_reply>;
 template struct codec<create_deployment_request>;
 template struct codec<deployment_info>;
 template struct codec<deployment_status_request>;
+template struct codec<remove_deployment_request>;
 
 }  // namespace troupe::wire

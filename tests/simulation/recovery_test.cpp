@@ -90,6 +90,9 @@ outcome run_workload(std::uint64_t seed, std::uint32_t num_kills) {
     BOOST_REQUIRE_MESSAGE(again.has_value(), why(again));
     BOOST_REQUIRE(first->outcome.has_value());
     BOOST_TEST((std::get<0>(*first->outcome) == std::get<0>(*again)));
+    if (num_kills > 0 && cluster.random()() % 8 == 0) {
+      (void)cluster.ask<run_info>(run, park_run_request{run_id{"r"}});
+    }
   }
   auto status = cluster.ask<run_info>(run, run_status_request{run_id{"r"}});
   auto events = cluster.ask<run_events_reply>(run, run_events_request{run_id{"r"}, 0});

@@ -64,6 +64,11 @@ deployment_status_request sample<deployment_status_request>(std::uint64_t seed) 
 }
 
 template <>
+remove_deployment_request sample<remove_deployment_request>(std::uint64_t seed) {
+  return {deployment_id{value_source(seed).name()}};
+}
+
+template <>
 attach_request sample<attach_request>(std::uint64_t seed) {
   value_source from(seed);
   return {from.small(),

@@ -130,6 +130,11 @@ run_status_request sample<run_status_request>(std::uint64_t seed) {
   return {run_id{value_source(seed).name()}};
 }
 
+template <>
+park_run_request sample<park_run_request>(std::uint64_t seed) {
+  return {run_id{value_source(seed).name()}};
+}
+
 static run_event make_event(value_source& from) {
   run_event event;
   event.number = from.word();
