@@ -1,6 +1,7 @@
 // Every table of kernels against plain loops in double.
 
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -15,7 +16,13 @@ namespace {
 using namespace troupe;
 namespace k = gpu::kernels;
 
-const auto tables = boost::unit_test::data::xrange(k::num_tables());
+std::vector<std::size_t> table_indices() {
+  std::vector<std::size_t> indices(k::num_tables());
+  std::iota(indices.begin(), indices.end(), 0U);
+  return indices;
+}
+
+const auto tables = boost::unit_test::data::make(table_indices());
 
 std::vector<float> random_values(std::size_t count, std::uint32_t seed) {
   std::mt19937 random(seed);
