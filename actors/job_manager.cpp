@@ -108,6 +108,18 @@ caf::result<run_info, training_run_actor> job_manager_state::attach_run(
   return promise;
 }
 
+template <class Answer, class Request>
+caf::result<Answer> job_manager_state::ask_run(const Request& request) {
+  const auto known = runs_.find(request.run);
+  if (known == runs_.end()) {
+    return to_caf({errc::not_found, "there is no run " + request.run.value, "",
+                   "`troupe status` lists the runs"});
+  }
+  auto promise = self_->make_response_promise<Answer>();
+  relay<Answer>(self_, known->second.actor, deadlines::shard_work, request, promise);
+  return promise;
+}
+
 // -- deployments ---------------------------------------------------------------------------------
 
 caf::result<deployment_info, deployment_actor> job_manager_state::create_deployment(
@@ -262,6 +274,8 @@ job_manager_self::behavior_type job_manager_state::make_behavior() {
         promise.deliver(known->second.info, known->second.actor);
         return promise;
       },
+      [this](const run_events_request& r) { return ask_run<run_events_reply>(r); },
+      [this](const park_run_request& r) { return ask_run<run_info>(r); },
       [this](const remove_deployment_request& r) { return remove_deployment(r); },
       [this](const cluster_status_request&) -> caf::result<cluster_status> { return status(); },
       [this](const renew_lease_request& r) -> caf::result<done> {

@@ -57,6 +57,9 @@ class job_manager_state {
 
   caf::result<run_info, training_run_actor> create_run(const create_run_request& request);
   caf::result<run_info, training_run_actor> attach_run(const attach_run_request& request);
+  /// Hands a question about a run on to it.
+  template <class Answer, class Request>
+  caf::result<Answer> ask_run(const Request& request);
   void start_run(const run_record& record, const model_config& model);
   caf::result<deployment_info, deployment_actor> create_deployment(
       const create_deployment_request& request);

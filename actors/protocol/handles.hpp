@@ -65,17 +65,17 @@ using deployment_actor = caf::typed_actor<caf::result<sample_reply>(sample_reque
                                           caf::result<sync_reply>(sync_request),
                                           caf::result<deployment_info>(deployment_status_request)>;
 
-using job_manager_actor =
-    caf::typed_actor<caf::result<run_info, training_run_actor>(create_run_request),
-                     caf::result<run_info, training_run_actor>(attach_run_request),
-                     caf::result<deployment_info, deployment_actor>(create_deployment_request),
-                     caf::result<deployment_info, deployment_actor>(deployment_status_request),
-                     caf::result<done>(remove_deployment_request),
-                     caf::result<cluster_status>(cluster_status_request),
-                     caf::result<done>(renew_lease_request), caf::result<done>(shutdown_request),
-                     caf::result<done>(attach_request, node_agent_actor),
-                     caf::result<node_grant>(acquire_nodes), caf::result<void>(release_nodes),
-                     caf::result<void>(run_changed), caf::result<void>(deployment_changed)>;
+using job_manager_actor = caf::typed_actor<
+    caf::result<run_info, training_run_actor>(create_run_request),
+    caf::result<run_info, training_run_actor>(attach_run_request),
+    caf::result<deployment_info, deployment_actor>(create_deployment_request),
+    caf::result<deployment_info, deployment_actor>(deployment_status_request),
+    caf::result<run_events_reply>(run_events_request), caf::result<run_info>(park_run_request),
+    caf::result<done>(remove_deployment_request),
+    caf::result<cluster_status>(cluster_status_request), caf::result<done>(renew_lease_request),
+    caf::result<done>(shutdown_request), caf::result<done>(attach_request, node_agent_actor),
+    caf::result<node_grant>(acquire_nodes), caf::result<void>(release_nodes),
+    caf::result<void>(run_changed), caf::result<void>(deployment_changed)>;
 
 /// The one published actor of a cluster: checks who comes, then hands out the real handles.
 using front_door_actor = caf::typed_actor<

@@ -59,6 +59,13 @@ result<cluster_status> service_client::status() {
                                      cluster_status_request{});
 }
 
+result<std::vector<run_event>> service_client::run_events(const run_id& run) {
+  auto reply = link_->call<run_events_reply>(link_->manager(), deadlines::control,
+                                             run_events_request{run, 0});
+  if (!reply) return fail(reply.error());
+  return std::move(reply->events);
+}
+
 result<checkpoint_list> service_client::checkpoints(const run_id& run) {
   return link_->call<checkpoint_list>(link_->store(), deadlines::store,
                                       list_checkpoints_request{run});
@@ -72,6 +79,13 @@ result<checkpoint_record> service_client::checkpoint(const std::string& id_or_pr
 result<checkpoint_list> service_client::checkpoint_chain(const checkpoint_id& checkpoint) {
   return link_->call<checkpoint_list>(link_->store(), deadlines::store,
                                       checkpoint_chain_request{checkpoint});
+}
+
+result<void> service_client::remove_deployment(const deployment_id& deployment) {
+  const auto ok = link_->call<done>(link_->manager(), deadlines::control,
+                                    remove_deployment_request{deployment});
+  if (!ok) return fail(ok.error());
+  return {};
 }
 
 result<void> service_client::shutdown(const std::string& reason) {

@@ -30,8 +30,11 @@ class service_client {
 
   result<sampling_client> create_deployment(const create_deployment_request& request);
   result<sampling_client> find_deployment(const deployment_id& deployment);
+  result<void> remove_deployment(const deployment_id& deployment);
 
   result<cluster_status> status();
+  /// What happened to a run, without taking it over.
+  result<std::vector<run_event>> run_events(const run_id& run);
   /// Of one run, or of all for an empty id.
   result<checkpoint_list> checkpoints(const run_id& run);
   /// By full id or a unique prefix of at least 6 digits.

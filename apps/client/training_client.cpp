@@ -127,6 +127,11 @@ result<run_info> training_client::status() {
                                          run_status_request{session_->info().run});
 }
 
+result<run_info> training_client::park() {
+  return session_->link().call<run_info>(session_->run(), deadlines::shard_work,
+                                         park_run_request{session_->info().run});
+}
+
 result<std::vector<run_event>> training_client::events(std::uint64_t after_number) {
   auto reply = session_->link().call<run_events_reply>(
       session_->run(), deadlines::control, run_events_request{session_->info().run, after_number});

@@ -57,6 +57,9 @@ class training_client {
   [[nodiscard]] result<run_info> status();
   [[nodiscard]] result<std::vector<run_event>> events(std::uint64_t after_number);
 
+  /// Gives the run's nodes back; its next operation wakes it. Requires: all futures answered.
+  result<run_info> park();
+
  private:
   std::shared_ptr<training_session> session_;
 };

@@ -37,6 +37,17 @@ process_plan plan_node(const std::string& role, const std::string& name,
           data_folder + "/log/" + name + ".log"};
 }
 
+result<std::string> find_beside(const std::string& program) {
+  std::error_code problem;
+  const auto own = std::filesystem::read_symlink("/proc/self/exe", problem);
+  const std::string path = (own.parent_path() / program).string();
+  if (problem || !std::filesystem::exists(path, problem)) {
+    return fail(errc::not_found, "there is no " + path, "it was not built with this program",
+                "build the target " + program);
+  }
+  return path;
+}
+
 }  // namespace
 
 std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
@@ -61,20 +72,34 @@ std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
   return plans;
 }
 
+process_plan plan_gateway(const config::cluster_config& cluster, const std::string& data_folder,
+                          const std::string& gateway_program) {
+  const config::gateway_config& gateway = cluster.gateway;
+  const bool refuses_lora = gateway.lora == config::lora_mode::refuse;
+  process_plan out{
+      "gateway",
+      gateway_program,
+      {"--data-folder=" + data_folder, "--host=" + gateway.host,
+       "--port=" + std::to_string(gateway.port), "--ranks=" + std::to_string(gateway.ranks),
+       std::string("--lora=") + (refuses_lora ? "refuse" : "full-parameter")},
+      data_folder + "/log/gateway.log"};
+  for (const config::named_model& model : cluster.models) {
+    out.arguments.push_back("--model=" + model.name + "=" + model.directory);
+  }
+  return out;
+}
+
 std::chrono::milliseconds restart_pause(std::uint32_t deaths) {
   const std::uint32_t doublings = std::min(deaths > 0 ? deaths - 1 : 0, 10U);
   return std::min(first_pause * (1 << doublings), longest_pause);
 }
 
 result<std::string> find_node_program() {
-  std::error_code problem;
-  const auto own = std::filesystem::read_symlink("/proc/self/exe", problem);
-  const std::string path = (own.parent_path() / "troupe-node").string();
-  if (problem || !std::filesystem::exists(path, problem)) {
-    return fail(errc::not_found, "there is no " + path, "it was not built with this program",
-                "build the target troupe-node");
-  }
-  return path;
+  return find_beside("troupe-node");
+}
+
+result<std::string> find_gateway_program() {
+  return find_beside("troupe-gateway");
 }
 
 void take_signals() {

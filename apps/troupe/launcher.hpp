@@ -26,11 +26,19 @@ enum class launch_end : std::uint8_t { asked = 0, interrupted = 1, cluster_ended
                                                      const std::string& data_folder,
                                                      const std::string& node_program);
 
+/// The gateway of that cluster; it starts after all others.
+[[nodiscard]] process_plan plan_gateway(const config::cluster_config& cluster,
+                                        const std::string& data_folder,
+                                        const std::string& gateway_program);
+
 /// The pause before a process that died `deaths` times in a row starts again.
 [[nodiscard]] std::chrono::milliseconds restart_pause(std::uint32_t deaths);
 
 /// troupe-node beside the running program.
 [[nodiscard]] result<std::string> find_node_program();
+
+/// troupe-gateway beside the running program.
+[[nodiscard]] result<std::string> find_gateway_program();
 
 /// From here on SIGINT and SIGTERM are answered by a launcher's run() instead of ending this
 /// process. Call before the first thread starts.

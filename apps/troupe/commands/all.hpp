@@ -18,6 +18,7 @@ void add_score(CLI::App& program, command_context& context, command_action& chos
 void add_checkpoint(CLI::App& program, command_context& context, command_action& chosen);
 void add_model(CLI::App& program, command_context& context, command_action& chosen);
 void add_doctor(CLI::App& program, command_context& context, command_action& chosen);
+void add_key(CLI::App& program, command_context& context, command_action& chosen);
 void add_demo(CLI::App& program, command_context& context, command_action& chosen);
 
 }  // namespace troupe::apps

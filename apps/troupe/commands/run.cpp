@@ -31,11 +31,12 @@ result<client::training_client> start(client::service_client& cluster, run_optio
   return cluster.create_training_run(wanted.request);
 }
 
-/// Keeps the result and tells where it is.
+/// Keeps the result, gives the nodes back and tells where the result is.
 result<void> finish(const command_context& context, client::training_client& training,
                     boost::json::object summary) {
   const auto saved = training.save_state("final").get(deadlines::op);
   if (!saved) return fail(saved.error());
+  if (auto parked = training.park(); !parked) return fail(parked.error());
   const std::string& run = training.info().run.value;
   summary["run"] = run;
   summary["step"] = saved->step;
@@ -100,7 +101,57 @@ result<void> run_grpo(const command_context& context, run_options& wanted) {
                                       return {};
                                     });
   if (!done) return done;
+  if (auto ok = cluster->remove_deployment({training->info().run.value}); !ok) return ok;
   return finish(context, *training, std::move(summary));
+}
+
+std::string_view name_of(run_event_kind kind) {
+  switch (kind) {
+    case run_event_kind::started:
+      return "started";
+    case run_event_kind::shard_lost:
+      return "shard_lost";
+    case run_event_kind::recovering:
+      return "recovering";
+    case run_event_kind::resumed:
+      return "resumed";
+    case run_event_kind::snapshot:
+      return "snapshot";
+    case run_event_kind::failed:
+      return "failed";
+    case run_event_kind::parked:
+      return "parked";
+  }
+  return "unknown";
+}
+
+result<void> show_events(const command_context& context, const std::string& run) {
+  auto cluster = context.connect();
+  if (!cluster) return fail(cluster.error());
+  const auto events = cluster->run_events({run});
+  if (!events) return fail(events.error());
+  std::string lines;
+  boost::json::array all;
+  for (const run_event& e : *events) {
+    const std::string kind(name_of(e.kind));
+    lines += std::to_string(e.number) + "  op " + std::to_string(e.seq_id) + "  " + kind;
+    if (e.kind == run_event_kind::resumed) {
+      lines += "  " + std::to_string(e.ops_replayed) + " ops replayed in " +
+               std::to_string(e.seconds) + " s" + (e.bit_exact ? ", bit-exact" : ", NOT bit-exact");
+    }
+    lines += (e.detail.empty() ? "" : "  " + e.detail) + "\n";
+    all.push_back(boost::json::object{{"number", e.number},
+                                      {"unix_time_ms", e.unix_time_ms},
+                                      {"kind", kind},
+                                      {"seq_id", e.seq_id},
+                                      {"ops_replayed", e.ops_replayed},
+                                      {"seconds", e.seconds},
+                                      {"bit_exact", e.bit_exact},
+                                      {"detail", e.detail}});
+  }
+  if (!lines.empty()) lines.pop_back();
+  context.answer(lines, {{"events", std::move(all)}});
+  return {};
 }
 
 void add_common(CLI::App& command, run_options& wanted) {
@@ -134,6 +185,10 @@ void add_run(CLI::App& program, command_context& context, command_action& chosen
   grpo->add_option("--learning-rate", wanted->grpo.learning_rate)->check(CLI::PositiveNumber);
   grpo->add_option("--seed", wanted->grpo.seed);
   set_action(*grpo, context, chosen, [&context, wanted] { return run_grpo(context, *wanted); });
+  CLI::App* events = group->add_subcommand("events", "what happened to a run");
+  events->add_option("run", wanted->request.name)->required();
+  set_action(*events, context, chosen,
+             [&context, wanted] { return show_events(context, wanted->request.name); });
 }
 
 }  // namespace troupe::apps

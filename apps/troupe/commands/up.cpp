@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "apps/gateway/gateway_url.hpp"
+#include "apps/gateway/key_file.hpp"
 #include "apps/support/cluster_endpoint.hpp"
 #include "apps/troupe/commands/all.hpp"
 #include "apps/troupe/launcher.hpp"
@@ -14,6 +16,35 @@ struct up_options {
   std::string config_file;
 };
 
+result<std::vector<process_plan>> plan_all(const config::cluster_config& cluster,
+                                           const std::string& root) {
+  const auto program = find_node_program();
+  if (!program) return fail(program.error());
+  auto plans = plan_cluster(cluster, root, *program);
+  if (cluster.gateway.start == config::gateway_start::off) return plans;
+  const auto gateway = find_gateway_program();
+  if (!gateway) return fail(gateway.error());
+  plans.push_back(plan_gateway(cluster, root, *gateway));
+  return plans;
+}
+
+/// What a Tinker program needs; the first start of a cluster makes a key.
+result<std::string> tell_gateway(const std::string& root, boost::json::object& ready) {
+  const auto url = gateway::read_url(root);
+  if (!url) return fail(url.error());
+  const auto keys = gateway::read_keys(root);
+  if (!keys) return fail(keys.error());
+  ready["tinker_base_url"] = *url;
+  std::string key = "<a key of `troupe key create`>";
+  if (keys->empty()) {
+    const auto made = gateway::create_key(root, "first");
+    if (!made) return fail(made.error());
+    key = made->secret;
+    ready["tinker_api_key"] = key;
+  }
+  return "\n\n  export TINKER_BASE_URL=" + *url + "\n  export TINKER_API_KEY=" + key + "\n";
+}
+
 result<void> up(const command_context& context, const up_options& wanted, bool folder_given) {
   config::cluster_config cluster;
   if (!wanted.config_file.empty()) {
@@ -22,14 +53,13 @@ result<void> up(const command_context& context, const up_options& wanted, bool f
     cluster = std::move(*read);
   }
   if (folder_given) cluster.data_folder = context.data_folder;
-  const auto program = find_node_program();
-  if (!program) return fail(program.error());
   std::error_code problem;
   const std::string root = std::filesystem::absolute(cluster.data_folder, problem).string();
+  auto plans = plan_all(cluster, root);
+  if (!plans) return fail(plans.error());
   progress shown(stderr, context.progress_form());
   take_signals();
-  launcher processes(plan_cluster(cluster, root, *program),
-                     [&shown](const std::string& text) { shown.event(text); });
+  launcher processes(std::move(*plans), [&shown](const std::string& text) { shown.event(text); });
   if (auto ok = processes.start(); !ok) return ok;
   const auto endpoint = read_cluster_endpoint(root);
   if (!endpoint) return fail(endpoint.error());
@@ -37,8 +67,15 @@ result<void> up(const command_context& context, const up_options& wanted, bool f
                             {"host", endpoint->host},
                             {"port", endpoint->port},
                             {"data_folder", root}};
+  std::string environment;
+  if (cluster.gateway.start == config::gateway_start::on) {
+    auto told = tell_gateway(root, ready);
+    if (!told) return fail(told.error());
+    environment = std::move(*told);
+  }
   context.answer("cluster " + endpoint->cluster + " is up at " + endpoint->host + ":" +
-                     std::to_string(endpoint->port) + ", data in " + root + " (Ctrl-C ends it)",
+                     std::to_string(endpoint->port) + ", data in " + root + " (Ctrl-C ends it)" +
+                     environment,
                  ready);
   std::fflush(stdout);
   processes.run();

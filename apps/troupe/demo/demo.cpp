@@ -93,6 +93,8 @@ result<void> demo::prepare_files() {
     rows += '\n';
   }
   shown_.event("model and " + std::to_string(num_demonstrations) + " demonstrations in " + folder);
+  shown_.event(
+      "the task: the largest of four digits; demonstrations show only the form, any digit");
   return replace_text_file(rows_file_, rows);
 }
 
