@@ -33,8 +33,12 @@ CASES = {
     "wide_heads": dict(vocab_size=61, hidden_size=24, intermediate_size=33, num_hidden_layers=1,
                        num_attention_heads=3, num_key_value_heads=1, head_dim=48,
                        tie_word_embeddings=False),
+    # Wider than one panel of the matrix product in every direction.
+    "wide": dict(vocab_size=300, hidden_size=272, intermediate_size=530, num_hidden_layers=1,
+                 num_attention_heads=5, num_key_value_heads=1, head_dim=64,
+                 tie_word_embeddings=True),
 }
-LENGTHS = [[1, 17, 5, 64, 33, 2], [50, 7, 129, 12]]
+LENGTHS = [[1, 17, 5, 64, 33, 2], [50, 7, 129, 12, 150]]
 STEPS = 20
 ADAM = dict(lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
 CLIP_NORM = 2.0

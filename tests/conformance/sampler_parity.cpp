@@ -19,7 +19,7 @@ namespace {
 
 using namespace troupe;
 
-const auto cases = boost::unit_test::data::make({"tied", "untied", "odd", "wide_heads"});
+const auto cases = boost::unit_test::data::make({"tied", "untied", "odd", "wide_heads", "wide"});
 
 struct loaded_case {
   test::golden_case golden;

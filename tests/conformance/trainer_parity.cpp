@@ -18,7 +18,7 @@ namespace {
 using namespace troupe;
 using test::relative_distance;
 
-const auto cases = boost::unit_test::data::make({"tied", "untied", "odd", "wide_heads"});
+const auto cases = boost::unit_test::data::make({"tied", "untied", "odd", "wide_heads", "wide"});
 
 /// Steps and parameters of make_goldens.py.
 constexpr std::size_t steps = 20;
