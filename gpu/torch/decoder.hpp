@@ -61,7 +61,7 @@ class decoder {
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const;
 
  private:
-  /// Every parameter is a matrix or a vector; vectors are matrices of one row per element here.
+  /// A packed matrix, or the vector of a norm.
   struct parameter_store {
     std::vector<packed_matrix> matrix;  ///< at most one
     at::Tensor vector;
