@@ -98,13 +98,52 @@ void read_group(reader& in, const toml::table& table, std::string_view name, pro
   }
 }
 
+void read_gateway(reader& in, const toml::table& table, gateway_config& out) {
+  std::string choice;
+  for (const auto& [key, node] : table) {
+    if (key == "start") {
+      in.read(node, key.str(), choice);
+      if (choice != "on" && choice != "off") in.refuse(node, key.str(), "is neither on nor off");
+      out.start = choice == "off" ? gateway_start::off : gateway_start::on;
+    } else if (key == "host") {
+      in.read(node, key.str(), out.host);
+    } else if (key == "port") {
+      in.read(node, key.str(), out.port, 0, std::numeric_limits<std::uint16_t>::max());
+    } else if (key == "ranks") {
+      in.read(node, key.str(), out.ranks, 1, limits::world_size_max);
+    } else if (key == "lora") {
+      in.read(node, key.str(), choice);
+      if (choice != "full-parameter" && choice != "refuse") {
+        in.refuse(node, key.str(), "is neither full-parameter nor refuse");
+      }
+      out.lora = choice == "refuse" ? lora_mode::refuse : lora_mode::full_parameter;
+    } else {
+      in.refuse(node, key.str(), "is no key of [gateway]");
+    }
+  }
+}
+
+void read_models(reader& in, const toml::table& table, std::vector<named_model>& out) {
+  for (const auto& [key, node] : table) {
+    named_model model{std::string(key.str()), {}};
+    in.read(node, key.str(), model.directory);
+    if (model.name.empty() || model.name.find('=') != std::string::npos) {
+      in.refuse(node, key.str(), "names no model");
+    }
+    out.push_back(std::move(model));
+  }
+}
+
 void read_section(reader& in, std::string_view key, const toml::node& node, cluster_config& out) {
-  const bool known = key == "cluster" || key == "listen" || key == "trainers" || key == "samplers";
+  const bool known = key == "cluster" || key == "listen" || key == "trainers" ||
+                     key == "samplers" || key == "gateway" || key == "models";
   if (!known) return in.refuse(node, key, "is no known section");
   const toml::table* table = in.section(node, key);
   if (table == nullptr) return;
   if (key == "cluster") return read_cluster(in, *table, out);
   if (key == "listen") return read_listen(in, *table, out);
+  if (key == "gateway") return read_gateway(in, *table, out.gateway);
+  if (key == "models") return read_models(in, *table, out.models);
   read_group(in, *table, key, key == "trainers" ? out.trainers : out.samplers);
 }
 

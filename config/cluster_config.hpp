@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "messages/error.hpp"
 
@@ -23,6 +24,33 @@ struct process_group {
   bool operator==(const process_group&) const = default;
 };
 
+/// What becomes of a client that asks for LoRA, which the engine does not have.
+enum class lora_mode : std::uint8_t {
+  full_parameter = 0,  ///< all weights are trained instead, and the client is told its own rank
+  refuse = 1,
+};
+
+enum class gateway_start : std::uint8_t { off = 0, on = 1 };
+
+/// The HTTP side, for clients of the Tinker protocol.
+struct gateway_config {
+  gateway_start start = gateway_start::on;
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 0;   ///< 0: the last one again, or a free one
+  std::uint32_t ranks = 1;  ///< trainer nodes of each model
+  lora_mode lora = lora_mode::full_parameter;
+
+  bool operator==(const gateway_config&) const = default;
+};
+
+/// A base model as clients name it.
+struct named_model {
+  std::string name;
+  std::string directory;
+
+  bool operator==(const named_model&) const = default;
+};
+
 struct cluster_config {
   std::string name = "troupe";
   std::string data_folder = "troupe-data";
@@ -31,6 +59,8 @@ struct cluster_config {
   process_group trainers{2, 1};
   process_group samplers{1, 1};
   std::uint64_t snapshot_every_steps = 10;  ///< bounds what a recovery replays
+  gateway_config gateway;
+  std::vector<named_model> models;
 
   bool operator==(const cluster_config&) const = default;
 };

@@ -57,6 +57,21 @@ inline constexpr seconds abandoned_write{3600};
 /// store.
 inline constexpr seconds node_start{60};
 
+/// An idle connection, a whole body and a whole answer over HTTP.
+inline constexpr seconds http_idle{120};
+inline constexpr seconds http_body{120};
+inline constexpr seconds http_write{120};
+
+/// A poll for a result is answered "not yet" after this: clients lose patience after 45 s.
+inline constexpr seconds long_poll{30};
+static_assert(long_poll < seconds(40));
+
+/// How long a result can be fetched again.
+inline constexpr seconds future_kept{900};
+
+/// A client that sends nothing for this long, not even heartbeats (10 s), has gone.
+inline constexpr seconds session_silence{300};
+
 static_assert(lease > 4 * lease_renewal, "one lost renewal must not look like a dead node");
 static_assert(shard_work > collective, "the rank that misses a peer must report before its caller");
 static_assert(sync > stage + commit, "a sync contains staging and commit");

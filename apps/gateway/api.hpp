@@ -1,0 +1,26 @@
+#pragma once
+
+// The Tinker endpoints, by topic. Each function adds its routes; together they are the gateway.
+//
+// Threading: the loop's thread.
+
+#include "apps/gateway/router.hpp"
+#include "apps/gateway/service.hpp"
+
+namespace troupe::gateway {
+
+void add_session_routes(router& routes, service& all);
+void add_training_routes(router& routes, service& all);
+void add_weights_routes(router& routes, service& all);
+void add_sampling_routes(router& routes, service& all);
+
+/// The request's JSON object; a refusal is sent when it holds none.
+[[nodiscard]] std::optional<boost::json::object> object_of(const call& from,
+                                                           const responder& respond);
+
+/// Makes the run of a new model: checks its base and that nodes are idle, then answers the model or
+/// why there is none.
+void make_model(service& all, const std::string& model_id, const tinker::create_model_call& wanted,
+                std::function<void(result<std::shared_ptr<training_model>>)> then);
+
+}  // namespace troupe::gateway

@@ -1,0 +1,118 @@
+#include "apps/gateway/api.hpp"
+#include "apps/gateway/names.hpp"
+#include "messages/tinker/json_fields.hpp"
+
+namespace troupe::gateway {
+namespace {
+
+void healthz(call&, const responder& respond) {
+  respond(json_reply({{"status", "ok"}}));
+}
+
+void capabilities(service& all, const responder& respond) {
+  boost::json::array models;
+  for (const auto& [name, model] : all.bases.all()) {
+    models.push_back(boost::json::object{{"model_name", name},
+                                         {"max_context_length", model.max_positions},
+                                         {"trainable", true},
+                                         {"sampleable", true}});
+  }
+  respond(json_reply({{"supported_models", std::move(models)}}));
+}
+
+/// Every flag is said, so that a client's own defaults of another version do not matter. Chunks in
+/// order make the sum of gradients reproducible.
+void client_config(call&, const responder& respond) {
+  respond(json_reply({{"pjwt_auth_enabled", false},
+                      {"credential_default_source", "api_key"},
+                      {"sample_dispatch_bytes_semaphore_size", 10 * 1024 * 1024},
+                      {"inflight_response_bytes_semaphore_size", 50 * 1024 * 1024},
+                      {"parallel_fwdbwd_chunks", false},
+                      {"proto_compress_fwdbwd", false},
+                      {"fwdbwd_max_chunk_len", 1024},
+                      {"fwdbwd_max_chunk_bytes_count", 5'000'000},
+                      {"fwdbwd_dispatch_bytes_semaphore_size", 50'000'000},
+                      {"billing_exception_max_pause_duration_sec", 3600},
+                      {"sample_no_retries", false},
+                      {"sample_enable_stuck_detection", true},
+                      {"sample_max_concurrent_requests", 2000},
+                      {"use_pyqwest_transport", true},
+                      {"create_model_via_load_weights", true},
+                      {"sample_use_retrieve_futures", false},
+                      {"custom_loss_server_side", false},
+                      {"sample_join_sampling_session", false}}));
+}
+
+void dynamic_config(call&, const responder& respond) {
+  respond(json_reply({{"refresh_interval_sec", 300},
+                      {"sample_cancel_enabled", false},
+                      {"sample_cancel_max_batch_size", 64}}));
+}
+
+void create_session(service& all, call& from, const responder& respond) {
+  if (!object_of(from, respond)) return;
+  const auto id = all.sessions.open(from.key_id);
+  if (!id) return respond(refusal(id.error()));
+  respond(json_reply({{"type", "create_session"}, {"session_id", *id}}));
+}
+
+void heartbeat(service& all, call& from, const responder& respond) {
+  const auto object = object_of(from, respond);
+  if (!object) return;
+  tinker::json_fields in(*object);
+  const std::string id = in.text("session_id");
+  if (in.failure()) return respond(refusal(*in.failure()));
+  const auto known = all.sessions.find(from.key_id, id);
+  // 410 tells the client to stop; it would repeat a 404 for ever.
+  if (!known) return respond(refusal(410, known.error()));
+  respond(json_reply({{"type", "session_heartbeat"}}));
+}
+
+void finish_session(service& all, call& from, const responder& respond) {
+  const std::string& id = from.parts.front();
+  if (!owns(from.key_id, id)) {
+    return respond(refusal({errc::not_found, "there is no session '" + id.substr(0, 200) + "'",
+                            "it is mistyped, or of another key", ""}));
+  }
+  all.end_session(id);
+  respond(json_reply({{"session_id", id}}));
+}
+
+void list_sessions(service& all, call& from, const responder& respond) {
+  boost::json::array ids;
+  for (const std::string& id : all.sessions.of_key(from.key_id))
+    ids.emplace_back(id);
+  respond(json_reply({{"sessions", std::move(ids)}}));
+}
+
+void telemetry(call&, const responder& respond) {
+  respond(json_reply({{"status", "accepted"}}));
+}
+
+}  // namespace
+
+std::optional<boost::json::object> object_of(const call& from, const responder& respond) {
+  auto object = tinker::parse_object(from.http.body);
+  if (object) return std::move(*object);
+  respond(refusal(object.error()));
+  return std::nullopt;
+}
+
+void add_session_routes(router& routes, service& all) {
+  const auto with = [&all](auto handler) {
+    return [&all, handler](call& from, const responder& respond) { handler(all, from, respond); };
+  };
+  routes.add({"GET", "/api/v1/healthz", access::open, healthz});
+  routes.add({"GET", "/healthz", access::open, healthz});
+  routes.add({"GET", "/api/v1/get_server_capabilities", access::with_key,
+              [&all](call&, const responder& respond) { capabilities(all, respond); }});
+  routes.add({"POST", "/api/v1/client/config", access::with_key, client_config});
+  routes.add({"POST", "/api/v1/client/dynamic_config", access::with_key, dynamic_config});
+  routes.add({"POST", "/api/v1/create_session", access::with_key, with(create_session)});
+  routes.add({"POST", "/api/v1/session_heartbeat", access::with_key, with(heartbeat)});
+  routes.add({"POST", "/api/v1/sessions/{}/finish", access::with_key, with(finish_session)});
+  routes.add({"GET", "/api/v1/sessions", access::with_key, with(list_sessions)});
+  routes.add({"POST", "/api/v1/telemetry", access::with_key, telemetry});
+}
+
+}  // namespace troupe::gateway

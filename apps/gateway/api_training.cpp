@@ -1,0 +1,219 @@
+#include <algorithm>
+#include <cmath>
+
+#include "apps/gateway/api.hpp"
+#include "apps/gateway/names.hpp"
+#include "config/deadlines.hpp"
+#include "messages/tinker/json_fields.hpp"
+#include "messages/tinker/training_call.hpp"
+#include "messages/tinker/training_output.hpp"
+
+namespace troupe::gateway {
+namespace {
+
+using made_model = result<std::shared_ptr<training_model>>;
+
+error no_trainers(std::uint32_t ranks, std::size_t num_idle, std::size_t num_all) {
+  return {errc::no_capacity,
+          "a model needs " + std::to_string(ranks) + " idle trainer nodes, " +
+              std::to_string(num_idle) + " of " + std::to_string(num_all) + " are idle",
+          "other models are being trained; those of ended sessions are parked",
+          "end another training client, or raise count in [trainers] of the cluster file"};
+}
+
+model_record record_of(const std::string& model_id, const tinker::create_model_call& wanted,
+                       const base_model& base) {
+  model_record out;
+  out.model_id = model_id;
+  out.run = run_of(model_id).value_or(run_id{});
+  out.base_model = base.name;
+  out.directory = base.directory;
+  out.is_lora = wanted.lora && wanted.lora->rank > 0;
+  out.lora = wanted.lora.value_or(tinker::lora_config{});
+  out.user_metadata = wanted.user_metadata;
+  return out;
+}
+
+void create_model(service& all, call& from, const responder& respond) {
+  const auto object = object_of(from, respond);
+  if (!object) return;
+  const auto wanted = tinker::decode_create_model(*object);
+  if (!wanted) return respond(refusal(wanted.error()));
+  if (const auto ok = all.sessions.find(from.key_id, wanted->session_id); !ok) {
+    return respond(refusal(ok.error()));
+  }
+  const std::string model_id = model_id_of(wanted->session_id, wanted->model_seq_id);
+  respond(all.acknowledge(
+      from.key_id, "model/" + model_id, from.http.body, {{"model_id", model_id}},
+      [&](const std::string& request) {
+        make_model(all, model_id, *wanted, [&all, request, model_id](const made_model& made) {
+          all.futures.resolve(request,
+                              made ? json_reply({{"model_id", model_id}, {"type", "create_model"}})
+                                   : failed_future(made.error()));
+        });
+      }));
+}
+
+void get_info(service& all, call& from, const responder& respond) {
+  const auto object = object_of(from, respond);
+  if (!object) return;
+  tinker::json_fields in(*object);
+  const std::string model_id = in.text("model_id");
+  if (in.failure()) return respond(refusal(*in.failure()));
+  const auto model = all.find_model(from.key_id, model_id);
+  if (!model) return respond(refusal(model.error()));
+  const model_record& record = (*model)->record();
+  boost::json::object data{{"model_name", record.base_model}};
+  const base_model* base = all.bases.of_directory(record.directory);
+  if (base != nullptr && base->has_tokenizer) data["tokenizer_id"] = base->directory;
+  respond(json_reply({{"type", "get_info"},
+                      {"model_id", model_id},
+                      {"model_data", std::move(data)},
+                      {"is_lora", record.is_lora},
+                      {"lora_rank", record.lora.rank},
+                      {"model_name", record.base_model}}));
+}
+
+void unload_model(service& all, call& from, const responder& respond) {
+  const auto object = object_of(from, respond);
+  if (!object) return;
+  tinker::json_fields in(*object);
+  const std::string model_id = in.text("model_id");
+  if (in.failure()) return respond(refusal(*in.failure()));
+  const auto model = all.find_model(from.key_id, model_id);
+  if (!model) return respond(refusal(model.error()));
+  const auto request = all.futures.open(from.key_id);
+  if (!request) return respond(refusal(request.error()));
+  (*model)->park([&all, request = *request, model_id](const result<run_info>& parked) {
+    all.futures.resolve(request,
+                        parked ? json_reply({{"model_id", model_id}, {"type", "unload_model"}})
+                               : failed_future(parked.error()));
+  });
+  respond(json_reply({{"request_id", *request}, {"model_id", model_id}}));
+}
+
+/// What the loss of a forward needs once its logprobs are there.
+std::vector<datum> weights_of(const op_body& body) {
+  std::vector<datum> out;
+  const auto* forward = std::get_if<forward_op>(&body);
+  if (forward == nullptr) return out;
+  for (const datum& row : forward->batch)
+    out.emplace_back().weights = row.weights;
+  return out;
+}
+
+reply training_reply(const result<op_reply>& done, const std::vector<datum>& weights) {
+  if (!done) return failed_future(done.error());
+  const auto* output = std::get_if<forward_result>(&done->output);
+  if (output == nullptr) return unexpected_result();
+  if (weights.empty()) return protobuf_reply(tinker::encode_training_output(*output));
+  forward_result with_loss = *output;
+  std::erase_if(with_loss.metrics, [](const auto& m) { return m.first == "loss:sum"; });
+  with_loss.metrics.emplace_back("loss:sum", tinker::cross_entropy(weights, output->logprobs));
+  return protobuf_reply(tinker::encode_training_output(with_loss));
+}
+
+void forward_backward(service& all, call& from, const responder& respond) {
+  auto taken = tinker::decode_training_call(from.http.body);
+  if (!taken) return respond(refusal(400, taken.error()));
+  const auto model = all.find_model(from.key_id, taken->model_id);
+  if (!model) return respond(refusal(model.error()));
+  const std::string key = "op/" + taken->model_id + "/" + std::to_string(taken->seq_id);
+  respond(all.acknowledge(
+      from.key_id, key, from.http.body, {{"model_id", taken->model_id}},
+      [&](const std::string& request) {
+        if (!taken->body) return all.futures.resolve(request, failed_future(taken->body.error()));
+        auto weights = weights_of(*taken->body);
+        (*model)->submit(std::move(*taken->body), [&all, request, weights = std::move(weights)](
+                                                      const result<op_reply>& done) {
+          all.futures.resolve(request, training_reply(done, weights));
+        });
+      }));
+}
+
+reply step_reply(const result<op_reply>& done) {
+  if (!done) return failed_future(done.error());
+  const auto* output = std::get_if<optim_step_result>(&done->output);
+  if (output == nullptr) return unexpected_result();
+  boost::json::object metrics{{"step:max", output->step}};
+  for (const auto& [name, value] : output->metrics) {
+    if (std::isfinite(value)) metrics[name] = value;
+  }
+  return json_reply({{"metrics", std::move(metrics)}, {"type", "optim_step"}});
+}
+
+void optim_step(service& all, call& from, const responder& respond) {
+  const auto object = object_of(from, respond);
+  if (!object) return;
+  const auto wanted = tinker::decode_optim_step(*object);
+  if (!wanted) return respond(refusal(wanted.error()));
+  const auto model = all.find_model(from.key_id, wanted->model_id);
+  if (!model) return respond(refusal(model.error()));
+  const std::string key = "op/" + wanted->model_id + "/" + std::to_string(wanted->seq_id);
+  respond(all.acknowledge(from.key_id, key, from.http.body, {{"model_id", wanted->model_id}},
+                          [&](const std::string& request) {
+                            (*model)->submit(optim_step_op{wanted->adam},
+                                             [&all, request](const result<op_reply>& done) {
+                                               all.futures.resolve(request, step_reply(done));
+                                             });
+                          }));
+}
+
+void retrieve_future(service& all, call& from, const responder& respond) {
+  const auto object = object_of(from, respond);
+  if (!object) return;
+  tinker::json_fields in(*object);
+  const std::string request = in.text("request_id");
+  if (in.failure()) return respond(refusal(*in.failure()));
+  all.futures.retrieve(request, from.key_id, respond);
+}
+
+}  // namespace
+
+void make_model(service& all, const std::string& model_id, const tinker::create_model_call& wanted,
+                std::function<void(made_model)> then) {
+  const auto base = all.bases.find(wanted.base_model);
+  if (!base) return then(fail(base.error()));
+  if (wanted.lora && wanted.lora->rank > 0 && all.wanted.lora == config::lora_mode::refuse) {
+    return then(fail(errc::unsupported, "this cluster trains no LoRA adapters",
+                     "[gateway] lora is \"refuse\" in its cluster file",
+                     "set it to \"full-parameter\" to train all weights instead"));
+  }
+  auto record = record_of(model_id, wanted, **base);
+  all.cluster.ask<cluster_status>(
+      all.cluster.link()->manager(), deadlines::control, cluster_status_request{},
+      [&all, record = std::move(record), then = std::move(then)](result<cluster_status> status) {
+        if (!status) return then(fail(status.error()));
+        std::size_t num_idle = 0;
+        std::size_t num_all = 0;
+        for (const node_status& node : status->nodes) {
+          if (node.role != node_role::trainer) continue;
+          ++num_all;
+          if (node.hosting.empty()) ++num_idle;
+        }
+        if (num_idle < all.wanted.ranks) {
+          return then(fail(no_trainers(all.wanted.ranks, num_idle, num_all)));
+        }
+        if (const auto ok = write_record(all.wanted.data_folder, record); !ok) {
+          return then(fail(ok.error()));
+        }
+        const auto model = all.add_model(record);
+        model->start(all.wanted.ranks, [model, then](const result<run_info>& made) {
+          made ? then(model) : then(fail(made.error()));
+        });
+      });
+}
+
+void add_training_routes(router& routes, service& all) {
+  const auto with = [&all](auto handler) {
+    return [&all, handler](call& from, const responder& respond) { handler(all, from, respond); };
+  };
+  routes.add({"POST", "/api/v1/create_model", access::with_key, with(create_model)});
+  routes.add({"POST", "/api/v1/get_info", access::with_key, with(get_info)});
+  routes.add({"POST", "/api/v1/unload_model", access::with_key, with(unload_model)});
+  routes.add({"POST", "/api/v1/forward_backward", access::with_key, with(forward_backward)});
+  routes.add({"POST", "/api/v1/optim_step", access::with_key, with(optim_step)});
+  routes.add({"POST", "/api/v1/retrieve_future", access::with_key, with(retrieve_future)});
+}
+
+}  // namespace troupe::gateway

@@ -1,0 +1,84 @@
+#include "apps/gateway/future_table.hpp"
+
+#include "apps/support/tls_authority.hpp"
+#include "config/deadlines.hpp"
+#include "config/limits.hpp"
+
+namespace troupe::gateway {
+namespace {
+
+constexpr std::chrono::milliseconds tick_interval{500};
+
+}  // namespace
+
+future_table::future_table(boost::asio::io_context& loop) : timer_(loop) {
+  tick();
+}
+
+result<std::string> future_table::open(const std::string& key_id) {
+  if (entries_.size() >= limits::gateway_futures_max) {
+    return fail(errc::busy, "the gateway keeps as many results as it can",
+                "clients submit faster than the cluster works", "send the request again later");
+  }
+  auto id = apps::random_token();
+  if (!id) return fail(id.error());
+  entries_[*id].key_id = key_id;
+  ++num_open_;
+  return id;
+}
+
+void future_table::answer(waiter& who, const reply& value) {
+  if (!who.respond) return;
+  --num_waiting_;
+  std::exchange(who.respond, nullptr)(value);
+}
+
+void future_table::resolve(const std::string& request_id, reply value) {
+  const auto known = entries_.find(request_id);
+  if (known == entries_.end() || known->second.value) return;
+  known->second.value = std::make_shared<const reply>(std::move(value));
+  --num_open_;
+  resolved_.emplace_back(request_id, std::chrono::steady_clock::now());
+  const auto waiters = std::exchange(known->second.waiters, {});
+  for (const auto& who : waiters)
+    answer(*who, *known->second.value);
+}
+
+void future_table::retrieve(const std::string& request_id, const std::string& key_id,
+                            responder respond) {
+  const auto known = entries_.find(request_id);
+  if (known == entries_.end() || known->second.key_id != key_id) {
+    return respond(refusal(410, {errc::not_found, "this result is not kept here",
+                                 "the gateway was restarted, or the result was fetched long ago",
+                                 "submit the request again"}));
+  }
+  if (known->second.value) return respond(*known->second.value);
+  auto who = std::make_shared<waiter>(
+      waiter{std::move(respond), std::chrono::steady_clock::now() + deadlines::long_poll});
+  auto& waiters = known->second.waiters;
+  std::erase_if(waiters, [](const auto& earlier) { return !earlier->respond; });
+  waiters.push_back(who);
+  patience_.push_back(std::move(who));
+  ++num_waiting_;
+}
+
+void future_table::tick() {
+  const auto now = std::chrono::steady_clock::now();
+  while (!patience_.empty() && (!patience_.front()->respond || patience_.front()->until <= now)) {
+    const auto who = patience_.front();
+    patience_.pop_front();
+    reply not_yet = json_reply({{"queue_state", "active"}});
+    not_yet.status = 408;
+    answer(*who, not_yet);
+  }
+  while (!resolved_.empty() && now - resolved_.front().second > deadlines::future_kept) {
+    entries_.erase(resolved_.front().first);
+    resolved_.pop_front();
+  }
+  timer_.expires_after(tick_interval);
+  timer_.async_wait([this](boost::system::error_code problem) {
+    if (!problem) tick();
+  });
+}
+
+}  // namespace troupe::gateway

@@ -1,0 +1,63 @@
+#include "apps/gateway/options.hpp"
+
+#include <filesystem>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "config/limits.hpp"
+
+namespace troupe::gateway {
+namespace {
+
+result<void> add_model(const std::string& text, options& out) {
+  const auto mark = text.find('=');
+  if (mark == std::string::npos || mark == 0 || mark + 1 == text.size()) {
+    return fail(errc::invalid_argument, "--model " + text + " is no NAME=DIRECTORY");
+  }
+  std::error_code problem;
+  const auto directory = std::filesystem::absolute(text.substr(mark + 1), problem);
+  out.models[text.substr(0, mark)] = directory.lexically_normal().string();
+  return {};
+}
+
+bool is_loopback(const std::string& host) {
+  return host.starts_with("127.") || host == "::1";
+}
+
+}  // namespace
+
+result<options> parse_options(int count, const char* const* words) {
+  CLI::App app("The HTTP side of a Troupe cluster: the Tinker protocol.", "troupe-gateway");
+  options out;
+  std::string lora = "full-parameter";
+  std::vector<std::string> models;
+  app.add_option("--name", out.name);
+  app.add_option("--data-folder", out.data_folder)->required();
+  app.add_option("--host", out.host);
+  app.add_option("--port", out.port, "0 takes the last one again, or picks one");
+  app.add_option("--ranks", out.ranks, "trainer nodes of each run")
+      ->check(CLI::Range(1U, limits::world_size_max));
+  app.add_option("--lora", lora)->check(CLI::IsMember({"full-parameter", "refuse"}));
+  app.add_option("--model", models, "NAME=DIRECTORY, repeatable");
+  app.add_option("--ready-descriptor", out.ready_descriptor);
+  try {
+    app.parse(count, words);
+  } catch (const CLI::ParseError& e) {
+    return fail(errc::invalid_argument, e.what(), "a wrong option", "see troupe-gateway --help");
+  }
+  if (!is_loopback(out.host)) {
+    return fail(errc::unsupported, "the gateway does not listen on " + out.host,
+                "API keys and data would cross the network unencrypted",
+                "keep 127.0.0.1 and put a TLS proxy or an SSH tunnel in front of it");
+  }
+  out.lora = lora == "refuse" ? config::lora_mode::refuse : config::lora_mode::full_parameter;
+  for (const std::string& text : models) {
+    if (auto ok = add_model(text, out); !ok) return fail(ok.error());
+  }
+  std::error_code problem;
+  out.data_folder = std::filesystem::absolute(out.data_folder, problem).string();
+  return out;
+}
+
+}  // namespace troupe::gateway

@@ -1,0 +1,58 @@
+#pragma once
+
+// Every path the gateway knows, in one table, and who may call it. A route without a key is a
+// decision that stands beside its path.
+//
+// Threading: one owner; built before the first call.
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apps/gateway/http_server.hpp"
+#include "apps/gateway/key_ring.hpp"
+
+namespace troupe::gateway {
+
+enum class access : std::uint8_t { with_key = 0, open = 1 };
+
+struct call {
+  http_call http;
+  std::string key_id;              ///< of the caller; empty on open routes
+  std::vector<std::string> parts;  ///< what stood in place of each {}
+};
+
+using call_handler = std::function<void(call&, const responder&)>;
+
+struct route {
+  std::string method;
+  std::string pattern;  ///< "/api/v1/sessions/{}/finish"
+  access who = access::with_key;
+  call_handler handler;
+};
+
+class router {
+ public:
+  explicit router(key_ring& keys) : keys_(keys) {}
+
+  void add(route entry) { routes_.push_back(std::move(entry)); }
+  [[nodiscard]] const std::vector<route>& routes() const { return routes_; }
+
+  /// The refusal of a call that no route or no key lets in.
+  [[nodiscard]] std::optional<reply> gate(const http_call& http);
+  void serve(http_call http, const responder& respond);
+
+ private:
+  struct match {
+    const route* found = nullptr;
+    std::vector<std::string> parts;
+  };
+  [[nodiscard]] match find(std::string_view method, std::string_view path) const;
+
+  key_ring& keys_;
+  std::vector<route> routes_;
+};
+
+}  // namespace troupe::gateway

@@ -1,0 +1,64 @@
+#pragma once
+
+// The deployment that answers the gateway's samples for one base model, whichever weights they ask
+// for: the base's own, or any checkpoint that a run published. The deployment is made at the first
+// request and brought to the wanted weights between requests.
+//
+// Threading: the loop's thread. Errors: in the callbacks; errc::no_capacity when no sampler node is
+// idle.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include "apps/gateway/cluster_link.hpp"
+#include "apps/gateway/sample_rotation.hpp"
+#include "messages/status.hpp"
+
+namespace troupe::gateway {
+
+class sample_pool : public std::enable_shared_from_this<sample_pool> {
+ public:
+  using answer = std::function<void(result<sample_reply>)>;
+
+  sample_pool(cluster_link& link, std::string directory);
+
+  /// `weights` is empty for the base's own.
+  void sample(const checkpoint_id& weights, sample_request request, answer then);
+
+  [[nodiscard]] std::size_t num_open() const {
+    return rotation_.num_waiting() + rotation_.num_running();
+  }
+
+ private:
+  struct job {
+    sample_request request;
+    answer then;
+  };
+  using handle = actors::deployment_actor;
+  using found_deployment = result<std::pair<deployment_info, handle>>;
+
+  void go_on();
+  void start(std::uint64_t number);
+  void switch_to(const std::string& weights);
+  void create(const std::string& weights);
+  void opened(const std::string& weights, found_deployment found);
+  void sync(const std::string& weights, std::uint32_t attempt);
+  void switch_ended(const std::string& weights, const result<void>& outcome);
+
+  cluster_link& link_;
+  std::string directory_;
+  deployment_id id_;
+  std::optional<handle> deployment_;
+  checkpoint_id live_;
+  boost::asio::steady_timer pause_;
+  sample_rotation rotation_;
+  std::map<std::uint64_t, job> jobs_;
+  std::uint64_t next_job_ = 0;
+};
+
+}  // namespace troupe::gateway

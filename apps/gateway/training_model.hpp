@@ -1,0 +1,58 @@
+#pragma once
+
+// One model that a client trains: a run of the cluster, and the order of what was asked of it.
+// Requests run one after the other in the order of their arrival; those that need a look-up first
+// keep their place.
+//
+// Threading: the loop's thread. Errors: in the callbacks; a model whose run could not be made fails
+// everything that was asked of it.
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "apps/client/training_session.hpp"
+#include "apps/gateway/cluster_link.hpp"
+#include "apps/gateway/model_record.hpp"
+
+namespace troupe::gateway {
+
+class training_model : public std::enable_shared_from_this<training_model> {
+ public:
+  using answer = std::function<void(result<op_reply>)>;
+
+  training_model(cluster_link& link, model_record record);
+
+  [[nodiscard]] const model_record& record() const { return record_; }
+
+  /// Makes the run, or takes over the one that is there. First of all calls.
+  void start(std::uint32_t ranks, std::function<void(result<run_info>)> then);
+
+  void submit(op_body body, answer then);
+  void load(const run_id& source, const std::string& name, optimizer_state optimizer, answer then);
+
+  /// Gives the run's nodes back once everything asked so far is done; the next request takes some.
+  void park(std::function<void(result<run_info>)> then);
+
+  [[nodiscard]] std::size_t num_queued() const { return queue_.size(); }
+
+ private:
+  using task = std::function<void()>;
+
+  void enqueue(task next);
+  void finished();
+  void run_op(op_body body, answer then);
+  void taken(result<std::pair<run_info, actors::training_run_actor>> run,
+             const std::function<void(result<run_info>)>& then);
+
+  cluster_link& link_;
+  model_record record_;
+  std::deque<task> queue_;
+  bool is_busy_ = false;
+  std::optional<error> failure_;
+  std::shared_ptr<client::training_session> session_;
+};
+
+}  // namespace troupe::gateway
