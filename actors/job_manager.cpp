@@ -243,13 +243,21 @@ cluster_status job_manager_state::status() const {
   return out;
 }
 
-caf::result<done> job_manager_state::shut_down(const shutdown_request& request) {
+job_manager_state::~job_manager_state() {
+  end_owned();
+}
+
+void job_manager_state::end_owned() {
   for (const auto& [id, run] : runs_) {
     caf::anon_send_exit(run.actor, caf::exit_reason::user_shutdown);
   }
   for (const auto& [id, deployment] : deployments_) {
     caf::anon_send_exit(deployment.actor, caf::exit_reason::user_shutdown);
   }
+}
+
+caf::result<done> job_manager_state::shut_down(const shutdown_request& request) {
+  end_owned();
   for (const auto& [id, agent] : agents_) {
     self_->demonitor(agent);
     ask(

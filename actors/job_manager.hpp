@@ -38,6 +38,8 @@ class job_manager_state {
   static constexpr const char* name = "job_manager";
 
   job_manager_state(job_manager_self::pointer self, job_manager_config config);
+  /// What the manager owns ends with it.
+  ~job_manager_state();
   job_manager_self::behavior_type make_behavior();
 
  private:
@@ -73,6 +75,7 @@ class job_manager_state {
   void restore_runs();
   void check_leases();
   [[nodiscard]] cluster_status status() const;
+  void end_owned();
   caf::result<done> shut_down(const shutdown_request& request);
   [[nodiscard]] std::uint64_t now_ms() const;
 

@@ -94,6 +94,8 @@ result<void> serve_control(const options& wanted, exit_signal& exit) {
   const heads running = spawn_heads(system, *open, wanted, endpoint, exit);
   const auto port = caf::openssl::publish(running.door, endpoint.port, endpoint.host.c_str(), true);
   if (!port) {
+    caf::anon_send_exit(running.door, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(running.manager, caf::exit_reason::user_shutdown);
     end_store(system, running.store);
     return fail(errc::in_use,
                 "cannot listen on " + endpoint.host + ":" + std::to_string(endpoint.port),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 
 #include <poll.h>
 #include <signal.h>
@@ -35,6 +36,17 @@ process_plan plan_node(const std::string& role, const std::string& name,
           {"--role=" + role, "--name=" + name, "--data-folder=" + data_folder,
            "--threads=" + std::to_string(threads)},
           data_folder + "/log/" + name + ".log"};
+}
+
+/// What the process said last: nearly always why it ended.
+std::string last_line_of(const std::string& file) {
+  std::ifstream log(file);
+  std::string last;
+  for (std::string line; std::getline(log, line);) {
+    if (!line.empty()) last = std::move(line);
+  }
+  constexpr std::size_t shown_max = 400;
+  return last.substr(0, shown_max);
 }
 
 result<std::string> find_beside(const std::string& program) {
@@ -162,7 +174,8 @@ void launcher::member_ended(member& which, bool is_control) {
   if (now - which.started > healthy_after) which.deaths = 0;
   which.restart_at = now + restart_pause(++which.deaths);
   listener_(which.plan.name + " ended with status " + std::to_string(status) +
-            "; starting it again (log: " + which.plan.log_file + ")");
+            "; starting it again (log: " + which.plan.log_file + ")\n  " +
+            last_line_of(which.plan.log_file));
 }
 
 void launcher::restart_due() {
