@@ -186,8 +186,8 @@ std::optional<node_grant> job_manager_state::try_grant(const acquire_nodes& requ
   auto taken = nodes_.acquire(request.role, request.count, request.hosting);
   if (!taken) return std::nullopt;
   node_grant grant;
-  const std::string seed = config_.join_token + "/" + request.hosting + "/" +
-                           std::to_string(++num_grants_) + "/" + std::to_string(unix_time_ms());
+  const std::string seed =
+      config_.join_token + "/" + request.hosting + "/" + std::to_string(request.incarnation);
   grant.comm_token = storage::sha256_hex(std::as_bytes(std::span(seed)));
   for (const node_id& node : *taken) {
     grant.nodes.push_back(node);

@@ -86,7 +86,6 @@ class job_manager_state {
   std::map<run_id, owned<training_run_actor, run_info>> runs_;
   std::map<deployment_id, owned<deployment_actor, deployment_info>> deployments_;
   std::deque<waiting_grant> waiting_;
-  std::uint64_t num_grants_ = 0;
   std::uint64_t num_runs_ = 0;
 };
 

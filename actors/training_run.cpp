@@ -58,32 +58,43 @@ result<void> training_run_state::check(const op_body& body) const {
 }
 
 caf::result<op_reply> training_run_state::offer(const op_request& request) {
+  auto promise = self_->make_response_promise<op_reply>();
+  if (!is_booting_) {
+    take(request, promise);
+  } else if (early_.size() < limits::ops_buffered_max) {
+    early_.emplace_back(request, promise);
+  } else {
+    promise.deliver(to_caf({errc::busy, "the run is reading its journal", "", "send it again"}));
+  }
+  return promise;
+}
+
+void training_run_state::take(const op_request& request, op_promise promise) {
   if (phase_ == run_phase::failed) {
-    return to_caf({errc::aborted, "run " + record_.run.value + " has failed: " + detail_, "",
-                   "see `troupe run events`; start a new run from its last checkpoint"});
+    return promise.deliver(
+        to_caf({errc::aborted, "run " + record_.run.value + " has failed: " + detail_, "",
+                "see `troupe run events`; start a new run from its last checkpoint"}));
   }
   auto canonical = request;
   canonical.client_epoch = 0;
   const auto encoded = wire::encode(canonical);
-  if (!encoded) return to_caf(encoded.error());
+  if (!encoded) return promise.deliver(to_caf(encoded.error()));
   logic::sequenced_op op{request, storage::sha256_hex(encoded->bytes()), encoded->bytes().size()};
   const bool is_known = request.seq_id < sequencer_.next_seq_id();
   if (!is_known) {
-    if (auto ok = check(request.body); !ok) return to_caf(ok.error());
+    if (auto ok = check(request.body); !ok) return promise.deliver(to_caf(ok.error()));
   }
   const auto arrived = sequencer_.offer(std::move(op));
-  if (!arrived) return to_caf(arrived.error());
+  if (!arrived) return promise.deliver(to_caf(arrived.error()));
   if (*arrived == logic::arrival::finished) {
     const auto& outcome = *sequencer_.outcome(request.seq_id);
-    if (const auto* reply = std::get_if<op_reply>(&outcome)) return *reply;
-    return to_caf(std::get<error>(outcome));
+    if (const auto* reply = std::get_if<op_reply>(&outcome)) return promise.deliver(*reply);
+    return promise.deliver(to_caf(std::get<error>(outcome)));
   }
-  auto promise = self_->make_response_promise<op_reply>();
   waiting_[request.seq_id].push_back(promise);
   if (*arrived == logic::arrival::pending) wake();
   for (auto& released : sequencer_.take_released())
     journal(std::move(released));
-  return promise;
 }
 
 void training_run_state::journal(logic::sequenced_op op) {

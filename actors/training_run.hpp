@@ -51,6 +51,7 @@ class training_run_state {
 
   // -- arriving ops (training_run.cpp) --
   caf::result<op_reply> offer(const op_request& request);
+  void take(const op_request& request, op_promise promise);
   [[nodiscard]] result<void> check(const op_body& body) const;
   void journal(logic::sequenced_op op);
   caf::result<run_info> attach();
@@ -87,7 +88,11 @@ class training_run_state {
   void form();
   void formed(const group_formed& group);
   void forming_failed(const error& reason);
+  void fall_back(const error& reason);
   void read_replay(std::uint64_t after_seq_id);
+  void booted();
+  void restore_known_ops();
+  void trim(std::uint64_t through_seq_id);
   void replay_next();
   void replay_work(const std::shared_ptr<logged_op>& op, logic::split_op work);
   [[nodiscard]] std::uint64_t covered_seq_id() const;
@@ -124,6 +129,8 @@ class training_run_state {
   std::map<std::uint64_t, logic::batch_plan> forward_plans_;
   std::map<std::uint64_t, std::vector<op_promise>> waiting_;
 
+  bool is_booting_ = true;  ///< the journal's ops are not known yet: new ones wait
+  std::vector<std::pair<op_request, op_promise>> early_;
   std::deque<logged_op> replay_;
   std::uint64_t num_replayed_ = 0;
   bool bit_exact_ = true;

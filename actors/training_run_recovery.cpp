@@ -33,6 +33,8 @@ void training_run_state::take_snapshot() {
             self_, config_.store, deadlines::store, commit_checkpoint_request{std::move(image)},
             [this, incarnation](const checkpoint_record& record) {
               if (!is_current(incarnation)) return;
+              // The one before stays complete with its ops, should this one turn out damaged.
+              if (snapshot_) trim(snapshot_->manifest.seq_id);
               snapshot_ = record;
               record_.snapshot = record.id;
               ask(
@@ -105,16 +107,56 @@ void training_run_state::read_replay(std::uint64_t after_seq_id) {
   *page = [this, weak = std::weak_ptr(page)](std::uint64_t after) {
     auto next = weak.lock();
     ask(
-        self_, config_.store, deadlines::store, read_log_request{record_.run, after, 64},
+        self_, config_.store, deadlines::store, read_log_request{record_.run, after, 256},
         [this, next](const read_log_reply& reply) {
           for (const logged_op& op : reply.ops)
             replay_.push_back(op);
           if (!reply.complete && !reply.ops.empty()) return (*next)(reply.ops.back().op.seq_id);
+          if (std::exchange(is_booting_, false)) return booted();
           form();
         },
         [this](const error& e) { stop(e); });
   };
   (*page)(after_seq_id);
+}
+
+void training_run_state::restore_known_ops() {
+  for (const logged_op& op : replay_) {
+    sequencer_.restore(op.op.seq_id, op.body_digest.value);
+    if (!op.finished) {
+      ready_.push_back(op.op);
+      continue;
+    }
+    sequencer_.finish(op.op.seq_id, op.outcome);
+    committed_seq_id_ = op.op.seq_id;
+    committed_step_ = op.step;
+    committed_weights_ = op.weights;
+    if (!op.op.cursor.empty()) cursor_ = op.op.cursor;
+    const auto* reply = std::get_if<op_reply>(&op.outcome);
+    if (reply != nullptr && std::holds_alternative<save_state_op>(op.op.body)) {
+      last_checkpoint_ = std::get<checkpoint_result>(reply->output).checkpoint;
+    }
+  }
+}
+
+/// A run that was at rest when the control node ended stays at rest until somebody uses it.
+void training_run_state::booted() {
+  restore_known_ops();
+  const bool is_at_rest = record_.incarnation > 0 && ready_.empty();
+  if (is_at_rest) {
+    replay_.clear();
+    set_phase(run_phase::parked, "");
+  } else {
+    form();
+  }
+  for (auto& [request, promise] : std::exchange(early_, {}))
+    take(request, promise);
+}
+
+void training_run_state::trim(std::uint64_t through_seq_id) {
+  ask(
+      self_, config_.store, deadlines::store, trim_log_request{record_.run, through_seq_id},
+      [](const done&) {}, [this](const error& e) { stop(e); });
 }
 
 void training_run_state::form() {
@@ -141,7 +183,24 @@ void training_run_state::form() {
       [this](const error& e) { stop(e); });
 }
 
+/// The newest snapshot cannot be read: the one before it and the ops since are still there.
+void training_run_state::fall_back(const error& reason) {
+  report({0, 0, run_event_kind::recovering, 0, 0, 0, true,
+          "snapshot of step " + std::to_string(snapshot_->manifest.step) +
+              " is damaged, falling back: " + to_string(reason)});
+  ask(
+      self_, config_.store, deadlines::store, get_checkpoint_request{snapshot_->manifest.parent},
+      [this](const checkpoint_record& older) {
+        snapshot_ = older;
+        record_.snapshot = older.id;
+        read_replay(covered_seq_id());
+      },
+      [this](const error& e) { stop(e); });
+}
+
 void training_run_state::forming_failed(const error& reason) {
+  const bool is_damaged = reason.code == errc::corrupt || reason.code == errc::not_found;
+  if (is_damaged && snapshot_ && !snapshot_->manifest.parent.empty()) return fall_back(reason);
   if (category_of(reason.code) == error_category::user) return stop(reason);
   if (now(self_->system()) - lost_at_ > deadlines::capacity) {
     for (auto& [seq_id, promises] : waiting_) {
@@ -164,16 +223,6 @@ void training_run_state::formed(const group_formed& group) {
   has_gradients_ = false;
   num_replayed_ = 0;
   bit_exact_ = true;
-  for (const logged_op& op : replay_) {
-    if (op.op.seq_id < sequencer_.next_seq_id()) continue;
-    sequencer_.restore(op.op.seq_id, op.body_digest.value);
-    if (op.finished) {
-      sequencer_.finish(op.op.seq_id, op.outcome);
-      committed_seq_id_ = op.op.seq_id;
-    } else {
-      ready_.push_back(op.op);
-    }
-  }
   replay_next();
 }
 
@@ -280,6 +329,8 @@ void training_run_state::wake() {
 void training_run_state::stop(const error& reason) {
   report({0, 0, run_event_kind::failed, 0, 0, 0, true, to_string(reason)});
   set_phase(run_phase::failed, to_string(reason));
+  for (auto& [request, promise] : std::exchange(early_, {}))
+    promise.deliver(to_caf(reason));
   for (auto& [seq_id, promises] : waiting_) {
     for (auto& promise : promises)
       promise.deliver(to_caf(reason));

@@ -61,7 +61,8 @@ struct close_group {};
 struct acquire_nodes {
   node_role role = node_role::trainer;
   std::uint32_t count = 1;
-  std::string hosting;  ///< shown in status
+  std::string hosting;            ///< shown in status
+  std::uint64_t incarnation = 0;  ///< of the set; makes its ranks' token unlike any before
 };
 
 struct release_nodes {

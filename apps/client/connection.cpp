@@ -1,7 +1,5 @@
 #include "apps/client/connection.hpp"
 
-#include <mutex>
-
 #include <caf/openssl/all.hpp>
 #include <unistd.h>
 
@@ -10,6 +8,12 @@
 #include "messages/cluster.hpp"
 
 namespace troupe::client {
+namespace {
+
+/// Between two attempts to find a control node that is being started again.
+constexpr std::chrono::milliseconds retry_pause{100};
+
+}  // namespace
 
 struct connection::network {
   explicit network(const apps::cluster_endpoint& endpoint)
@@ -20,13 +24,41 @@ struct connection::network {
 };
 
 connection::connection(const apps::cluster_endpoint& endpoint)
-    : network_(std::make_unique<network>(endpoint)), hub_(network_->system.spawn(client::hub)) {}
+    : network_(std::make_unique<network>(endpoint)),
+      hub_(network_->system.spawn(client::hub)),
+      data_folder_(endpoint.data_folder) {}
 
 connection::~connection() {
+  finder_ = {};
   caf::anon_send_exit(hub_, caf::exit_reason::user_shutdown);
   hub_ = nullptr;
   manager_ = nullptr;
   store_ = nullptr;
+}
+
+actors::job_manager_actor connection::manager() const {
+  const std::lock_guard lock(mutex_);
+  return manager_;
+}
+
+actors::checkpoint_store_actor connection::store() const {
+  const std::lock_guard lock(mutex_);
+  return store_;
+}
+
+void connection::listen(std::weak_ptr<link_listener> listener) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(listeners_, [](const auto& each) { return each.expired(); });
+  listeners_.push_back(std::move(listener));
+}
+
+std::vector<std::shared_ptr<link_listener>> connection::listeners() {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<link_listener>> out;
+  for (const auto& each : listeners_) {
+    if (auto alive = each.lock()) out.push_back(std::move(alive));
+  }
+  return out;
 }
 
 result<void> connection::attach(const apps::cluster_endpoint& endpoint) {
@@ -44,13 +76,19 @@ result<void> connection::attach(const apps::cluster_endpoint& endpoint) {
   request.process_id = static_cast<std::uint64_t>(::getpid());
   request.node.value = "client-" + std::to_string(request.process_id);
   const promise<attach_reply> answer;
-  post(hub_, [this, answer, request, to = *door](hub_actor::pointer self) {
+  post(hub_, [weak = weak_from_this(), answer, request, to = *door](hub_actor::pointer self) {
     actors::ask(
         self, to, deadlines::connect, request,
-        [this, answer](const attach_reply& reply, const actors::job_manager_actor& manager,
-                       const actors::checkpoint_store_actor& store) {
-          manager_ = manager;
-          store_ = store;
+        [weak, answer, self](const attach_reply& reply, const actors::job_manager_actor& manager,
+                             const actors::checkpoint_store_actor& store) {
+          const auto link = weak.lock();
+          if (!link) return;
+          {
+            const std::lock_guard lock(link->mutex_);
+            link->manager_ = manager;
+            link->store_ = store;
+          }
+          link->watch(self);
           answer.deliver(reply);
         },
         [answer](const error& e) { answer.deliver(fail(e)); });
@@ -59,6 +97,42 @@ result<void> connection::attach(const apps::cluster_endpoint& endpoint) {
   if (!reply) return fail(reply.error());
   storage_root_ = reply->storage_root;
   return {};
+}
+
+void connection::watch(hub_actor::pointer self) {
+  self->set_down_handler([weak = weak_from_this(), self](const caf::down_msg& down) {
+    const auto link = weak.lock();
+    if (link && down.source == link->manager().address()) link->lost(self);
+  });
+  self->monitor(manager());
+}
+
+void connection::lost(hub_actor::pointer self) {
+  for (const auto& listener : listeners())
+    listener->link_lost(self);
+  finder_ = std::jthread([this](const std::stop_token& stop) { find_again(stop); });
+}
+
+void connection::find_again(const std::stop_token& stop) {
+  const auto end = std::chrono::steady_clock::now() + deadlines::capacity;
+  result<void> found = fail(errc::peer_lost, "the cluster went away");
+  while (!stop.stop_requested() && std::chrono::steady_clock::now() < end) {
+    const auto endpoint = apps::read_cluster_endpoint(data_folder_);
+    found = endpoint ? attach(*endpoint) : result<void>(fail(endpoint.error()));
+    if (found) break;
+    std::unique_lock lock(mutex_);
+    pause_.wait_for(lock, stop, retry_pause, [] { return false; });
+  }
+  if (!stop.stop_requested()) tell_restored(std::move(found));
+}
+
+void connection::tell_restored(result<void> outcome) {
+  post(hub_, [weak = weak_from_this(), outcome = std::move(outcome)](hub_actor::pointer self) {
+    const auto link = weak.lock();
+    if (!link) return;
+    for (const auto& listener : link->listeners())
+      listener->link_restored(self, outcome);
+  });
 }
 
 result<std::shared_ptr<connection>> connection::open(const apps::cluster_endpoint& endpoint) {

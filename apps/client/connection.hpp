@@ -1,11 +1,19 @@
 #pragma once
 
 // A client's link to the control node: the actor system, the hub, and the handles that the front
-// door gave out.
+// door gave out. When the control node goes away, the link finds it again (its address may have
+// changed: the endpoint file is read anew) and whoever holds handles is told to renew them.
 //
-// Threading: const access from any thread. Errors: errc::peer_lost, errc::fenced as the door says.
+// Threading: const access from any thread; listeners are called in the hub.
+// Errors: errc::peer_lost, errc::fenced as the door says.
+// Invariants: LINK-1 a request to a control node that died is never waited for to its deadline:
+//             listeners hear of the loss at once.
 
+#include <condition_variable>
 #include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
 
 #include "actors/runtime/ask.hpp"
 #include "apps/client/future.hpp"
@@ -14,7 +22,17 @@
 
 namespace troupe::client {
 
-class connection {
+/// Holds handles that die with the control node.
+class link_listener {
+ public:
+  virtual ~link_listener() = default;
+  /// Answers of requests that are under way will not come.
+  virtual void link_lost(hub_actor::pointer self) = 0;
+  /// The new control node's manager is there; errc::peer_lost: it was not found in time.
+  virtual void link_restored(hub_actor::pointer self, const result<void>& outcome) = 0;
+};
+
+class connection : public std::enable_shared_from_this<connection> {
  public:
   static result<std::shared_ptr<connection>> open(const apps::cluster_endpoint& endpoint);
   explicit connection(const apps::cluster_endpoint& endpoint);
@@ -23,9 +41,11 @@ class connection {
   ~connection();
 
   [[nodiscard]] const hub_actor& hub() const { return hub_; }
-  [[nodiscard]] const actors::job_manager_actor& manager() const { return manager_; }
-  [[nodiscard]] const actors::checkpoint_store_actor& store() const { return store_; }
+  [[nodiscard]] actors::job_manager_actor manager() const;
+  [[nodiscard]] actors::checkpoint_store_actor store() const;
   [[nodiscard]] const std::string& storage_root() const { return storage_root_; }
+
+  void listen(std::weak_ptr<link_listener> listener);
 
   /// One request with one answer of type T, waited for a little longer than its own deadline.
   template <class T, class Handle, class Message>
@@ -62,12 +82,24 @@ class connection {
   struct network;
 
   result<void> attach(const apps::cluster_endpoint& endpoint);
+  void watch(hub_actor::pointer self);
+  void lost(hub_actor::pointer self);
+  void find_again(const std::stop_token& stop);
+  void tell_restored(result<void> outcome);
+  [[nodiscard]] std::vector<std::shared_ptr<link_listener>> listeners();
 
   std::unique_ptr<network> network_;
   hub_actor hub_;
+  std::string data_folder_;
+  std::string storage_root_;
+
+  mutable std::mutex mutex_;  ///< guards what follows
+  std::condition_variable_any pause_;
   actors::job_manager_actor manager_;
   actors::checkpoint_store_actor store_;
-  std::string storage_root_;
+  std::vector<std::weak_ptr<link_listener>> listeners_;
+
+  std::jthread finder_;
 };
 
 }  // namespace troupe::client

@@ -10,12 +10,26 @@ constexpr std::chrono::milliseconds retry_pause{500};
 
 }  // namespace
 
+std::shared_ptr<training_session> training_session::start(std::shared_ptr<connection> link,
+                                                          run_info info,
+                                                          actors::training_run_actor run) {
+  auto session = std::make_shared<training_session>(link, std::move(info), std::move(run));
+  link->listen(session);
+  return session;
+}
+
 training_session::training_session(std::shared_ptr<connection> link, run_info info,
                                    actors::training_run_actor run)
     : link_(std::move(link)),
       info_(std::move(info)),
       run_(std::move(run)),
+      client_epoch_(info_.client_epoch),
       next_seq_id_(info_.next_seq_id) {}
+
+actors::training_run_actor training_session::run() const {
+  const std::lock_guard lock(run_mutex_);
+  return run_;
+}
 
 void training_session::submit(submission next) {
   post(link_->hub(),
@@ -33,29 +47,33 @@ void training_session::send_next(hub_actor::pointer self) {
 }
 
 void training_session::send(hub_actor::pointer self, std::uint32_t attempt) {
-  const op_request request{info_.run, info_.client_epoch, next_seq_id_, current_->body,
+  if (!is_linked_) return;
+  const op_request request{info_.run, client_epoch_, next_seq_id_, current_->body,
                            current_->cursor};
   if (const auto fits = fits_frame(request); !fits) {
     return answered(self, fail(fits.error()));
   }
   actors::ask(
-      self, run_, deadlines::op, request,
-      [session = shared_from_this(), self](const op_reply& reply) {
+      self, run(), deadlines::op, request,
+      [session = shared_from_this(), self, link = link_number_](const op_reply& reply) {
+        if (link != session->link_number_) return;
         ++session->next_seq_id_;
         session->answered(self, reply);
       },
-      [session = shared_from_this(), self, attempt](const error& e) {
-        const bool again = actors::is_lost(e) || e.code == errc::busy;
+      [session = shared_from_this(), self, attempt, link = link_number_](const error& e) {
+        if (link != session->link_number_) return;
+        const bool again = actors::is_lost(e) || is_retryable(e.code);
         if (!again || attempt >= attempts_max) return session->refused(self, e);
-        self->run_delayed(retry_pause,
-                          [session, self, attempt] { session->send(self, attempt + 1); });
+        self->run_delayed(retry_pause, [session, self, attempt, link] {
+          if (link == session->link_number_) session->send(self, attempt + 1);
+        });
       });
 }
 
 void training_session::refused(hub_actor::pointer self, const error& e) {
   // Only the run knows whether a refused operation used up its number.
   actors::ask(
-      self, run_, deadlines::control, run_status_request{info_.run},
+      self, run(), deadlines::control, run_status_request{info_.run},
       [session = shared_from_this(), self, e](const run_info& now) {
         session->next_seq_id_ = now.next_seq_id;
         session->answered(self, fail(e));
@@ -64,11 +82,53 @@ void training_session::refused(hub_actor::pointer self, const error& e) {
 }
 
 void training_session::answered(hub_actor::pointer self, const result<op_reply>& reply) {
+  if (!current_) return;
   const submission finished = std::move(*current_);
   current_.reset();
   const std::uint64_t seq_id = reply ? reply->seq_id : 0;
   if (auto urgent = finished.done(seq_id, reply)) waiting_.push_front(std::move(*urgent));
   send_next(self);
+}
+
+void training_session::link_lost(hub_actor::pointer) {
+  is_linked_ = false;
+  ++link_number_;
+}
+
+void training_session::link_restored(hub_actor::pointer self, const result<void>& outcome) {
+  if (!outcome) return give_up(self, outcome.error());
+  take_over(self, 1);
+}
+
+void training_session::take_over(hub_actor::pointer self, std::uint32_t attempt) {
+  actors::ask(
+      self, link_->manager(), deadlines::control, attach_run_request{info_.run},
+      [session = shared_from_this(), self, link = link_number_](
+          const run_info& now, const actors::training_run_actor& run) {
+        if (link != session->link_number_) return;
+        {
+          const std::lock_guard lock(session->run_mutex_);
+          session->run_ = run;
+        }
+        session->client_epoch_ = now.client_epoch;
+        session->is_linked_ = true;
+        if (session->current_) session->send(self, 1);
+      },
+      [session = shared_from_this(), self, attempt, link = link_number_](const error& e) {
+        if (link != session->link_number_) return;
+        // The manager may still be reading its runs.
+        const bool again = e.code == errc::not_found || is_retryable(e.code);
+        if (!again || attempt >= attempts_max) return session->give_up(self, e);
+        self->run_delayed(retry_pause, [session, self, attempt, link] {
+          if (link == session->link_number_) session->take_over(self, attempt + 1);
+        });
+      });
+}
+
+void training_session::give_up(hub_actor::pointer self, const error& e) {
+  is_linked_ = true;
+  while (current_)
+    answered(self, fail(e));
 }
 
 }  // namespace troupe::client

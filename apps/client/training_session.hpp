@@ -2,14 +2,17 @@
 
 // The order of one run's operations on the client's side. One operation is under way at a time and
 // the next leaves when it is answered, so that a refused one leaves no hole in the numbering; what
-// was lost on the way is asked again under its number.
+// was lost on the way is asked again under its number. When the control node was started again the
+// session takes its run over once more and goes on where it stood.
 //
 // Threading: `submit` from any thread; everything else in the connection's hub.
+// Invariants: SESSION-1 an operation keeps its number through every retry, so it applies once.
 
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -25,26 +28,39 @@ struct submission {
   std::function<std::optional<submission>(std::uint64_t seq_id, const result<op_reply>&)> done;
 };
 
-class training_session : public std::enable_shared_from_this<training_session> {
+class training_session final : public link_listener,
+                               public std::enable_shared_from_this<training_session> {
  public:
+  /// Also tells the link whom to call when the control node comes back.
+  static std::shared_ptr<training_session> start(std::shared_ptr<connection> link, run_info info,
+                                                 actors::training_run_actor run);
   training_session(std::shared_ptr<connection> link, run_info info, actors::training_run_actor run);
 
   void submit(submission next);
 
   [[nodiscard]] const run_info& info() const { return info_; }
   [[nodiscard]] const connection& link() const { return *link_; }
-  [[nodiscard]] const actors::training_run_actor& run() const { return run_; }
+  [[nodiscard]] actors::training_run_actor run() const;
+
+  void link_lost(hub_actor::pointer self) override;
+  void link_restored(hub_actor::pointer self, const result<void>& outcome) override;
 
  private:
   void send_next(hub_actor::pointer self);
   void send(hub_actor::pointer self, std::uint32_t attempt);
   void answered(hub_actor::pointer self, const result<op_reply>& reply);
   void refused(hub_actor::pointer self, const error& e);
+  void take_over(hub_actor::pointer self, std::uint32_t attempt);
+  void give_up(hub_actor::pointer self, const error& e);
 
   std::shared_ptr<connection> link_;
   run_info info_;
+  mutable std::mutex run_mutex_;
   actors::training_run_actor run_;
+  std::uint64_t client_epoch_;
   std::uint64_t next_seq_id_;
+  std::uint64_t link_number_ = 0;  ///< answers of an older link are ignored
+  bool is_linked_ = true;
   std::deque<submission> waiting_;
   std::optional<submission> current_;
 };

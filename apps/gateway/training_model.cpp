@@ -4,11 +4,20 @@
 
 #include "apps/gateway/checkpoint_search.hpp"
 #include "config/deadlines.hpp"
+#include "messages/wire/codec.hpp"
 
 namespace troupe::gateway {
+namespace {
+
+/// A run that still takes its nodes, or a snapshot, cannot give them back yet.
+constexpr std::chrono::milliseconds park_retry{50};
+constexpr auto park_attempts_max =
+    static_cast<std::uint32_t>(std::chrono::milliseconds(deadlines::capacity) / park_retry);
+
+}  // namespace
 
 training_model::training_model(cluster_link& link, model_record record)
-    : link_(link), record_(std::move(record)) {}
+    : link_(link), record_(std::move(record)), pause_(link.loop()) {}
 
 void training_model::enqueue(task next) {
   queue_.push_back(std::move(next));
@@ -49,7 +58,7 @@ void training_model::start(std::uint32_t ranks, std::function<void(result<run_in
 void training_model::taken(result<std::pair<run_info, actors::training_run_actor>> run,
                            const std::function<void(result<run_info>)>& then) {
   if (run) {
-    session_ = std::make_shared<client::training_session>(link_.link(), run->first, run->second);
+    session_ = client::training_session::start(link_.link(), run->first, run->second);
     then(run->first);
   } else {
     failure_ = run.error();
@@ -58,9 +67,15 @@ void training_model::taken(result<std::pair<run_info, actors::training_run_actor
   finished();
 }
 
+result<void> training_model::check(const op_body& body) const {
+  if (failure_) return fail(*failure_);
+  // A node drops what it cannot decode, and the client would wait for nothing.
+  return wire::validate(op_request{record_.run, 1, 1, body, ""});
+}
+
 void training_model::run_op(op_body body, answer then) {
-  if (failure_) {
-    then(fail(*failure_));
+  if (const auto ok = check(body); !ok) {
+    then(fail(ok.error()));
     return finished();
   }
   const auto deliver = link_.into_loop<op_reply>(
@@ -98,13 +113,25 @@ void training_model::park(std::function<void(result<run_info>)> then) {
       then(fail(*self->failure_));
       return self->finished();
     }
-    self->link_.ask<run_info>(self->session_->run(), deadlines::op,
-                              park_run_request{self->record_.run},
-                              [self, then](result<run_info> parked) {
-                                then(std::move(parked));
-                                self->finished();
-                              });
+    self->ask_to_park(then, 1);
   });
+}
+
+void training_model::ask_to_park(const std::function<void(result<run_info>)>& then,
+                                 std::uint32_t attempt) {
+  link_.ask<run_info>(
+      session_->run(), deadlines::op, park_run_request{record_.run},
+      [self = shared_from_this(), then, attempt](result<run_info> parked) {
+        const bool is_busy = !parked && parked.error().code == errc::busy;
+        if (!is_busy || attempt >= park_attempts_max) {
+          then(std::move(parked));
+          return self->finished();
+        }
+        self->pause_.expires_after(park_retry);
+        self->pause_.async_wait([self, then, attempt](boost::system::error_code problem) {
+          if (!problem) self->ask_to_park(then, attempt + 1);
+        });
+      });
 }
 
 }  // namespace troupe::gateway

@@ -63,6 +63,20 @@ heads spawn_heads(caf::actor_system& system, const stores& open, const options& 
   return out;
 }
 
+/// On the wanted port; for "any", first on the last one, where clients and nodes look first.
+caf::expected<std::uint16_t> listen(const actors::front_door_actor& door,
+                                    const apps::cluster_endpoint& endpoint) {
+  const auto on = [&](std::uint16_t port) {
+    return caf::openssl::publish(door, port, endpoint.host.c_str(), true);
+  };
+  if (endpoint.port != 0) return on(endpoint.port);
+  const auto last = apps::read_cluster_endpoint(endpoint.data_folder);
+  if (last && last->port != 0 && last->host == endpoint.host) {
+    if (auto port = on(last->port)) return port;
+  }
+  return on(0);
+}
+
 /// The store must have written its last before the database closes.
 void end_store(caf::actor_system& system, const actors::checkpoint_store_actor& store) {
   caf::scoped_actor self(system);
@@ -92,7 +106,7 @@ result<void> serve_control(const options& wanted, exit_signal& exit) {
   client::network_config config(*tls, 2);
   caf::actor_system system(config);
   const heads running = spawn_heads(system, *open, wanted, endpoint, exit);
-  const auto port = caf::openssl::publish(running.door, endpoint.port, endpoint.host.c_str(), true);
+  const auto port = listen(running.door, endpoint);
   if (!port) {
     caf::anon_send_exit(running.door, caf::exit_reason::user_shutdown);
     caf::anon_send_exit(running.manager, caf::exit_reason::user_shutdown);

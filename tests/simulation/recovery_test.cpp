@@ -30,6 +30,20 @@ std::vector<datum> some_batch(std::uint64_t step) {
   return batch;
 }
 
+std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+/// TROUPE_SIM_SEEDS makes long runs of the same tests, TROUPE_SIM_FIRST repeats one seed.
+std::uint64_t first_seed() {
+  return number_from("TROUPE_SIM_FIRST", 1);
+}
+
+std::uint64_t seeds_wanted() {
+  return first_seed() - 1 + number_from("TROUPE_SIM_SEEDS", 60);
+}
+
 template <class Answer>
 std::string why(const result<Answer>& answer) {
   return answer ? std::string("answered") : to_string(answer.error());
@@ -65,6 +79,48 @@ struct outcome {
   std::uint64_t incarnation = 0;
   bool bit_exact = true;
   std::uint64_t num_messages = 0;
+};
+
+/// Asks an op until it is answered, taking the run over again when its control node was restarted.
+class steady_client {
+ public:
+  steady_client(sim_cluster& cluster, actors::training_run_actor run)
+      : cluster_(cluster), run_(std::move(run)) {}
+
+  op_reply apply(std::uint64_t seq_id, const op_body& body, bool is_control_killed) {
+    const auto request = [&] {
+      return op_request{run_id{"r"}, epoch_, seq_id, body, "c" + std::to_string(seq_id)};
+    };
+    auto first = cluster_.begin<op_reply>(run_, request());
+    if (is_control_killed) {
+      cluster_.run(cluster_.random()() % 60);
+      cluster_.restart_control();
+      attach();
+    }
+    auto again = cluster_.ask<op_reply>(run_, request());
+    BOOST_REQUIRE_MESSAGE(again.has_value(), why(again));
+    if (first->done && first->outcome) {
+      BOOST_TEST((std::get<0>(*first->outcome) == std::get<0>(*again)));
+    }
+    return std::get<0>(*again);
+  }
+
+ private:
+  void attach() {
+    for (int attempt = 0; attempt < 100; ++attempt) {
+      auto taken = cluster_.ask<run_info, actors::training_run_actor>(
+          cluster_.manager(), attach_run_request{run_id{"r"}});
+      if (!taken) continue;
+      run_ = std::get<1>(*taken);
+      epoch_ = std::get<0>(*taken).client_epoch;
+      return;
+    }
+    BOOST_FAIL("the run never came back");
+  }
+
+  sim_cluster& cluster_;
+  actors::training_run_actor run_;
+  std::uint64_t epoch_ = 1;
 };
 
 outcome run_workload(std::uint64_t seed, std::uint32_t num_kills) {
@@ -122,11 +178,10 @@ BOOST_AUTO_TEST_CASE(the_same_seed_gives_the_same_trace) {
 
 // I2, I3, I4: exactly once, in order, bit-identical.
 BOOST_AUTO_TEST_CASE(kills_change_nothing_but_the_incarnation) {
-  const char* wanted = std::getenv("TROUPE_SIM_SEEDS");
-  const std::uint64_t num_seeds = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 60;
+  const std::uint64_t num_seeds = seeds_wanted();
   const outcome calm = run_workload(1, 0);
   std::uint64_t num_recoveries = 0;
-  for (std::uint64_t seed = 1; seed <= num_seeds; ++seed) {
+  for (std::uint64_t seed = first_seed(); seed <= num_seeds; ++seed) {
     BOOST_TEST_CONTEXT("seed " << seed) {
       const outcome stormy = run_workload(seed, 4);
       BOOST_TEST((stormy.weights == calm.weights));
@@ -138,6 +193,28 @@ BOOST_AUTO_TEST_CASE(kills_change_nothing_but_the_incarnation) {
   }
   BOOST_TEST_MESSAGE(num_seeds << " seeds, " << num_recoveries << " recoveries");
   BOOST_TEST(num_recoveries > 0U);
+}
+
+// The control node itself: what was answered is in the journal, and the run goes on from there.
+BOOST_AUTO_TEST_CASE(a_restarted_control_node_loses_nothing) {
+  const outcome calm = run_workload(1, 0);
+  const auto ops = workload();
+  for (std::uint64_t seed = first_seed(); seed <= seeds_wanted(); ++seed) {
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      sim_cluster cluster(seed, 3, 0);
+      auto created = cluster.ask<run_info, actors::training_run_actor>(
+          cluster.manager(), create_run_request{"r", {tests::tiny_model_directory()}, 2, 1, 0});
+      BOOST_REQUIRE_MESSAGE(created.has_value(), why(created));
+      steady_client client(cluster, std::get<1>(*created));
+      optim_step_result last;
+      for (std::uint64_t seq_id = 1; seq_id <= ops.size(); ++seq_id) {
+        const auto reply = client.apply(seq_id, ops[seq_id - 1], cluster.random()() % 6 == 0);
+        if (const auto* step = std::get_if<optim_step_result>(&reply.output)) last = *step;
+      }
+      BOOST_TEST((last.weights == calm.weights));
+      BOOST_TEST(last.step == calm.step);
+    }
+  }
 }
 
 }  // namespace troupe

@@ -66,14 +66,32 @@ sim_cluster::sim_cluster(std::uint64_t seed, std::uint32_t num_trainers, std::ui
       random_(seed),
       values_(storage::make_memory_key_value_store()),
       blobs_(storage::make_memory_blob_store()) {
-  using actors::worker_threads;
-  store_ =
-      actors::spawn_checkpoint_store(system_, *values_, *blobs_, worker_threads::inline_scheduler);
-  manager_ = actors::spawn_job_manager(system_, {"sim", "/", "token", 3, store_, {}});
+  start_control();
   for (std::uint32_t i = 0; i < num_trainers; ++i)
     add_node(node_role::trainer);
   for (std::uint32_t i = 0; i < num_samplers; ++i)
     add_node(node_role::sampler);
+}
+
+void sim_cluster::start_control() {
+  store_ = actors::spawn_checkpoint_store(system_, *values_, *blobs_,
+                                          actors::worker_threads::inline_scheduler);
+  manager_ = actors::spawn_job_manager(system_, {"sim", "/", "token", 3, store_, {}});
+}
+
+void sim_cluster::restart_control() {
+  caf::anon_send_exit(store_, caf::exit_reason::kill);
+  caf::anon_send_exit(manager_, caf::exit_reason::kill);
+  run(random_() % 100);
+  std::vector<node_role> roles;
+  for (const auto& hosted : nodes_) {
+    roles.push_back(hosted.role);
+    caf::anon_send_exit(hosted.agent, caf::exit_reason::kill);
+  }
+  nodes_.clear();
+  start_control();
+  for (const node_role role : roles)
+    add_node(role);
 }
 
 sim_cluster::~sim_cluster() {

@@ -37,6 +37,10 @@ class sim_cluster {
   /// Ends a node's actors as SIGKILL would; false when there is none of that role.
   bool kill_node(node_role role);
 
+  /// Ends the control node's actors as SIGKILL would, with what they had not made durable, and
+  /// starts them again on the same storage. Other nodes leave with it and are replaced.
+  void restart_control();
+
   /// Runs messages in seeded order until none is left or `max_messages` ran.
   void run(std::size_t max_messages);
   void advance(std::chrono::milliseconds time);
@@ -87,6 +91,8 @@ class sim_cluster {
   struct config : caf::actor_system_config {
     config();
   };
+  void start_control();
+
   struct hosted_node {
     node_role role;
     actors::node_agent_self agent;
