@@ -74,8 +74,7 @@ void finish_session(service& all, call& from, const responder& respond) {
     return respond(refusal({errc::not_found, "there is no session '" + id.substr(0, 200) + "'",
                             "it is mistyped, or of another key", ""}));
   }
-  all.end_session(id);
-  respond(json_reply({{"session_id", id}}));
+  all.end_session(id, [id, respond] { respond(json_reply({{"session_id", id}})); });
 }
 
 void list_sessions(service& all, call& from, const responder& respond) {

@@ -4,6 +4,7 @@
 
 #include "apps/gateway/key_file.hpp"
 #include "config/deadlines.hpp"
+#include "messages/wire/codec.hpp"
 
 namespace troupe::gateway {
 namespace {
@@ -25,6 +26,8 @@ sample_pool::sample_pool(cluster_link& link, std::string directory)
 
 void sample_pool::sample(const checkpoint_id& weights, sample_request request, answer then) {
   request.deployment = id_;
+  // A node drops what it cannot decode, and the client would wait for nothing.
+  if (const auto ok = wire::validate(request); !ok) return then(fail(ok.error()));
   const std::uint64_t number = ++next_job_;
   jobs_.emplace(number, job{std::move(request), std::move(then)});
   rotation_.add(weights.value, number);
@@ -92,12 +95,7 @@ void sample_pool::opened(const std::string& weights, found_deployment found) {
 
 void sample_pool::sync(const std::string& weights, std::uint32_t attempt) {
   if (live_.value == weights) return switch_ended(weights, {});
-  if (weights.empty()) {
-    return switch_ended(
-        weights, fail(errc::unsupported, "the sampler has left the base weights and cannot go back",
-                      "one deployment serves one line of weights",
-                      "sample from the base before training, or save it first"));
-  }
+  if (weights.empty()) return start_over();
   link_.ask<sync_reply>(
       *deployment_, deadlines::sync, sync_request{id_, checkpoint_id{weights}},
       [self = shared_from_this(), weights, attempt](result<sync_reply> reply) {
@@ -111,6 +109,18 @@ void sample_pool::sync(const std::string& weights, std::uint32_t attempt) {
         self->live_ = checkpoint_id{weights};
         self->switch_ended(weights, {});
       });
+}
+
+/// A deployment starts with its base's own weights and never comes back to them.
+void sample_pool::start_over() {
+  deployment_.reset();
+  link_.ask<done>(link_.link()->manager(), deadlines::control, remove_deployment_request{id_},
+                  [self = shared_from_this()](const result<done>& removed) {
+                    if (!removed && removed.error().code != errc::not_found) {
+                      return self->switch_ended({}, fail(removed.error()));
+                    }
+                    self->create({});
+                  });
 }
 
 void sample_pool::switch_ended(const std::string& weights, const result<void>& outcome) {

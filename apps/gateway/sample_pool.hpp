@@ -48,6 +48,7 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
   void create(const std::string& weights);
   void opened(const std::string& weights, found_deployment found);
   void sync(const std::string& weights, std::uint32_t attempt);
+  void start_over();
   void switch_ended(const std::string& weights, const result<void>& outcome);
 
   cluster_link& link_;

@@ -70,12 +70,14 @@ std::shared_ptr<training_model> service::add_model(model_record record) {
   return model;
 }
 
-void service::end_session(const std::string& session_id) {
+void service::end_session(const std::string& session_id, std::function<void()> then) {
   sessions.end(session_id);
   std::erase_if(samplers, [&](const auto& s) { return session_of(s.first) == session_id; });
+  // The last reference calls back, when every model has let go of it.
+  const std::shared_ptr<void> all_parked(nullptr, [then = std::move(then)](void*) { then(); });
   for (auto it = models_.begin(); it != models_.end();) {
     if (session_of(it->first) == session_id) {
-      it->second->park([](const result<run_info>&) {});
+      it->second->park([all_parked](const result<run_info>&) {});
       it = models_.erase(it);
     } else {
       ++it;
@@ -98,7 +100,7 @@ std::size_t service::num_samples() const {
 
 void service::watch_sessions() {
   for (const std::string& id : sessions.end_silent())
-    end_session(id);
+    end_session(id, [] {});
   timer_.expires_after(session_check);
   timer_.async_wait([this](boost::system::error_code problem) {
     if (!problem) watch_sessions();

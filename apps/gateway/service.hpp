@@ -47,7 +47,8 @@ class service {
   [[nodiscard]] result<std::shared_ptr<training_model>> find_model(const std::string& key_id,
                                                                    const std::string& model_id);
   std::shared_ptr<training_model> add_model(model_record record);
-  void end_session(const std::string& session_id);
+  /// Tells when the nodes of the session's models are idle again.
+  void end_session(const std::string& session_id, std::function<void()> then);
 
   [[nodiscard]] sample_pool& pool_of(const base_model& base);
   [[nodiscard]] std::size_t num_samples() const;

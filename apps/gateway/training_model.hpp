@@ -13,6 +13,8 @@
 #include <optional>
 #include <string>
 
+#include <boost/asio/steady_timer.hpp>
+
 #include "apps/client/training_session.hpp"
 #include "apps/gateway/cluster_link.hpp"
 #include "apps/gateway/model_record.hpp"
@@ -43,13 +45,16 @@ class training_model : public std::enable_shared_from_this<training_model> {
 
   void enqueue(task next);
   void finished();
+  [[nodiscard]] result<void> check(const op_body& body) const;
   void run_op(op_body body, answer then);
+  void ask_to_park(const std::function<void(result<run_info>)>& then, std::uint32_t attempt);
   void taken(result<std::pair<run_info, actors::training_run_actor>> run,
              const std::function<void(result<run_info>)>& then);
 
   cluster_link& link_;
   model_record record_;
   std::deque<task> queue_;
+  boost::asio::steady_timer pause_;
   bool is_busy_ = false;
   std::optional<error> failure_;
   std::shared_ptr<client::training_session> session_;

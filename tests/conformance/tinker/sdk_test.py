@@ -1,0 +1,340 @@
+"""The unmodified tinker SDK against a real cluster: what it trains must be what torch trains.
+
+Usage: sdk_test.py FOLDER_OF_PROGRAMS
+"""
+
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+import tinker
+import torch
+import transformers
+from tinker import types
+
+from live_cluster import LiveCluster
+
+PROGRAMS = ""
+EXAMPLES = pathlib.Path(__file__).resolve().parents[3] / "apps" / "loops" / "python"
+ADAM = dict(learning_rate=1e-2, beta1=0.9, beta2=0.95, eps=1e-8)
+
+
+def datum(text: str, weight: float = 1.0) -> types.Datum:
+    tokens = list(text.encode())
+    return types.Datum(
+        model_input=types.ModelInput.from_ints(tokens[:-1]),
+        loss_fn_inputs={"target_tokens": tokens[1:], "weights": [weight] * (len(tokens) - 1)},
+    )
+
+
+BATCH = [datum("two and two is four"), datum("a dog", 0.5), datum("rivers run to the sea", -0.25)]
+
+
+class Reference:
+    """The same model in transformers, trained by torch."""
+
+    def __init__(self, directory):
+        self.model = transformers.AutoModelForCausalLM.from_pretrained(
+            directory, dtype=torch.float32, attn_implementation="eager"
+        )
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=ADAM["learning_rate"],
+            betas=(ADAM["beta1"], ADAM["beta2"]),
+            eps=ADAM["eps"],
+            weight_decay=0.0,
+        )
+
+    def logprobs(self, batch):
+        out = []
+        for row in batch:
+            tokens = torch.tensor([row.model_input.to_ints()])
+            targets = torch.tensor(list(row.loss_fn_inputs["target_tokens"].data))
+            scores = self.model(tokens).logits[0].log_softmax(-1)
+            out.append(scores.gather(1, targets[:, None])[:, 0])
+        return out
+
+    def cross_entropy(self, batch):
+        rows = zip(batch, self.logprobs(batch))
+        return -sum((torch.tensor(d.loss_fn_inputs["weights"].data) * p).sum() for d, p in rows)
+
+    def step(self, loss):
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.item()
+
+
+def squared_loss(data, logprobs):
+    """Not linear in the logprobs, and it couples the datums."""
+    means = torch.stack([p.mean() for p in logprobs])
+    loss = ((means + 1.0) ** 2).sum() + means.prod()
+    return loss, {"mean": means.mean().item()}
+
+
+class ClusterTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = LiveCluster(PROGRAMS)
+        os.environ["TINKER_BASE_URL"] = cls.cluster.url
+        os.environ["TINKER_API_KEY"] = cls.cluster.key
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.close()
+
+    def setUp(self):
+        self.service = tinker.ServiceClient()
+
+    def tearDown(self):
+        self.service.close("success").result()
+
+    def training(self, **options):
+        options = {"base_model": "tiny", "rank": 8, **options}
+        return self.service.create_lora_training_client(**options).result()
+
+    def step(self, training):
+        return training.optim_step(types.AdamParams(**ADAM))
+
+
+class Training(ClusterTest):
+    def assert_same_model(self, training, reference):
+        out = training.forward(BATCH, "cross_entropy").result().loss_fn_outputs
+        self.assertEqual(len(out), len(BATCH))
+        with torch.no_grad():
+            wanted = reference.logprobs(BATCH)
+        for row, other in zip(out, wanted):
+            torch.testing.assert_close(
+                torch.tensor(row["logprobs"].data), other, rtol=1e-3, atol=1e-4
+            )
+
+    def test_cross_entropy_trains_as_torch_does(self):
+        training, reference = self.training(), Reference(self.cluster.model)
+        self.assert_same_model(training, reference)
+        for _ in range(5):
+            passed = training.forward_backward(BATCH, "cross_entropy")
+            stepped = self.step(training)
+            wanted = reference.step(reference.cross_entropy(BATCH))
+            self.assertAlmostEqual(passed.result().metrics["loss:sum"], wanted, delta=1e-3)
+            self.assertIn("grad_norm:max", stepped.result().metrics)
+        self.assert_same_model(training, reference)
+
+    def test_gradients_add_up_until_the_step(self):
+        training, reference = self.training(), Reference(self.cluster.model)
+        passes = [training.forward_backward([row], "cross_entropy") for row in BATCH]
+        self.step(training).result()
+        total = sum(p.result().metrics["loss:sum"] for p in passes)
+        wanted = reference.step(reference.cross_entropy(BATCH))
+        self.assertAlmostEqual(total, wanted, delta=1e-3)
+        self.assert_same_model(training, reference)
+
+    def test_a_custom_loss_trains_as_torch_does(self):
+        training, reference = self.training(), Reference(self.cluster.model)
+        for _ in range(3):
+            passed = training.forward_backward_custom(BATCH, squared_loss)
+            stepped = self.step(training)
+            wanted, metrics = squared_loss(BATCH, reference.logprobs(BATCH))
+            reference.step(wanted)
+            self.assertAlmostEqual(passed.result().metrics["mean"], metrics["mean"], delta=1e-4)
+            stepped.result()
+        self.assert_same_model(training, reference)
+
+    def test_importance_sampling_and_ppo_take_their_inputs(self):
+        training = self.training()
+        tokens = list(b"hello there")
+        inputs = {
+            "target_tokens": tokens[1:],
+            "logprobs": [-5.0] * (len(tokens) - 1),
+            "advantages": [0.5] * (len(tokens) - 1),
+        }
+        row = types.Datum(
+            model_input=types.ModelInput.from_ints(tokens[:-1]), loss_fn_inputs=inputs
+        )
+        logprobs = torch.tensor(
+            training.forward([datum("hello there")], "cross_entropy")
+            .result().loss_fn_outputs[0]["logprobs"].data
+        )
+        ratio = (logprobs + 5.0).exp()
+        plain = training.forward_backward([row], "importance_sampling").result()
+        self.assertAlmostEqual(
+            plain.metrics["loss:sum"], -(0.5 * ratio).sum().item(), delta=1e-3
+        )
+        config = {"clip_low_threshold": 0.9, "clip_high_threshold": 1.1}
+        clipped = training.forward_backward([row], "ppo", loss_fn_config=config).result()
+        wanted = -torch.minimum(0.5 * ratio, 0.5 * ratio.clamp(0.9, 1.1)).sum().item()
+        self.assertAlmostEqual(clipped.metrics["loss:sum"], wanted, delta=1e-3)
+
+    def test_a_bad_batch_fails_alone(self):
+        training = self.training()
+        before = training.forward(BATCH, "cross_entropy").result()
+        bad = types.Datum(
+            model_input=types.ModelInput.from_ints([1, 2, 99999]),
+            loss_fn_inputs={"target_tokens": [1, 2, 3], "weights": [1.0, 1.0, 1.0]},
+        )
+        for batch, loss in [([bad], "cross_entropy"), (BATCH, "dro")]:
+            with self.assertRaises(tinker.RequestFailedError):
+                training.forward_backward(batch, loss).result()
+        after = training.forward(BATCH, "cross_entropy").result()
+        for one, other in zip(before.loss_fn_outputs, after.loss_fn_outputs):
+            self.assertEqual(list(one["logprobs"].data), list(other["logprobs"].data))
+
+
+class Weights(ClusterTest):
+    def logprobs(self, training):
+        out = training.forward(BATCH, "cross_entropy").result().loss_fn_outputs
+        return [list(row["logprobs"].data) for row in out]
+
+    def train(self, training, steps):
+        for _ in range(steps):
+            training.forward_backward(BATCH, "cross_entropy")
+            stepped = self.step(training)
+        return stepped.result()
+
+    def test_a_saved_state_is_resumed_bit_for_bit(self):
+        first = self.training(user_metadata={"who": "test"})
+        self.train(first, 3)
+        path = first.save_state("middle").result().path
+        saved = self.logprobs(first)
+        self.train(first, 2)
+        wanted = self.logprobs(first)
+        self.assertNotEqual(saved, wanted)
+        second = self.service.create_training_client_from_state_with_optimizer(path).result()
+        self.assertEqual(self.logprobs(second), saved)
+        self.train(second, 2)
+        self.assertEqual(self.logprobs(second), wanted)
+        info = second.get_info()
+        self.assertEqual((info.is_lora, info.lora_rank, info.model_data.model_name),
+                         (True, 8, "tiny"))
+
+    def test_weights_without_moments_are_the_same_weights(self):
+        first = self.training()
+        self.train(first, 2)
+        path = first.save_state("weights-only").result().path
+        second = self.service.create_training_client_from_state(path).result()
+        self.assertEqual(self.logprobs(first), self.logprobs(second))
+        self.train(first, 1)
+        self.train(second, 1)
+        self.assertNotEqual(self.logprobs(first), self.logprobs(second))
+
+    def test_a_third_model_is_told_that_no_trainer_is_idle(self):
+        kept = [self.training(), self.training()]
+        for training in kept:
+            self.logprobs(training)
+        with self.assertRaisesRegex(tinker.RequestFailedError, "idle trainer"):
+            self.training()
+
+    def test_unknown_names_are_refused(self):
+        with self.assertRaisesRegex(tinker.RequestFailedError, "served are: tiny"):
+            self.training(base_model="huge")
+        with self.assertRaises(tinker.APIStatusError):
+            self.service.create_training_client_from_state("tinker://x/weights/y").result()
+
+
+class Sampling(ClusterTest):
+    PROMPT = types.ModelInput.from_ints(list(b"once upon"))
+
+    def tokens(self, sampling, count=2, **params):
+        params = types.SamplingParams(**{"max_tokens": 6, "stop": [], **params})
+        return sampling.sample(self.PROMPT, count, params).result().sequences
+
+    def test_samples_are_those_of_the_weights(self):
+        training, reference = self.training(), Reference(self.cluster.model)
+        training.forward_backward(BATCH, "cross_entropy")
+        self.step(training).result()
+        reference.step(reference.cross_entropy(BATCH))
+        sampling = training.save_weights_and_get_sampling_client().result()
+        (greedy,) = self.tokens(sampling, 1, temperature=0.0)
+        sequence = list(self.PROMPT.to_ints())
+        with torch.no_grad():
+            for token, logprob in zip(greedy.tokens, greedy.logprobs):
+                scores = reference.model(torch.tensor([sequence])).logits[0, -1].log_softmax(-1)
+                # The sampler works in bfloat16: it may choose among near equals.
+                self.assertGreater(scores[token].item(), scores.max().item() - 0.05)
+                self.assertAlmostEqual(logprob, scores[token].item(), delta=0.05)
+                sequence.append(token)
+
+    def test_seeds_repeat_and_differ_by_index(self):
+        sampling = self.training().save_weights_and_get_sampling_client().result()
+        first, second = self.tokens(sampling, seed=7), self.tokens(sampling, seed=7)
+        self.assertEqual([list(s.tokens) for s in first], [list(s.tokens) for s in second])
+        self.assertNotEqual(list(first[0].tokens), list(first[1].tokens))
+        self.assertEqual([s.stop_reason for s in first], ["length", "length"])
+        self.assertTrue(all(len(s.logprobs) == 6 for s in first))
+
+    def test_a_stop_token_ends_and_is_part(self):
+        sampling = self.training().save_weights_and_get_sampling_client().result()
+        (free,) = self.tokens(sampling, 1, seed=3)
+        (cut,) = self.tokens(sampling, 1, seed=3, stop=[free.tokens[2]])
+        self.assertEqual(cut.stop_reason, "stop")
+        self.assertEqual(list(cut.tokens), list(free.tokens[: list(free.tokens).index(cut.tokens[-1]) + 1]))
+
+    def test_an_earlier_client_keeps_its_weights(self):
+        training = self.training()
+        early = training.save_weights_and_get_sampling_client().result()
+        before = [list(s.tokens) for s in self.tokens(early, 4, seed=1)]
+        for _ in range(4):
+            training.forward_backward(BATCH, "cross_entropy")
+            self.step(training).result()
+        path = training.save_weights_for_sampler("named").result().path
+        late = self.service.create_sampling_client(model_path=path).result()
+        futures = [
+            (client, client.sample(self.PROMPT, 4, types.SamplingParams(max_tokens=6, seed=1, stop=[])))
+            for client in (early, late, early, late)
+        ]
+        seen = [[list(s.tokens) for s in future.result().sequences] for _, future in futures]
+        self.assertEqual(seen[0], before)
+        self.assertEqual(seen[2], before)
+        self.assertEqual(seen[1], seen[3])
+        self.assertNotEqual(seen[1], before)
+
+    def test_the_base_model_can_be_sampled_at_any_time(self):
+        base = self.service.create_sampling_client(base_model="tiny").result()
+        before = [list(s.tokens) for s in self.tokens(base, 4, seed=1)]
+        training = self.training()
+        for _ in range(4):
+            training.forward_backward(BATCH, "cross_entropy")
+            self.step(training).result()
+        tuned = training.save_weights_and_get_sampling_client().result()
+        self.assertNotEqual([list(s.tokens) for s in self.tokens(tuned, 4, seed=1)], before)
+        self.assertEqual([list(s.tokens) for s in self.tokens(base, 4, seed=1)], before)
+
+    def test_a_bad_request_fails_alone(self):
+        sampling = self.training().save_weights_and_get_sampling_client().result()
+        with self.assertRaises(tinker.RequestFailedError):
+            self.tokens(sampling, 1, top_p=7.0)
+        with self.assertRaises(tinker.RequestFailedError):
+            self.tokens(sampling, 1, max_tokens=100000)
+        self.assertEqual(len(self.tokens(sampling, 1)), 1)
+
+
+class Examples(ClusterTest):
+    def run_example(self, name, *words):
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLES / name), "--base-model", "tiny", *words],
+            capture_output=True, text=True, timeout=240, check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr[-2000:])
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_sft(self):
+        rows = self.run_example("sft.py", "--steps", "40")
+        self.assertLess(rows[39]["loss"], 0.6 * rows[0]["loss"])
+        self.assertTrue(rows[-1]["checkpoint"].startswith("tinker://"))
+
+    def test_custom_loss(self):
+        rows = self.run_example("custom_loss.py", "--steps", "20")
+        self.assertEqual(rows[-1]["preferred"], 1.0)
+
+    def test_grpo(self):
+        rows = self.run_example("grpo.py")
+        self.assertGreater(rows[-1]["reward"], rows[0]["reward"] + 0.2)
+        self.assertTrue(all(math.isfinite(row["reward"]) for row in rows))
+
+
+if __name__ == "__main__":
+    PROGRAMS = sys.argv.pop(1)
+    unittest.main(verbosity=2)
