@@ -137,6 +137,12 @@ struct cpu_kernels {
                                float rstd, const float* cosine, const float* sine, float* dy,
                                float* weight_gradient);
 
+  /// Rotation alone: [head_dim] to [head_dim], which do not overlap.
+  void (*rotate)(std::size_t head_dim, const float* x, const float* cosine, const float* sine,
+                 float* y);
+  /// `dy` becomes dx.
+  void (*rotate_backward)(std::size_t head_dim, const float* cosine, const float* sine, float* dy);
+
   /// y = silu(gate) * up.
   void (*swiglu)(std::size_t count, const float* gate, const float* up, float* y);
   /// gate_up, whose rows hold gates, then values, becomes its gradient.

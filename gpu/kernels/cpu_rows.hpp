@@ -81,6 +81,30 @@ inline void norm_rotate_backward(std::size_t head_dim, const float* x, const flo
   }
 }
 
+inline void rotate(std::size_t head_dim, const float* x, const float* cosine, const float* sine,
+                   float* y) {
+  const std::size_t half = head_dim / 2;
+#pragma omp simd
+  for (std::size_t i = 0; i < half; ++i) {
+    const float a = x[i];
+    const float b = x[i + half];
+    y[i] = a * cosine[i] - b * sine[i];
+    y[i + half] = b * cosine[i] + a * sine[i];
+  }
+}
+
+inline void rotate_backward(std::size_t head_dim, const float* cosine, const float* sine,
+                            float* dy) {
+  const std::size_t half = head_dim / 2;
+#pragma omp simd
+  for (std::size_t i = 0; i < half; ++i) {
+    const float a = dy[i] * cosine[i] + dy[i + half] * sine[i];
+    const float b = dy[i + half] * cosine[i] - dy[i] * sine[i];
+    dy[i] = a;
+    dy[i + half] = b;
+  }
+}
+
 inline void swiglu(std::size_t count, const float* gate, const float* up, float* y) {
 #pragma omp simd
   for (std::size_t i = 0; i < count; ++i)

@@ -31,6 +31,8 @@ const cpu_kernels kernel_table{
     &rms_norm_backward,
     &norm_rotate,
     &norm_rotate_backward,
+    &rotate,
+    &rotate_backward,
     &swiglu,
     &swiglu_backward,
     &attention,

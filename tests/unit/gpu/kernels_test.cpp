@@ -217,4 +217,27 @@ BOOST_DATA_TEST_CASE(digest_is_the_shared_one, tables, index) {
   BOOST_TEST(actual.high == expected.high);
 }
 
+BOOST_DATA_TEST_CASE(rotation_turns_pairs_and_back, tables, index) {
+  const k::cpu_kernels& cpu = k::table(index);
+  for (const std::size_t half : {1U, 8U, 19U, 32U}) {
+    const auto x = random_values(2 * half, 21);
+    std::vector<float> cosine(half);
+    std::vector<float> sine(half);
+    for (std::size_t i = 0; i < half; ++i) {
+      cosine[i] = std::cos(0.3F * static_cast<float>(i + 1));
+      sine[i] = std::sin(0.3F * static_cast<float>(i + 1));
+    }
+    std::vector<float> y(2 * half);
+    cpu.rotate(2 * half, x.data(), cosine.data(), sine.data(), y.data());
+    for (std::size_t i = 0; i < half; ++i) {
+      BOOST_TEST(std::abs(y[i] - (x[i] * cosine[i] - x[i + half] * sine[i])) < 1e-6F);
+      BOOST_TEST(std::abs(y[i + half] - (x[i + half] * cosine[i] + x[i] * sine[i])) < 1e-6F);
+    }
+    // A rotation's gradient turns back.
+    cpu.rotate_backward(2 * half, cosine.data(), sine.data(), y.data());
+    for (std::size_t i = 0; i < 2 * half; ++i)
+      BOOST_TEST(std::abs(y[i] - x[i]) < 1e-6F);
+  }
+}
+
 }  // namespace
