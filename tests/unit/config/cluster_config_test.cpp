@@ -38,7 +38,7 @@ BOOST_AUTO_TEST_CASE(every_key_is_read) {
       "port=77\n[trainers]\ncount=4\nthreads=5\n[samplers]\ncount=0\nthreads=6\n",
       "c.toml");
   BOOST_REQUIRE(parsed.has_value());
-  BOOST_TEST((*parsed == cluster_config{"a", "/d", "h", 77, {4, 5}, {0, 6}, 3}));
+  BOOST_TEST((*parsed == cluster_config{"a", "/d", "h", 77, {4, 5}, {0, 6}, 3, {}, {}}));
 }
 
 BOOST_AUTO_TEST_CASE(what_is_wrong_is_named_with_its_line) {
