@@ -3,42 +3,133 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 namespace troupe::gpu {
 namespace {
+
+/// Bounds on what is exponentiated, where a loss's definition has them.
+constexpr double log_ratio_max = 20;
+constexpr double log_sequence_ratio_max = 10;
 
 struct token_loss {
   double loss = 0;
   double gradient = 0;
 };
 
-token_loss importance_term(double logprob, double sampled, double advantage) {
-  const double value = -std::exp(logprob - sampled) * advantage;
-  return {value, value};
-}
-
-token_loss ppo_term(const loss_options& options, double logprob, double sampled, double advantage) {
-  const double ratio = std::exp(logprob - sampled);
+/// -min(r A, clip(r) A), and its derivative where that of r is `slope`.
+token_loss clipped_term(const loss_options& options, double ratio, double slope, double advantage) {
   const double plain = ratio * advantage;
   const double clipped = std::clamp(ratio, options.clip_low, options.clip_high) * advantage;
   // Written so that NaN takes the plain branch and is seen by the caller.
   if (clipped < plain) return {-clipped, 0};
-  return {-plain, -plain};
+  return {-plain, -slope * advantage};
 }
 
-token_loss term_at(const loss_options& options, const datum& data, double logprob, std::size_t i) {
-  switch (options.loss) {
-    case loss_fn::cross_entropy: {
+token_loss importance_term(double change, double advantage) {
+  const double value = -std::exp(change) * advantage;
+  return {value, value};
+}
+
+token_loss cispo_term(const loss_options& options, double logprob, double change,
+                      double advantage) {
+  const double factor =
+      std::clamp(std::exp(change), options.clip_low, options.clip_high) * advantage;
+  return {-factor * logprob, -factor};
+}
+
+token_loss dro_term(const loss_options& options, double logprob, double change, double advantage) {
+  return {-(logprob * advantage - options.beta / 2 * change * change),
+          -(advantage - options.beta * change)};
+}
+
+token_loss dapo_term(const loss_options& options, double change, double advantage) {
+  const double ratio = std::exp(std::clamp(change, -log_ratio_max, log_ratio_max));
+  const double slope = std::abs(change) > log_ratio_max ? 0 : ratio;
+  const token_loss term = clipped_term(options, ratio, slope, advantage);
+  if (options.dual_clip == 0 || !(advantage < 0)) return term;
+  const double most = -options.dual_clip * advantage;
+  return term.loss > most ? token_loss{most, 0} : term;
+}
+
+bool counts_for_ratio(const datum& data, std::size_t i) {
+  if (data.sequence_ratio_mask.empty()) return data.advantages[i] != 0.0F;
+  return data.sequence_ratio_mask[i] != 0.0F;
+}
+
+/// exp(mean(p - q)) over the positions that count; 1 when none does.
+double sequence_ratio(const datum& data, std::span<const float> logprobs) {
+  double sum = 0;
+  double count = 0;
+  for (std::size_t i = 0; i < logprobs.size(); ++i) {
+    if (!counts_for_ratio(data, i)) continue;
+    sum += static_cast<double>(logprobs[i]) - static_cast<double>(data.logprobs[i]);
+    ++count;
+  }
+  return count == 0 ? 1.0 : std::exp(std::min(sum / count, log_sequence_ratio_max));
+}
+
+/// What the positions of one datum have in common.
+struct datum_terms {
+  const loss_options& options;
+  const datum& data;
+  double ratio_of_sequence;
+
+  [[nodiscard]] token_loss at(std::size_t i, double logprob) const {
+    if (options.loss == loss_fn::cross_entropy) {
       const auto weight = static_cast<double>(data.weights[i]);
       return {-weight * logprob, -weight};
     }
-    case loss_fn::importance_sampling:
-      return importance_term(logprob, static_cast<double>(data.logprobs[i]),
-                             static_cast<double>(data.advantages[i]));
-    case loss_fn::ppo:
-      return ppo_term(options, logprob, static_cast<double>(data.logprobs[i]),
-                      static_cast<double>(data.advantages[i]));
+    const auto advantage = static_cast<double>(data.advantages[i]);
+    const double change = logprob - static_cast<double>(data.logprobs[i]);
+    switch (options.loss) {
+      case loss_fn::ppo:
+        return clipped_term(options, std::exp(change), std::exp(change), advantage);
+      case loss_fn::cispo:
+        return cispo_term(options, logprob, change, advantage);
+      case loss_fn::dro:
+        return dro_term(options, logprob, change, advantage);
+      case loss_fn::dapo:
+        return dapo_term(options, change, advantage);
+      case loss_fn::gspo:
+        if (!counts_for_ratio(data, i)) return {};
+        return clipped_term(options, ratio_of_sequence, ratio_of_sequence, advantage);
+      case loss_fn::cross_entropy:
+      case loss_fn::importance_sampling:
+        break;
+    }
+    return importance_term(change, advantage);
   }
+};
+
+/// The option of `loss` with this key; null when it has none.
+double* find_option(loss_options& options, const std::string& key) {
+  const loss_fn loss = options.loss;
+  const bool clips = loss == loss_fn::ppo || loss == loss_fn::cispo || loss == loss_fn::dapo ||
+                     loss == loss_fn::gspo;
+  if (clips && key == "clip_low_threshold") return &options.clip_low;
+  if (clips && key == "clip_high_threshold") return &options.clip_high;
+  if (loss == loss_fn::dro && key == "beta") return &options.beta;
+  if (loss == loss_fn::dapo && key == "dual_clip_threshold") return &options.dual_clip;
+  return nullptr;
+}
+
+result<void> check_options(const loss_options& options) {
+  if (!(options.clip_low >= 0) || !(options.clip_high >= options.clip_low) ||
+      !std::isfinite(options.clip_high))
+    return fail(errc::invalid_argument,
+                "clip thresholds " + std::to_string(options.clip_low) + " and " +
+                    std::to_string(options.clip_high) + " are no interval of ratios",
+                "they bound the ratio itself, for example 0.8 and 1.2",
+                "send 0 <= clip_low_threshold <= clip_high_threshold");
+  if (!(options.beta >= 0) || !std::isfinite(options.beta))
+    return fail(errc::invalid_argument, "beta is " + std::to_string(options.beta),
+                "it weighs a penalty", "send a number that is not negative");
+  if (options.dual_clip != 0 && !(options.dual_clip > 1 && std::isfinite(options.dual_clip)))
+    return fail(errc::invalid_argument,
+                "dual_clip_threshold is " + std::to_string(options.dual_clip),
+                "it bounds ratios above 1 where the advantage is negative",
+                "send a number greater than 1, for example 3");
   return {};
 }
 
@@ -55,38 +146,36 @@ result<void> check_input(const char* name, const std::vector<float>& values, con
 result<loss_options> read_loss_options(loss_fn loss, const loss_fn_config& config) {
   loss_options options;
   options.loss = loss;
+  if (loss == loss_fn::dapo) options.clip_high = 1.28;
   for (const auto& [key, value] : config) {
-    double* target = nullptr;
-    if (loss == loss_fn::ppo && key == "clip_low_threshold") target = &options.clip_low;
-    if (loss == loss_fn::ppo && key == "clip_high_threshold") target = &options.clip_high;
+    double* const target = find_option(options, key);
     if (target == nullptr)
       return fail(errc::invalid_argument, "the loss has no option \"" + key + "\"",
-                  "options are clip_low_threshold and clip_high_threshold, of ppo",
+                  "options are clip_low_threshold and clip_high_threshold of ppo, cispo, dapo and "
+                  "gspo, beta of dro, dual_clip_threshold of dapo",
                   "remove or correct the option");
     *target = value;
   }
-  if (!(options.clip_low >= 0) || !(options.clip_high >= options.clip_low) ||
-      !std::isfinite(options.clip_high))
-    return fail(errc::invalid_argument,
-                "clip thresholds " + std::to_string(options.clip_low) + " and " +
-                    std::to_string(options.clip_high) + " are no interval of ratios",
-                "they bound the ratio itself, for example 0.8 and 1.2",
-                "send 0 <= clip_low_threshold <= clip_high_threshold");
+  if (auto ok = check_options(options); !ok) return fail(std::move(ok.error()));
   return options;
 }
 
 result<void> check_loss_inputs(const loss_options& options, const datum& data) {
   if (options.loss == loss_fn::cross_entropy) return check_input("weights", data.weights, data);
   if (auto ok = check_input("logprobs", data.logprobs, data); !ok) return ok;
-  return check_input("advantages", data.advantages, data);
+  if (auto ok = check_input("advantages", data.advantages, data); !ok) return ok;
+  if (options.loss != loss_fn::gspo || data.sequence_ratio_mask.empty()) return {};
+  return check_input("sequence_ratio_mask", data.sequence_ratio_mask, data);
 }
 
 loss_value evaluate_loss(const loss_options& options, const datum& data,
                          std::span<const float> logprobs) {
   loss_value value;
   value.logprob_gradient.reserve(logprobs.size());
+  const bool is_gspo = options.loss == loss_fn::gspo;
+  const datum_terms terms{options, data, is_gspo ? sequence_ratio(data, logprobs) : 1.0};
   for (std::size_t i = 0; i < logprobs.size(); ++i) {
-    const token_loss term = term_at(options, data, static_cast<double>(logprobs[i]), i);
+    const token_loss term = terms.at(i, static_cast<double>(logprobs[i]));
     value.loss += term.loss;
     value.logprob_gradient.push_back(static_cast<float>(term.gradient));
   }

@@ -4,16 +4,19 @@
 // head turns with element i + head_dim / 2. Grows to the longest sequence seen.
 //
 // Shapes: [positions, head_dim / 2]. Threading: one thread grows; readers after that.
-// Source: Su et al. 2021; angles are rounded to fp32 before the cosine, as transformers does.
+// Source: Su et al. 2021; Llama 3.1 for its scaling, as transformers computes it; angles are
+// rounded to fp32 before the cosine, as transformers does.
 
 #include <cstddef>
 #include <vector>
+
+#include "messages/model.hpp"
 
 namespace troupe::gpu {
 
 class rotary_cache {
  public:
-  rotary_cache(double theta, std::size_t head_dim);
+  explicit rotary_cache(const model_config& model);
 
   void grow_to(std::size_t positions);
   [[nodiscard]] const float* cosine(std::size_t position) const {

@@ -7,6 +7,7 @@
 // Threading: plain values.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,7 @@ struct checkpoint_manifest {
   std::string model_directory;  ///< source of tokenizer and config files for export
   std::vector<checkpoint_file> files;
   std::uint64_t created_unix_ms = 0;
+  std::optional<lora_config> lora = std::nullopt;  ///< training, snapshot: holds adapters only
   bool operator==(const checkpoint_manifest&) const = default;
 };
 

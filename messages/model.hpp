@@ -14,7 +14,22 @@
 
 namespace troupe {
 
-enum class model_family : std::uint8_t { qwen3 = 0 };
+enum class model_family : std::uint8_t { qwen3 = 0, llama = 1, qwen2 = 2 };
+
+enum class rope_kind : std::uint8_t { plain = 0, llama3 = 1 };
+
+/// How rotary frequencies are stretched beyond the length a model was first trained at. Waves
+/// longer than original_positions / low_freq_factor turn `factor` times slower, those shorter than
+/// original_positions / high_freq_factor as before, and those between change smoothly.
+struct rope_scaling {
+  rope_kind kind = rope_kind::plain;
+  double factor = 1;
+  double low_freq_factor = 1;
+  double high_freq_factor = 4;
+  std::uint32_t original_positions = 0;
+
+  bool operator==(const rope_scaling&) const = default;
+};
 
 struct model_config {
   model_family family = model_family::qwen3;
@@ -29,6 +44,7 @@ struct model_config {
   double rope_theta = 1e6;
   double rms_norm_eps = 1e-6;
   bool tied_head = false;
+  rope_scaling rope;
 
   bool operator==(const model_config&) const = default;
 };
@@ -51,6 +67,19 @@ struct parameter_spec {
       n *= extent;
     return n;
   }
+};
+
+/// Low-rank adapters: weights stay as they are, and each chosen matrix W acts as
+/// W + alpha / rank * B A, with A [rank, inputs] and B [outputs, rank] trained.
+struct lora_config {
+  std::uint32_t rank = 0;  ///< >= 1
+  double alpha = 32;
+  std::uint64_t seed = 0;  ///< of the first A; the first B is zero
+  bool train_attn = true;
+  bool train_mlp = true;
+  bool train_unembed = true;
+
+  bool operator==(const lora_config&) const = default;
 };
 
 /// Where first weights come from.

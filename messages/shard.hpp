@@ -6,6 +6,7 @@
 // Threading: plain values.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -29,6 +30,7 @@ struct open_shard_request {
   model_source model;
   std::uint64_t seed = 0;
   std::string comm_token;  ///< secret of this incarnation: strangers cannot enter the ring
+  std::optional<lora_config> lora = std::nullopt;
   bool operator==(const open_shard_request&) const = default;
 };
 

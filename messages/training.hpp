@@ -9,6 +9,7 @@
 // Threading: plain values.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -26,16 +27,35 @@ struct datum {
   std::vector<token_id> tokens;
   std::vector<token_id> target_tokens;
   std::vector<float> weights;     ///< cross_entropy: weight of each position
-  std::vector<float> logprobs;    ///< importance_sampling, ppo: logprobs under the sampling policy
-  std::vector<float> advantages;  ///< importance_sampling, ppo: advantage of each position
+  std::vector<float> logprobs;    ///< all others: logprobs under the sampling policy
+  std::vector<float> advantages;  ///< all others: advantage of each position
+  /// gspo: 1 where a position counts for the ratio of its sequence; empty: where advantages are
+  /// not 0.
+  std::vector<float> sequence_ratio_mask = {};
 
   bool operator==(const datum&) const = default;
 };
 
-enum class loss_fn : std::uint8_t { cross_entropy = 0, importance_sampling = 1, ppo = 2 };
+enum class loss_fn : std::uint8_t {
+  cross_entropy = 0,
+  importance_sampling = 1,
+  ppo = 2,
+  cispo = 3,
+  dro = 4,
+  dapo = 5,
+  gspo = 6,
+};
 
 /// Options of a loss by Tinker's key, e.g. {"clip_low_threshold", 0.8}.
 using loss_fn_config = std::vector<std::pair<std::string, double>>;
+
+/// What accumulated gradients are divided by, before clipping: positions whose gradient was not
+/// zero, or sequences that had any, over all calls and ranks since the last step.
+enum class gradient_normalization : std::uint8_t {
+  none = 0,
+  num_loss_tokens = 1,
+  num_sequences = 2,
+};
 
 struct adam_params {
   double learning_rate = 1e-4;
@@ -44,6 +64,7 @@ struct adam_params {
   double eps = 1e-12;
   double weight_decay = 0.0;
   double grad_clip_norm = 0.0;  ///< 0: no clipping
+  gradient_normalization normalization = gradient_normalization::none;
 
   bool operator==(const adam_params&) const = default;
 };
@@ -169,7 +190,8 @@ struct create_run_request {
   model_source model;
   std::uint32_t world_size = 1;
   std::uint64_t seed = 0;
-  std::uint64_t snapshot_every_steps = 0;  ///< 0: the cluster's default
+  std::uint64_t snapshot_every_steps = 0;          ///< 0: the cluster's default
+  std::optional<lora_config> lora = std::nullopt;  ///< none: every parameter is trained
   bool operator==(const create_run_request&) const = default;
 };
 

@@ -1,5 +1,7 @@
 #include "storage/hf_config.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
 
@@ -15,7 +17,20 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr const char* architecture = "Qwen3ForCausalLM";
+/// How a family is named in config.json, and its defaults for members that are not there.
+struct known_architecture {
+  model_family family;
+  const char* architecture;
+  const char* model_type;
+  std::uint32_t num_kv_heads;  ///< 0: as many as query heads
+  std::uint32_t head_dim;      ///< 0: hidden_size / num_attention_heads
+  std::uint32_t max_positions;
+};
+constexpr std::array<known_architecture, 3> architectures{{
+    {model_family::qwen3, "Qwen3ForCausalLM", "qwen3", 32, 128, 32768},
+    {model_family::llama, "LlamaForCausalLM", "llama", 0, 0, 2048},
+    {model_family::qwen2, "Qwen2ForCausalLM", "qwen2", 32, 0, 32768},
+}};
 
 /// One config.json while it is being read. The first failure is kept; what follows reads as zero,
 /// so that a caller asks once at the end.
@@ -101,9 +116,11 @@ std::string architecture_of(const json::object& members) {
     if (list.size() == 1 && list[0].is_string()) return std::string(list[0].get_string());
     if (!list.empty()) return json::serialize(*names).substr(0, 128);
   }
-  if (const auto* type = members.if_contains("model_type"); type && type->is_string())
-    return type->get_string() == "qwen3" ? architecture : std::string(type->get_string());
-  return "(none)";
+  const auto* type = members.if_contains("model_type");
+  if (type == nullptr || !type->is_string()) return "(none)";
+  for (const known_architecture& known : architectures)
+    if (type->get_string() == known.model_type) return known.architecture;
+  return std::string(type->get_string());
 }
 
 const json::value* member_of(const json::value* value, const char* name) {
@@ -112,28 +129,57 @@ const json::value* member_of(const json::value* value, const char* name) {
   return member == nullptr || member->is_null() ? nullptr : member;
 }
 
+rope_scaling read_llama3(config_reader& reader, const json::value* rope) {
+  rope_scaling out;
+  out.kind = rope_kind::llama3;
+  const auto number = [&](const char* name) {
+    const json::value* value = member_of(rope, name);
+    reader.require(value != nullptr, std::string(name) + " of the rope scaling is missing");
+    return reader.positive(value, name, 1);
+  };
+  out.factor = number("factor");
+  out.low_freq_factor = number("low_freq_factor");
+  out.high_freq_factor = number("high_freq_factor");
+  const double positions = number("original_max_position_embeddings");
+  reader.require(positions <= static_cast<double>(limits::model_positions_max) &&
+                     positions == std::floor(positions),
+                 "original_max_position_embeddings is no number of positions");
+  out.original_positions = static_cast<std::uint32_t>(
+      std::min(positions, static_cast<double>(limits::model_positions_max)));
+  return out;
+}
+
 /// The newer place wins: a file that has both was written by a newer version that read the older.
-double read_rope(config_reader& reader) {
+void read_rope(config_reader& reader, model_config& model) {
   const json::value* theta = reader.find("rope_theta");
   for (const char* place : {"rope_scaling", "rope_parameters"}) {
     const json::value* rope = reader.find(place);
     reader.require(rope == nullptr || rope->is_object(), std::string(place) + " is no object");
-    for (const char* name : {"rope_type", "type"}) {
-      const json::value* kind = member_of(rope, name);
-      const bool is_default =
-          kind != nullptr && kind->is_string() && kind->get_string() == "default";
-      reader.refuse(kind != nullptr && !is_default,
-                    kind == nullptr ? "" : "rope type " + json::serialize(*kind).substr(0, 64));
-    }
-    reader.refuse(member_of(rope, "factor") != nullptr, "a rope scaling factor");
+    const json::value* kind = member_of(rope, "rope_type");
+    if (kind == nullptr) kind = member_of(rope, "type");
+    const auto is = [&](const char* name) {
+      return kind != nullptr && kind->is_string() && kind->get_string() == name;
+    };
+    const bool is_llama3 = is("llama3") && model.family == model_family::llama;
+    reader.refuse(kind != nullptr && !is("default") && !is_llama3,
+                  kind == nullptr ? "" : "rope type " + json::serialize(*kind).substr(0, 64));
+    reader.refuse(!is_llama3 && member_of(rope, "factor") != nullptr, "a rope scaling factor");
+    const json::value* partial = member_of(rope, "partial_rotary_factor");
+    const bool is_whole =
+        partial == nullptr || (partial->is_number() && json::value_to<double>(*partial) == 1);
+    reader.refuse(!is_whole, "partial_rotary_factor");
+    if (is_llama3) model.rope = read_llama3(reader, rope);
     if (const json::value* inner = member_of(rope, "rope_theta")) theta = inner;
   }
-  reader.require(theta != nullptr, "rope_theta is missing");
-  return reader.positive(theta, "rope_theta", 0);
+  // The first Llama configs name none.
+  const double otherwise = model.family == model_family::llama ? 10000.0 : 0.0;
+  reader.require(theta != nullptr || otherwise != 0, "rope_theta is missing");
+  model.rope_theta = reader.positive(theta, "rope_theta", otherwise);
 }
 
 void refuse_other_computations(config_reader& reader) {
   reader.refuse(reader.flag("attention_bias"), "attention_bias");
+  reader.refuse(reader.flag("mlp_bias"), "mlp_bias");
   reader.refuse(reader.flag("use_sliding_window"), "use_sliding_window");
   reader.refuse(reader.find("quantization_config") != nullptr, "quantization_config");
   const std::string activation = reader.text("hidden_act", "silu");
@@ -167,6 +213,15 @@ result<json::value> parse_object(std::string_view text, const std::string& sourc
               "fetch it again from its origin");
 }
 
+json::object llama3_rope(const model_config& model) {
+  return {{"rope_theta", model.rope_theta},
+          {"rope_type", "llama3"},
+          {"factor", model.rope.factor},
+          {"low_freq_factor", model.rope.low_freq_factor},
+          {"high_freq_factor", model.rope.high_freq_factor},
+          {"original_max_position_embeddings", model.rope.original_positions}};
+}
+
 const char* type_name(dtype type) {
   return type == dtype::f32 ? "float32" : "bfloat16";
 }
@@ -184,22 +239,29 @@ result<hf_config> parse_hf_config(std::string_view text, const std::string& sour
   if (!value) return fail(value.error());
   const json::object& members = value->get_object();
   const std::string name = architecture_of(members);
-  if (name != architecture)
+  const auto known = std::ranges::find(architectures, name, &known_architecture::architecture);
+  if (known == architectures.end())
     return fail(errc::unsupported, source + ": architecture " + name + " is not supported",
-                "this version trains " + std::string(architecture) + " models",
-                "choose a Qwen3 dense model");
+                "this version trains Llama, Qwen2 and Qwen3 dense models",
+                "choose one of these models");
   config_reader reader(members, source);
   hf_config config;
   model_config& model = config.model;
+  model.family = known->family;
   model.vocab_size = reader.count("vocab_size", limits::model_vocab_max);
   model.hidden_size = reader.count("hidden_size", limits::model_width_max);
   model.intermediate_size = reader.count("intermediate_size", limits::model_width_max);
   model.num_layers = reader.count("num_hidden_layers", limits::model_layers_max);
   model.num_heads = reader.count("num_attention_heads", limits::model_heads_max);
-  model.num_kv_heads = reader.count("num_key_value_heads", limits::model_heads_max, 32);
-  model.head_dim = reader.count("head_dim", limits::model_head_dim_max, 128);
-  model.max_positions = reader.count("max_position_embeddings", limits::model_positions_max, 32768);
-  model.rope_theta = read_rope(reader);
+  model.num_kv_heads =
+      reader.count("num_key_value_heads", limits::model_heads_max,
+                   known->num_kv_heads == 0 ? model.num_heads : known->num_kv_heads);
+  const std::uint32_t share = model.num_heads == 0 ? 0 : model.hidden_size / model.num_heads;
+  model.head_dim = reader.count("head_dim", limits::model_head_dim_max,
+                                known->head_dim == 0 ? share : known->head_dim);
+  model.max_positions =
+      reader.count("max_position_embeddings", limits::model_positions_max, known->max_positions);
+  read_rope(reader, model);
   model.rms_norm_eps = reader.positive(reader.find("rms_norm_eps"), "rms_norm_eps", 1e-6);
   model.tied_head = reader.flag("tie_word_embeddings");
   config.weights = read_weights_type(reader);
@@ -212,28 +274,35 @@ result<hf_config> parse_hf_config(std::string_view text, const std::string& sour
 }
 
 std::string write_hf_config(const model_config& model, dtype type) {
-  const json::value config = {
-      {"architectures", json::array{architecture}},
-      {"attention_bias", false},
-      {"attention_dropout", 0.0},
-      {"dtype", type_name(type)},
-      {"head_dim", model.head_dim},
-      {"hidden_act", "silu"},
-      {"hidden_size", model.hidden_size},
-      {"intermediate_size", model.intermediate_size},
-      {"max_position_embeddings", model.max_positions},
-      {"model_type", "qwen3"},
-      {"num_attention_heads", model.num_heads},
-      {"num_hidden_layers", model.num_layers},
-      {"num_key_value_heads", model.num_kv_heads},
-      {"rms_norm_eps", model.rms_norm_eps},
-      {"rope_parameters", {{"rope_theta", model.rope_theta}, {"rope_type", "default"}}},
-      {"rope_theta", model.rope_theta},
-      {"tie_word_embeddings", model.tied_head},
-      {"torch_dtype", type_name(type)},
-      {"use_cache", true},
-      {"use_sliding_window", false},
-      {"vocab_size", model.vocab_size}};
+  const auto* known = std::ranges::find(architectures, model.family, &known_architecture::family);
+  if (known == architectures.end()) known = architectures.begin();
+  json::object rope = {{"rope_theta", model.rope_theta}, {"rope_type", "default"}};
+  if (model.rope.kind == rope_kind::llama3) rope = llama3_rope(model);
+  json::object config = {{"architectures", json::array{known->architecture}},
+                         {"attention_bias", false},
+                         {"attention_dropout", 0.0},
+                         {"dtype", type_name(type)},
+                         {"head_dim", model.head_dim},
+                         {"hidden_act", "silu"},
+                         {"hidden_size", model.hidden_size},
+                         {"intermediate_size", model.intermediate_size},
+                         {"max_position_embeddings", model.max_positions},
+                         {"model_type", known->model_type},
+                         {"num_attention_heads", model.num_heads},
+                         {"num_hidden_layers", model.num_layers},
+                         {"num_key_value_heads", model.num_kv_heads},
+                         {"rms_norm_eps", model.rms_norm_eps},
+                         {"rope_parameters", rope},
+                         {"rope_theta", model.rope_theta},
+                         {"tie_word_embeddings", model.tied_head},
+                         {"torch_dtype", type_name(type)},
+                         {"use_cache", true},
+                         {"use_sliding_window", false},
+                         {"vocab_size", model.vocab_size}};
+  if (model.rope.kind == rope_kind::llama3) {
+    rope.erase("rope_theta");
+    config["rope_scaling"] = rope;
+  }
   return print_json(config);
 }
 

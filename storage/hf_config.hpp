@@ -7,7 +7,8 @@
 //
 // Threading: plain functions. Errors: errc::bad_model (damaged, missing or impossible numbers),
 // errc::unsupported (architecture or feature by name).
-// Source: transformers 4.57 and 5.x, Qwen3Config, whose defaults stand in for missing members.
+// Source: transformers 4.57 and 5.x, LlamaConfig, Qwen2Config and Qwen3Config, whose defaults stand
+// in for missing members.
 
 #include <string>
 #include <string_view>

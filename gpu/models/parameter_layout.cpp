@@ -1,12 +1,12 @@
 #include "gpu/models/parameter_layout.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
 #include <string_view>
 
 #include "config/limits.hpp"
-#include "gpu/models/qwen3.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -52,24 +52,67 @@ result<void> check_constants(const model_config& m) {
   return {};
 }
 
-}  // namespace
-
-std::vector<parameter_spec> parameter_layout(const model_config& model) {
-  switch (model.family) {
-    case model_family::qwen3:
-      return qwen3::layout(model);
-  }
+result<void> check_heads(const model_config& m) {
+  const std::string action = "check config.json of the model directory";
+  if (m.num_heads % m.num_kv_heads != 0)
+    return fail(errc::bad_model,
+                "num_attention_heads " + std::to_string(m.num_heads) +
+                    " is not a multiple of num_key_value_heads " + std::to_string(m.num_kv_heads),
+                "grouped-query attention shares each key head among equally many query heads",
+                action);
+  if (m.head_dim % 2 != 0)
+    return fail(errc::bad_model, "head_dim " + std::to_string(m.head_dim) + " is odd",
+                "rotary positions turn pairs of elements", action);
   return {};
 }
 
+result<void> check_rope(const model_config& m, const family& kind) {
+  if (std::ranges::find(kind.ropes, m.rope.kind) == kind.ropes.end())
+    return fail(errc::unsupported,
+                "rope type " + std::to_string(static_cast<int>(m.rope.kind)) + " of a " +
+                    std::string(kind.name) + " model is not supported",
+                "this version does not compute it for this family", "choose a model without it");
+  if (m.rope.kind == rope_kind::plain) return {};
+  const rope_scaling& r = m.rope;
+  const bool is_possible = std::isfinite(r.factor) && r.factor >= 1 && r.low_freq_factor > 0 &&
+                           std::isfinite(r.high_freq_factor) &&
+                           r.high_freq_factor > r.low_freq_factor && r.original_positions >= 1;
+  if (is_possible) return {};
+  return fail(errc::bad_model, "the numbers of rope scaling \"llama3\" contradict each other",
+              "factor must be at least 1, 0 < low_freq_factor < high_freq_factor, and "
+              "original_max_position_embeddings at least 1",
+              "check config.json of the model directory");
+}
+
+}  // namespace
+
+std::vector<parameter_spec> parameter_layout(const model_config& model) {
+  const family* const kind = find_family(model.family);
+  if (kind == nullptr) return {};
+  std::vector<parameter_spec> specs;
+  specs.reserve(3 + model.num_layers * kind->block.size());
+  specs.push_back({"model.embed_tokens.weight", {model.vocab_size, model.hidden_size}});
+  for (std::uint32_t block = 0; block < model.num_layers; ++block) {
+    const std::string prefix = "model.layers." + std::to_string(block) + ".";
+    for (const block_parameter& parameter : kind->block)
+      specs.push_back({prefix + std::string(parameter.name), shape_of(model, parameter.what)});
+  }
+  specs.push_back({"model.norm.weight", {model.hidden_size}});
+  if (!model.tied_head) specs.push_back({"lm_head.weight", {model.vocab_size, model.hidden_size}});
+  return specs;
+}
+
 result<void> validate(const model_config& model) {
-  if (model.family != model_family::qwen3)
+  const family* const kind = find_family(model.family);
+  if (kind == nullptr)
     return fail(errc::unsupported,
                 "model family " + std::to_string(static_cast<int>(model.family)) + " is unknown",
-                "the model was described by a newer version", "use a Qwen3 dense model");
+                "the model was described by a newer version",
+                "use a Llama, Qwen2 or Qwen3 dense model");
   if (auto ok = check_sizes(model); !ok) return ok;
   if (auto ok = check_constants(model); !ok) return ok;
-  return qwen3::validate(model);
+  if (auto ok = check_heads(model); !ok) return ok;
+  return check_rope(model, *kind);
 }
 
 std::uint64_t num_parameters(const model_config& model) {
@@ -77,6 +120,28 @@ std::uint64_t num_parameters(const model_config& model) {
   for (const parameter_spec& spec : parameter_layout(model))
     total += spec.num_elements();
   return total;
+}
+
+std::uint32_t block_size(const model_config& model) {
+  const family* const kind = find_family(model.family);
+  return kind == nullptr ? 0 : static_cast<std::uint32_t>(kind->block.size());
+}
+
+std::optional<std::uint32_t> parameter_index(const model_config& model, std::uint32_t block,
+                                             role what) {
+  const family* const kind = find_family(model.family);
+  if (kind == nullptr) return std::nullopt;
+  const auto found = std::ranges::find(kind->block, what, &block_parameter::what);
+  if (found == kind->block.end()) return std::nullopt;
+  return 1 + block * block_size(model) + static_cast<std::uint32_t>(found - kind->block.begin());
+}
+
+std::uint32_t final_norm_index(const model_config& model) {
+  return 1 + model.num_layers * block_size(model);
+}
+
+std::uint32_t head_index(const model_config& model) {
+  return model.tied_head ? embedding_index : final_norm_index(model) + 1;
 }
 
 }  // namespace troupe::gpu

@@ -3,15 +3,13 @@
 #include <algorithm>
 
 #include "gpu/models/parameter_layout.hpp"
-#include "gpu/models/qwen3.hpp"
 
 namespace troupe::gpu {
 namespace {
 
 std::uint32_t group_of(const model_config& model, std::uint32_t parameter) {
-  const std::uint32_t first_outside = qwen3::final_norm(model);
-  if (parameter == qwen3::embedding || parameter >= first_outside) return 0;
-  return 1 + (parameter - 1) / qwen3::block_size;
+  if (parameter == embedding_index || parameter >= final_norm_index(model)) return 0;
+  return 1 + (parameter - 1) / block_size(model);
 }
 
 }  // namespace

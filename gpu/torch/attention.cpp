@@ -70,25 +70,61 @@ kernels::attention_task make_task(const head_layout& heads, const packed_batch& 
 
 }  // namespace
 
+namespace {
+
+/// body(row, position, head) for the query and key heads of all rows.
+template <class Body>
+void for_each_rotated(const head_layout& heads, const packed_batch& batch, const Body& body) {
+  const std::vector<std::size_t> positions = row_positions(batch);
+  for_ranges(positions.size(), 32, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t row = begin; row < end; ++row)
+      for (std::size_t h = 0; h < heads.queries + heads.keys; ++h)
+        body(row, positions[row], h);
+  });
+}
+
+rotated_heads rotate_only(const head_layout& heads, const packed_batch& batch,
+                          const rotary_cache& rotary, const at::Tensor& qkv) {
+  rotated_heads out{make_tensor({batch.num_tokens(), heads.rotated_width()}), {}};
+  const float* const from = values(qkv);
+  float* const to = values(out.heads);
+  for_each_rotated(heads, batch, [&](std::size_t row, std::size_t position, std::size_t h) {
+    kernels::for_this_cpu().rotate(heads.dim, from + row * heads.qkv_width() + h * heads.dim,
+                                   rotary.cosine(position), rotary.sine(position),
+                                   to + row * heads.rotated_width() + h * heads.dim);
+  });
+  return out;
+}
+
+void rotate_only_backward(const head_layout& heads, const packed_batch& batch,
+                          const rotary_cache& rotary, at::Tensor& gradient) {
+  float* const dy = values(gradient);
+  for_each_rotated(heads, batch, [&](std::size_t row, std::size_t position, std::size_t h) {
+    kernels::for_this_cpu().rotate_backward(heads.dim, rotary.cosine(position),
+                                            rotary.sine(position),
+                                            dy + row * heads.qkv_width() + h * heads.dim);
+  });
+}
+
+}  // namespace
+
 rotated_heads norm_and_rotate(const model_config& model, const packed_batch& batch,
                               const rotary_cache& rotary, const at::Tensor& qkv,
                               const at::Tensor& q_norm, const at::Tensor& k_norm) {
   const head_layout heads(model);
+  if (!q_norm.defined()) return rotate_only(heads, batch, rotary, qkv);
   const std::size_t rotated_count = heads.queries + heads.keys;
-  const std::vector<std::size_t> positions = row_positions(batch);
-  rotated_heads out{make_tensor({positions.size(), heads.rotated_width()}),
-                    make_tensor({positions.size(), rotated_count})};
+  rotated_heads out{make_tensor({batch.num_tokens(), heads.rotated_width()}),
+                    make_tensor({batch.num_tokens(), rotated_count})};
   const float* const from = values(qkv);
   float* const to = values(out.heads);
   float* const rstd = values(out.rstd);
   const auto eps = static_cast<float>(model.rms_norm_eps);
-  for_ranges(positions.size(), 32, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t row = begin; row < end; ++row)
-      for (std::size_t h = 0; h < rotated_count; ++h)
-        rstd[row * rotated_count + h] = kernels::for_this_cpu().norm_rotate(
-            heads.dim, from + row * heads.qkv_width() + h * heads.dim,
-            values(h < heads.queries ? q_norm : k_norm), eps, rotary.cosine(positions[row]),
-            rotary.sine(positions[row]), to + row * heads.rotated_width() + h * heads.dim);
+  for_each_rotated(heads, batch, [&](std::size_t row, std::size_t position, std::size_t h) {
+    rstd[row * rotated_count + h] = kernels::for_this_cpu().norm_rotate(
+        heads.dim, from + row * heads.qkv_width() + h * heads.dim,
+        values(h < heads.queries ? q_norm : k_norm), eps, rotary.cosine(position),
+        rotary.sine(position), to + row * heads.rotated_width() + h * heads.dim);
   });
   return out;
 }
@@ -100,6 +136,10 @@ void norm_and_rotate_backward(const model_config& model, const packed_batch& bat
                               at::Tensor q_norm_gradient, at::Tensor k_norm_gradient,
                               write_mode mode) {
   const head_layout heads(model);
+  if (!q_norm.defined()) {
+    rotate_only_backward(heads, batch, rotary, gradient);
+    return;
+  }
   const std::size_t rotated_count = heads.queries + heads.keys;
   const std::vector<std::size_t> positions = row_positions(batch);
   row_sums q_sums(positions.size(), heads.dim);
@@ -121,6 +161,7 @@ void norm_and_rotate_backward(const model_config& model, const packed_batch& bat
         }
     }
   });
+  if (!q_norm_gradient.defined()) return;
   q_sums.add_up(values(q_norm_gradient), mode);
   k_sums.add_up(values(k_norm_gradient), mode);
 }

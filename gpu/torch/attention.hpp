@@ -17,15 +17,17 @@ namespace troupe::gpu {
 
 struct rotated_heads {
   at::Tensor heads;  ///< [T, (N + K) H]
-  at::Tensor rstd;   ///< [T, N + K]
+  at::Tensor rstd;   ///< [T, N + K]; undefined without norms
 };
 
+/// Undefined norms: the family has none and heads are only rotated.
 /// Requires: `rotary` covers the longest sequence.
 [[nodiscard]] rotated_heads norm_and_rotate(const model_config& model, const packed_batch& batch,
                                             const rotary_cache& rotary, const at::Tensor& qkv,
                                             const at::Tensor& q_norm, const at::Tensor& k_norm);
 
 /// The query and key parts of `gradient`, which is laid out as qkv, become those before the norms.
+/// Undefined norm gradients are not wanted.
 void norm_and_rotate_backward(const model_config& model, const packed_batch& batch,
                               const rotary_cache& rotary, const at::Tensor& qkv,
                               const at::Tensor& rstd, const at::Tensor& q_norm,

@@ -1,7 +1,6 @@
 #include "gpu/torch/block.hpp"
 
-#include "gpu/models/qwen3.hpp"
-#include "gpu/torch/linear.hpp"
+#include "gpu/models/parameter_layout.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -19,25 +18,28 @@ at::Tensor view_at(const at::Tensor& flat, std::uint64_t offset, std::int64_t el
 
 block_tensors view_block(const model_config& model, const parameter_group& group,
                          std::uint32_t block, const at::Tensor& flat) {
-  using qwen3::place;
-  const auto at = [&](place where) {
-    return group.offset_of(qwen3::parameter_index(block, where));
+  const auto offset = [&](role what) {
+    return group.offset_of(parameter_index(model, block, what).value_or(0));
   };
+  const auto has = [&](role what) { return parameter_index(model, block, what).has_value(); };
   const std::int64_t hidden = model.hidden_size;
   const std::int64_t dim = model.head_dim;
   const std::int64_t queries = model.num_heads * dim;
   const std::int64_t keys = model.num_kv_heads * dim;
   const std::int64_t inner = model.intermediate_size;
-  return {
-      .qkv = view_at(flat, at(place::q_proj), queries + 2 * keys, hidden),
-      .out = view_at(flat, at(place::o_proj), hidden, queries),
-      .q_norm = view_at(flat, at(place::q_norm), dim),
-      .k_norm = view_at(flat, at(place::k_norm), dim),
-      .gate_up = view_at(flat, at(place::gate_proj), 2 * inner, hidden),
-      .down = view_at(flat, at(place::down_proj), hidden, inner),
-      .input_norm = view_at(flat, at(place::input_norm), hidden),
-      .post_norm = view_at(flat, at(place::post_attention_norm), hidden),
-  };
+  block_tensors views;
+  views.qkv.weight = view_at(flat, offset(role::q_proj), queries + 2 * keys, hidden);
+  if (has(role::q_bias)) views.qkv.bias = view_at(flat, offset(role::q_bias), queries + 2 * keys);
+  views.out.weight = view_at(flat, offset(role::o_proj), hidden, queries);
+  if (has(role::q_norm)) {
+    views.q_norm = view_at(flat, offset(role::q_norm), dim);
+    views.k_norm = view_at(flat, offset(role::k_norm), dim);
+  }
+  views.gate_up.weight = view_at(flat, offset(role::gate_proj), 2 * inner, hidden);
+  views.down.weight = view_at(flat, offset(role::down_proj), hidden, inner);
+  views.input_norm = view_at(flat, offset(role::input_norm), hidden);
+  views.post_norm = view_at(flat, offset(role::post_attention_norm), hidden);
+  return views;
 }
 
 std::size_t kept_elements_per_row(const model_config& m) {
@@ -51,34 +53,31 @@ at::Tensor block_forward(const block_context& c, const block_tensors& w, const a
                          block_state& state) {
   const double eps = c.model.rms_norm_eps;
   state.input = rms_norm(x, w.input_norm, eps);
-  state.qkv = linear(state.input.y, w.qkv);
+  state.qkv = project(w.qkv, state.input.y);
   state.rotated = norm_and_rotate(c.model, c.batch, c.rotary, state.qkv, w.q_norm, w.k_norm);
   state.attention = attention(c.model, c.batch, state.rotated.heads, state.qkv);
-  state.middle = linear_add(state.attention.out, w.out, x);
+  state.middle = project_add(w.out, state.attention.out, x);
   state.post = rms_norm(state.middle, w.post_norm, eps);
-  state.gate_up = linear(state.post.y, w.gate_up);
+  state.gate_up = project(w.gate_up, state.post.y);
   state.inner = swiglu(state.gate_up);
-  return linear_add(state.inner, w.down, state.middle);
+  return project_add(w.down, state.inner, state.middle);
 }
 
 void block_backward(const block_context& c, const block_tensors& w, block_state& state,
                     at::Tensor dy, const block_tensors& g, write_mode mode) {
-  linear_weight_gradient(dy, state.inner, g.down, mode);
-  const at::Tensor inner_gradient = linear_input_gradient(dy, w.down);
+  const at::Tensor inner_gradient = project_backward(w.down, state.inner, dy, g.down, mode);
   swiglu_backward(inner_gradient, state.gate_up);
-  linear_weight_gradient(state.gate_up, state.post.y, g.gate_up, mode);
-  at::Tensor normed_gradient = linear_input_gradient(state.gate_up, w.gate_up);
+  at::Tensor normed_gradient =
+      project_backward(w.gate_up, state.post.y, state.gate_up, g.gate_up, mode);
   rms_norm_backward(state.middle, w.post_norm, state.post.rstd, normed_gradient, dy, g.post_norm,
                     mode);
 
-  linear_weight_gradient(dy, state.attention.out, g.out, mode);
-  const at::Tensor out_gradient = linear_input_gradient(dy, w.out);
+  const at::Tensor out_gradient = project_backward(w.out, state.attention.out, dy, g.out, mode);
   const at::Tensor qkv_gradient = attention_backward(c.model, c.batch, state.rotated.heads,
                                                      state.qkv, state.attention, out_gradient);
   norm_and_rotate_backward(c.model, c.batch, c.rotary, state.qkv, state.rotated.rstd, w.q_norm,
                            w.k_norm, qkv_gradient, g.q_norm, g.k_norm, mode);
-  linear_weight_gradient(qkv_gradient, state.input.y, g.qkv, mode);
-  normed_gradient = linear_input_gradient(qkv_gradient, w.qkv);
+  normed_gradient = project_backward(w.qkv, state.input.y, qkv_gradient, g.qkv, mode);
   rms_norm_backward(state.x, w.input_norm, state.input.rstd, normed_gradient, dy, g.input_norm,
                     mode);
   state = block_state{};

@@ -1,9 +1,10 @@
 #pragma once
 
-// One Qwen3 transformer block, forward and backward. The backward pass is written out instead of
-// recorded: a block then keeps exactly what it needs, weight gradients are multiplied straight into
-// the flat gradient buffer, and residual gradients are added in place. Between blocks there is only
-// one tensor, so checkpointing, sharding and two-phase losses are plain loops over blocks.
+// One transformer block of a dense decoder, forward and backward. The backward pass is written out
+// instead of recorded: a block then keeps exactly what it needs, weight gradients are multiplied
+// straight into the flat gradient buffer, and residual gradients are added in place. Between blocks
+// there is only one tensor, so checkpointing, sharding and two-phase losses are plain loops over
+// blocks.
 //
 // Shapes: T packed rows, D model, N and K query and key heads of H, I inner width.
 // Threading: called from one thread; runs on the pool.
@@ -13,18 +14,19 @@
 #include "gpu/rotary.hpp"
 #include "gpu/torch/attention.hpp"
 #include "gpu/torch/packed_batch.hpp"
+#include "gpu/torch/projection.hpp"
 #include "gpu/torch/row_ops.hpp"
 
 namespace troupe::gpu {
 
-/// Views into a group's flat buffer: its weights, or with the same layout its gradients.
+/// A block's parameters as views into flat buffers, or with the same layout their gradients.
 struct block_tensors {
-  at::Tensor qkv;      ///< [(N + 2 K) H, D]
-  at::Tensor out;      ///< [D, N H]
-  at::Tensor q_norm;   ///< [H]
+  projection qkv;      ///< [(N + 2 K) H, D]
+  projection out;      ///< [D, N H]
+  at::Tensor q_norm;   ///< [H]; undefined, like the next, where the family has none
   at::Tensor k_norm;   ///< [H]
-  at::Tensor gate_up;  ///< [2 I, D]
-  at::Tensor down;     ///< [D, I]
+  projection gate_up;  ///< [2 I, D]
+  projection down;     ///< [D, I]
   at::Tensor input_norm;
   at::Tensor post_norm;
 };

@@ -6,14 +6,12 @@
 #include "gpu/bf16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/models/parameter_layout.hpp"
-#include "gpu/models/qwen3.hpp"
 #include "gpu/torch/row_ops.hpp"
 
 namespace troupe::gpu {
 namespace {
 
 using kernels::cache_block;
-using qwen3::place;
 
 std::size_t padded(std::size_t capacity) {
   return (capacity + cache_block - 1) / cache_block * cache_block;
@@ -39,8 +37,7 @@ float* sequence_cache::values_of(std::size_t layer, std::size_t key_head) {
   return keys(layer, key_head) + head_elements_;
 }
 
-decoder::decoder(const model_config& model)
-    : model_(model), rotary_(model.rope_theta, model.head_dim) {
+decoder::decoder(const model_config& model) : model_(model), rotary_(model) {
   for (const parameter_spec& spec : parameter_layout(model)) {
     parameter_store& store = parameters_.emplace_back();
     if (spec.shape.size() == 1) {
@@ -69,8 +66,8 @@ at::Tensor decoder::embed(std::span<const decoder_row> rows) const {
   const std::size_t width = model_.hidden_size;
   at::Tensor x = make_tensor({rows.size(), width});
   for (std::size_t i = 0; i < rows.size(); ++i)
-    parameters_[qwen3::embedding].matrix.front().copy_row(static_cast<std::size_t>(rows[i].token),
-                                                          values(x) + i * width);
+    parameters_[embedding_index].matrix.front().copy_row(static_cast<std::size_t>(rows[i].token),
+                                                         values(x) + i * width);
   return x;
 }
 
@@ -84,56 +81,78 @@ at::Tensor decoder::run(std::span<const decoder_row> rows) {
 }
 
 at::Tensor decoder::logits(const at::Tensor& hidden) const {
-  const at::Tensor& norm = parameters_[qwen3::final_norm(model_)].vector;
-  return parameters_[qwen3::head(model_)].matrix.front().multiply(
+  const at::Tensor& norm = parameters_[final_norm_index(model_)].vector;
+  return parameters_[head_index(model_)].matrix.front().multiply(
       rms_norm(hidden, norm, model_.rms_norm_eps).y);
+}
+
+const decoder::parameter_store* decoder::find(std::uint32_t block, role what) const {
+  const auto index = parameter_index(model_, block, what);
+  return index ? &parameters_[*index] : nullptr;
+}
+
+at::Tensor decoder::multiply(std::uint32_t block, role what, const at::Tensor& x) const {
+  return find(block, what)->matrix.front().multiply(x);
+}
+
+at::Tensor decoder::multiply_biased(std::uint32_t block, role matrix, role bias,
+                                    const at::Tensor& x) const {
+  const parameter_store* const added = find(block, bias);
+  if (added == nullptr) return multiply(block, matrix, x);
+  at::Tensor rows = make_tensor({extent(x, 0), count(added->vector)});
+  repeat_row(added->vector, rows);
+  return find(block, matrix)->matrix.front().multiply_add(x, rows);
 }
 
 at::Tensor decoder::run_block(std::uint32_t block, std::span<const decoder_row> rows,
                               const at::Tensor& x) {
-  const auto at = [&](place where) -> const parameter_store& {
-    return parameters_[qwen3::parameter_index(block, where)];
-  };
   const double eps = model_.rms_norm_eps;
-  const at::Tensor input = rms_norm(x, at(place::input_norm).vector, eps).y;
-  at::Tensor q = at(place::q_proj).matrix.front().multiply(input);
-  const at::Tensor k = at(place::k_proj).matrix.front().multiply(input);
-  const at::Tensor v = at(place::v_proj).matrix.front().multiply(input);
+  const at::Tensor input = rms_norm(x, find(block, role::input_norm)->vector, eps).y;
+  at::Tensor q = multiply_biased(block, role::q_proj, role::q_bias, input);
+  const at::Tensor k = multiply_biased(block, role::k_proj, role::k_bias, input);
+  const at::Tensor v = multiply_biased(block, role::v_proj, role::v_bias, input);
   fill_caches(block, rows, q, k, v);
   const at::Tensor middle =
-      at(place::o_proj).matrix.front().multiply_add(attend(block, rows, q), x);
-  const at::Tensor post = rms_norm(middle, at(place::post_attention_norm).vector, eps).y;
-  const at::Tensor gate = at(place::gate_proj).matrix.front().multiply(post);
-  const at::Tensor up = at(place::up_proj).matrix.front().multiply(post);
+      find(block, role::o_proj)->matrix.front().multiply_add(attend(block, rows, q), x);
+  const at::Tensor post = rms_norm(middle, find(block, role::post_attention_norm)->vector, eps).y;
+  const at::Tensor gate = multiply(block, role::gate_proj, post);
+  const at::Tensor up = multiply(block, role::up_proj, post);
   const at::Tensor inner = swiglu(gate, up);
-  return at(place::down_proj).matrix.front().multiply_add(inner, middle);
+  return find(block, role::down_proj)->matrix.front().multiply_add(inner, middle);
+}
+
+void decoder::rotate_head(const parameter_store* norm, const float* head, std::size_t position,
+                          float* rotated) const {
+  const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
+  const float* const cosine = rotary_.cosine(position);
+  const float* const sine = rotary_.sine(position);
+  if (norm == nullptr) {
+    cpu.rotate(model_.head_dim, head, cosine, sine, rotated);
+    return;
+  }
+  cpu.norm_rotate(model_.head_dim, head, values(norm->vector),
+                  static_cast<float>(model_.rms_norm_eps), cosine, sine, rotated);
 }
 
 void decoder::fill_caches(std::uint32_t block, std::span<const decoder_row> rows, at::Tensor q,
                           const at::Tensor& k, const at::Tensor& v) const {
   const std::size_t dim = model_.head_dim;
   const std::size_t key_heads = model_.num_kv_heads;
-  const auto eps = static_cast<float>(model_.rms_norm_eps);
-  const float* const q_norm =
-      values(parameters_[qwen3::parameter_index(block, place::q_norm)].vector);
-  const float* const k_norm =
-      values(parameters_[qwen3::parameter_index(block, place::k_norm)].vector);
+  const parameter_store* const q_norm = find(block, role::q_norm);
+  const parameter_store* const k_norm = find(block, role::k_norm);
   float* const queries = values(q);
   for_ranges(rows.size(), 8, [&](std::size_t begin, std::size_t end) {
-    const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
     std::vector<float> rotated(dim);
     for (std::size_t i = begin; i < end; ++i) {
       const decoder_row& row = rows[i];
-      const float* const cosine = rotary_.cosine(row.position);
-      const float* const sine = rotary_.sine(row.position);
       for (std::size_t h = 0; h < model_.num_heads; ++h) {
         float* const head = queries + (i * model_.num_heads + h) * dim;
-        cpu.norm_rotate(dim, head, q_norm, eps, cosine, sine, rotated.data());
+        rotate_head(q_norm, head, row.position, rotated.data());
         std::ranges::copy(rotated, head);
       }
       for (std::size_t h = 0; h < key_heads; ++h) {
         const std::size_t from = (i * key_heads + h) * dim;
-        cpu.norm_rotate(dim, values(k) + from, k_norm, eps, cosine, sine, rotated.data());
+        rotate_head(k_norm, values(k) + from, row.position, rotated.data());
         float* const keys = row.cache->keys(block, h) +
                             row.position / cache_block * cache_block * dim +
                             row.position % cache_block;

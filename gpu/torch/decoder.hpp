@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "gpu/models/family.hpp"
 #include "gpu/parameter_io.hpp"
 #include "gpu/rotary.hpp"
 #include "gpu/sampler_engine.hpp"
@@ -67,6 +68,13 @@ class decoder {
     at::Tensor vector;
   };
 
+  /// Null where the family has no such parameter.
+  [[nodiscard]] const parameter_store* find(std::uint32_t block, role what) const;
+  [[nodiscard]] at::Tensor multiply(std::uint32_t block, role what, const at::Tensor& x) const;
+  [[nodiscard]] at::Tensor multiply_biased(std::uint32_t block, role matrix, role bias,
+                                           const at::Tensor& x) const;
+  void rotate_head(const parameter_store* norm, const float* head, std::size_t position,
+                   float* rotated) const;
   [[nodiscard]] at::Tensor embed(std::span<const decoder_row> rows) const;
   [[nodiscard]] at::Tensor run_block(std::uint32_t block, std::span<const decoder_row> rows,
                                      const at::Tensor& x);

@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "gpu/kernels/cpu_kernels.hpp"
-#include "gpu/torch/linear.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -68,10 +67,10 @@ void logit_gradients(at::Tensor logits, std::size_t first, const backward_rows& 
 
 }  // namespace
 
-head_output head_forward(const at::Tensor& hidden, const at::Tensor& weight,
+head_output head_forward(const at::Tensor& hidden, const projection& layer,
                          std::span<const token_id> targets, std::size_t kept_bytes_max) {
   const std::size_t rows = extent(hidden, 0);
-  const std::size_t vocabulary = extent(weight, 0);
+  const std::size_t vocabulary = extent(layer.weight, 0);
   head_output out{std::vector<float>(rows), std::vector<float>(rows), {}};
   const bool keeps_logits = rows > 0 && rows * vocabulary * sizeof(float) <= kept_bytes_max;
   const std::size_t step = std::min(rows, chunk_rows(vocabulary));
@@ -79,23 +78,23 @@ head_output head_forward(const at::Tensor& hidden, const at::Tensor& weight,
   for (std::size_t begin = 0; begin < rows; begin += step) {
     const std::size_t end = std::min(rows, begin + step);
     at::Tensor chunk = keeps_logits ? rows_of(logits, begin, end) : rows_of(logits, 0, end - begin);
-    linear_into(rows_of(hidden, begin, end), weight, chunk);
+    project_into(layer, rows_of(hidden, begin, end), chunk);
     reduce_chunk(chunk, begin, targets, out);
   }
   if (keeps_logits) out.logits = logits;
   return out;
 }
 
-at::Tensor head_backward(const at::Tensor& hidden, const at::Tensor& weight,
+at::Tensor head_backward(const at::Tensor& hidden, const projection& layer,
                          std::span<const token_id> targets, head_output& output,
-                         std::span<const float> logprob_gradient, at::Tensor weight_gradient,
+                         std::span<const float> logprob_gradient, const projection& gradient,
                          write_mode mode) {
-  const std::size_t vocabulary = extent(weight, 0);
-  const std::size_t width = extent(weight, 1);
+  const std::size_t vocabulary = extent(layer.weight, 0);
+  const std::size_t width = extent(layer.weight, 1);
   backward_rows active{{}, targets, logprob_gradient, output};
   for (std::size_t row = 0; row < logprob_gradient.size(); ++row)
     if (logprob_gradient[row] != 0.0F) active.rows.push_back(row);
-  if (active.rows.empty() && mode == write_mode::overwrite) weight_gradient.zero_();
+  if (active.rows.empty() && mode == write_mode::overwrite) clear(gradient);
 
   at::Tensor dx = make_tensor({extent(hidden, 0), width});
   if (active.rows.size() < extent(hidden, 0)) dx.zero_();
@@ -111,16 +110,17 @@ at::Tensor head_backward(const at::Tensor& hidden, const at::Tensor& weight,
       dz = is_contiguous ? rows_of(output.logits, rows.front(), rows.front() + size)
                          : gather_rows(output.logits, rows);
     } else {
-      dz = linear(x, weight);
+      dz = project(layer, x);
     }
     logit_gradients(dz, first, active);
-    linear_weight_gradient(dz, x, weight_gradient, mode);
-    mode = write_mode::add;
     if (is_contiguous) {
-      linear_input_gradient_into(dz, weight, rows_of(dx, rows.front(), rows.front() + size));
+      project_backward_into(layer, x, dz, gradient, mode,
+                            rows_of(dx, rows.front(), rows.front() + size));
+      mode = write_mode::add;
       continue;
     }
-    const at::Tensor part = linear_input_gradient(dz, weight);
+    const at::Tensor part = project_backward(layer, x, dz, gradient, mode);
+    mode = write_mode::add;
     for (std::size_t i = 0; i < size; ++i)
       std::memcpy(values(dx) + rows[i] * width, values(part) + i * width, width * sizeof(float));
   }

@@ -12,7 +12,7 @@
 #include <span>
 #include <vector>
 
-#include "gpu/torch/tensors.hpp"
+#include "gpu/torch/projection.hpp"
 #include "messages/ids.hpp"
 
 namespace troupe::gpu {
@@ -24,14 +24,14 @@ struct head_output {
 };
 
 /// Keeps the logits when they take at most `kept_bytes_max`.
-[[nodiscard]] head_output head_forward(const at::Tensor& hidden, const at::Tensor& weight,
+[[nodiscard]] head_output head_forward(const at::Tensor& hidden, const projection& layer,
                                        std::span<const token_id> targets,
                                        std::size_t kept_bytes_max);
 
-/// Gradient of `hidden`; that of the weight goes to weight_gradient. Uses up output.logits.
-[[nodiscard]] at::Tensor head_backward(const at::Tensor& hidden, const at::Tensor& weight,
+/// Gradient of `hidden`; those of the layer go to `gradient`. Uses up output.logits.
+[[nodiscard]] at::Tensor head_backward(const at::Tensor& hidden, const projection& layer,
                                        std::span<const token_id> targets, head_output& output,
                                        std::span<const float> logprob_gradient,
-                                       at::Tensor weight_gradient, write_mode mode);
+                                       const projection& gradient, write_mode mode);
 
 }  // namespace troupe::gpu

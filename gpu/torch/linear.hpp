@@ -10,6 +10,21 @@
 
 namespace troupe::gpu {
 
+/// c [m, n] = addend + a b, with element (i, k) of a and (k, j) of b found by strides, of which one
+/// of b's is 1. `addend` is null for 0, may be `c`, and has c's stride.
+struct strided_product {
+  std::size_t m = 0, n = 0, k = 0;
+  const float* a = nullptr;
+  std::size_t a_row_stride = 0, a_k_stride = 1;
+  const float* b = nullptr;
+  std::size_t b_k_stride = 0, b_column_stride = 1;
+  const float* addend = nullptr;
+  float* c = nullptr;
+  std::size_t c_stride = 0;
+};
+
+void multiply(const strided_product& product);
+
 [[nodiscard]] at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
 
 /// residual + x W^T, in one pass.
@@ -18,6 +33,9 @@ namespace troupe::gpu {
 
 /// y = x W^T into memory that is there.
 void linear_into(const at::Tensor& x, const at::Tensor& weight, at::Tensor y);
+
+/// y += x W^T.
+void linear_add_into(const at::Tensor& x, const at::Tensor& weight, at::Tensor y);
 
 [[nodiscard]] at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& weight);
 

@@ -59,7 +59,30 @@ void rms_norm_backward(const at::Tensor& x, const at::Tensor& weight, const at::
                                                 to + begin * width, sums.of_tile(t));
     }
   });
-  sums.add_up(values(weight_gradient), mode);
+  if (weight_gradient.defined()) sums.add_up(values(weight_gradient), mode);
+}
+
+void repeat_row(const at::Tensor& row, at::Tensor to) {
+  const std::size_t width = count(row);
+  float* const rows = values(to);
+  for_ranges(extent(to, 0), row_grain(width), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i)
+      std::memcpy(rows + i * width, values(row), width * sizeof(float));
+  });
+}
+
+void sum_rows(const at::Tensor& rows, at::Tensor sum, write_mode mode) {
+  const std::size_t num_rows = extent(rows, 0);
+  const std::size_t width = extent(rows, 1);
+  row_sums sums(num_rows, width);
+  const float* const from = values(rows);
+  for_ranges(sums.num_tiles(), 1, [&](std::size_t first, std::size_t last) {
+    for (std::size_t t = first; t < last; ++t)
+      for (std::size_t row = t * row_sums::tile; row < std::min(num_rows, (t + 1) * row_sums::tile);
+           ++row)
+        kernels::for_this_cpu().add(width, from + row * width, sums.of_tile(t));
+  });
+  sums.add_up(values(sum), mode);
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up) {

@@ -23,7 +23,8 @@ struct normed {
 
 [[nodiscard]] normed rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
-/// Adds the gradient of x to dx, which holds that of the residual branch.
+/// Adds the gradient of x to dx, which holds that of the residual branch. An undefined
+/// weight_gradient is not wanted.
 void rms_norm_backward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& rstd,
                        const at::Tensor& dy, at::Tensor dx, at::Tensor weight_gradient,
                        write_mode mode);
@@ -43,6 +44,12 @@ void swiglu_backward(const at::Tensor& dy, at::Tensor gate_up);
 /// Adds each row of dx to the row of its token.
 void embed_backward(std::span<const token_id> tokens, const at::Tensor& dx,
                     at::Tensor embedding_gradient);
+
+/// Every row of `to` becomes `row`.
+void repeat_row(const at::Tensor& row, at::Tensor to);
+
+/// Sum of all rows, [D].
+void sum_rows(const at::Tensor& rows, at::Tensor sum, write_mode mode);
 
 /// One row of partial sums per tile of rows, added in tile order into `into`.
 class row_sums {

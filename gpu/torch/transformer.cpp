@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "gpu/models/qwen3.hpp"
+#include "gpu/models/parameter_layout.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -17,10 +17,7 @@ bool keeps_blocks_whole(const model_config& model, std::size_t rows, std::size_t
 
 transformer::transformer(const model_config& model, std::unique_ptr<comm> ranks,
                          const engine_resources& resources)
-    : model_(model),
-      resources_(resources),
-      state_(model, std::move(ranks)),
-      rotary_(model.rope_theta, model.head_dim) {}
+    : model_(model), resources_(resources), state_(model, std::move(ranks)), rotary_(model) {}
 
 transformer::root_tensors transformer::view_root(const at::Tensor& flat) const {
   const parameter_group& group = state_.plan().groups[0];
@@ -31,8 +28,10 @@ transformer::root_tensors transformer::view_root(const at::Tensor& flat) const {
         .narrow(0, static_cast<std::int64_t>(group.offset_of(parameter)), vocabulary * hidden)
         .view({vocabulary, hidden});
   };
-  const auto norm_at = static_cast<std::int64_t>(group.offset_of(qwen3::final_norm(model_)));
-  return {matrix(qwen3::embedding), flat.narrow(0, norm_at, hidden), matrix(qwen3::head(model_))};
+  const auto norm_at = static_cast<std::int64_t>(group.offset_of(final_norm_index(model_)));
+  return {matrix(embedding_index),
+          flat.narrow(0, norm_at, hidden),
+          {.weight = matrix(head_index(model_)), .bias = {}, .adapters = {}}};
 }
 
 result<kept_pass> transformer::forward(packed_batch batch, retention keep) {

@@ -42,7 +42,7 @@ class transformer {
   struct root_tensors {
     at::Tensor embedding;
     at::Tensor final_norm;
-    at::Tensor head;
+    projection head;
   };
 
   [[nodiscard]] root_tensors view_root(const at::Tensor& flat) const;

@@ -36,6 +36,7 @@ struct CheckpointManifest {
   modelDirectory @12 :Text;         # <= path_bytes_max
   files @13 :List(CheckpointFile);  # <= checkpoint_files_max
   createdUnixMs @14 :UInt64;
+  lora @15 :Model.LoraConfig;  # training, snapshot: holds adapters only
 }
 
 struct CheckpointRecord {

@@ -6,6 +6,21 @@ $Cxx.namespace("troupe::schema");
 
 enum ModelFamily {
   qwen3 @0;
+  llama @1;
+  qwen2 @2;
+}
+
+enum RopeKind {
+  plain @0;
+  llama3 @1;
+}
+
+struct RopeScaling {
+  kind @0 :RopeKind;
+  factor @1 :Float64;             # finite, like the next two
+  lowFreqFactor @2 :Float64;
+  highFreqFactor @3 :Float64;
+  originalPositions @4 :UInt32;   # <= model_positions_max
 }
 
 struct ModelConfig {
@@ -21,6 +36,16 @@ struct ModelConfig {
   ropeTheta @9 :Float64;        # finite
   rmsNormEps @10 :Float64;      # finite
   tiedHead @11 :Bool;
+  rope @12 :RopeScaling;        # absent: plain
+}
+
+struct LoraConfig {
+  rank @0 :UInt32;    # 1 .. lora_rank_max
+  alpha @1 :Float64;  # finite, > 0
+  seed @2 :UInt64;
+  trainAttn @3 :Bool;
+  trainMlp @4 :Bool;
+  trainUnembed @5 :Bool;
 }
 
 struct ModelSource {

@@ -20,6 +20,7 @@ struct OpenShardRequest {
   model @1 :Model.ModelSource;
   seed @2 :UInt64;
   commToken @3 :Data;  # <= comm_token_bytes_max
+  lora @4 :Model.LoraConfig;  # absent: every parameter is trained
 }
 
 struct OpenShardReply {

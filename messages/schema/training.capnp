@@ -12,12 +12,23 @@ struct Datum {
   weights @2 :List(Float32);     # N or none, finite
   logprobs @3 :List(Float32);    # N or none, finite
   advantages @4 :List(Float32);  # N or none, finite
+  sequenceRatioMask @5 :List(Float32);  # N or none, finite
 }
 
 enum LossFn {
   crossEntropy @0;
   importanceSampling @1;
   ppo @2;
+  cispo @3;
+  dro @4;
+  dapo @5;
+  gspo @6;
+}
+
+enum GradientNormalization {
+  none @0;
+  numLossTokens @1;
+  numSequences @2;
 }
 
 enum Retention {
@@ -43,6 +54,7 @@ struct AdamParams {
   eps @3 :Float64;           # finite, >= 0
   weightDecay @4 :Float64;   # finite, >= 0
   gradClipNorm @5 :Float64;  # finite, >= 0
+  normalization @6 :GradientNormalization;
 }
 
 struct ForwardOp {
@@ -141,6 +153,7 @@ struct CreateRunRequest {
   worldSize @2 :UInt32;  # 1 .. world_size_max
   seed @3 :UInt64;
   snapshotEverySteps @4 :UInt64;
+  lora @5 :Model.LoraConfig;  # absent: every parameter is trained
 }
 
 struct AttachRunRequest {

@@ -38,6 +38,7 @@ void build(const checkpoint_manifest& in, schema::CheckpointManifest::Builder ou
   write_list(in.files, limits::checkpoint_files_max, "manifest.files", check,
              [&](unsigned n) { return out.initFiles(n); });
   out.setCreatedUnixMs(in.created_unix_ms);
+  if (in.lora) build(*in.lora, out.initLora());
 }
 
 checkpoint_manifest read(schema::CheckpointManifest::Reader in, checks& check) {
@@ -61,6 +62,7 @@ checkpoint_manifest read(schema::CheckpointManifest::Reader in, checks& check) {
   out.files = read_list<checkpoint_file>(in.getFiles(), limits::checkpoint_files_max,
                                          "manifest.files", check);
   out.created_unix_ms = in.getCreatedUnixMs();
+  if (in.hasLora()) out.lora = read(in.getLora(), check);
   return out;
 }
 

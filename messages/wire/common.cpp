@@ -53,6 +53,27 @@ void build(const model_config& in, schema::ModelConfig::Builder out) {
   out.setRopeTheta(in.rope_theta);
   out.setRmsNormEps(in.rms_norm_eps);
   out.setTiedHead(in.tied_head);
+  if (in.rope == rope_scaling{}) return;
+  auto rope = out.initRope();
+  rope.setKind(wire_enum<schema::RopeKind>(in.rope.kind));
+  rope.setFactor(in.rope.factor);
+  rope.setLowFreqFactor(in.rope.low_freq_factor);
+  rope.setHighFreqFactor(in.rope.high_freq_factor);
+  rope.setOriginalPositions(in.rope.original_positions);
+}
+
+static rope_scaling read_rope(schema::RopeScaling::Reader in, checks& check) {
+  rope_scaling out;
+  out.kind = read_enum(in.getKind(), rope_kind::llama3, "model.rope", check);
+  out.factor = in.getFactor();
+  out.low_freq_factor = in.getLowFreqFactor();
+  out.high_freq_factor = in.getHighFreqFactor();
+  for (const double value : {out.factor, out.low_freq_factor, out.high_freq_factor})
+    check.require(std::isfinite(value), "model.rope", "hold finite numbers");
+  out.original_positions = in.getOriginalPositions();
+  check.require(out.original_positions <= limits::model_positions_max, "model.rope",
+                "have at most " + std::to_string(limits::model_positions_max) + " positions");
+  return out;
 }
 
 model_config read(schema::ModelConfig::Reader in, checks& check) {
@@ -65,7 +86,7 @@ model_config read(schema::ModelConfig::Reader in, checks& check) {
     return value;
   };
   model_config out;
-  out.family = read_enum(in.getFamily(), model_family::qwen3, "model.family", check);
+  out.family = read_enum(in.getFamily(), model_family::qwen2, "model.family", check);
   out.vocab_size = size(in.getVocabSize(), limits::model_vocab_max, "model.vocab_size");
   out.hidden_size = size(in.getHiddenSize(), limits::model_width_max, "model.hidden_size");
   out.intermediate_size =
@@ -79,6 +100,30 @@ model_config read(schema::ModelConfig::Reader in, checks& check) {
   out.rope_theta = number(in.getRopeTheta(), "model.rope_theta");
   out.rms_norm_eps = number(in.getRmsNormEps(), "model.rms_norm_eps");
   out.tied_head = in.getTiedHead();
+  if (in.hasRope()) out.rope = read_rope(in.getRope(), check);
+  return out;
+}
+
+void build(const lora_config& in, schema::LoraConfig::Builder out) {
+  out.setRank(in.rank);
+  out.setAlpha(in.alpha);
+  out.setSeed(in.seed);
+  out.setTrainAttn(in.train_attn);
+  out.setTrainMlp(in.train_mlp);
+  out.setTrainUnembed(in.train_unembed);
+}
+
+lora_config read(schema::LoraConfig::Reader in, checks& check) {
+  lora_config out;
+  out.rank = in.getRank();
+  check.require(out.rank >= 1 && out.rank <= limits::lora_rank_max, "lora.rank",
+                "be 1 to " + std::to_string(limits::lora_rank_max));
+  out.alpha = in.getAlpha();
+  check.require(std::isfinite(out.alpha) && out.alpha > 0, "lora.alpha", "be finite and positive");
+  out.seed = in.getSeed();
+  out.train_attn = in.getTrainAttn();
+  out.train_mlp = in.getTrainMlp();
+  out.train_unembed = in.getTrainUnembed();
   return out;
 }
 

@@ -23,11 +23,13 @@ void build(const state_digest& in, schema::StateDigest::Builder out);
 void build(const named_number& in, schema::NamedNumber::Builder out, checks& check);
 void build(const model_config& in, schema::ModelConfig::Builder out);
 void build(const model_source& in, schema::ModelSource::Builder out);
+void build(const lora_config& in, schema::LoraConfig::Builder out);
 
 [[nodiscard]] error read(schema::Error::Reader in, checks& check);
 [[nodiscard]] state_digest read(schema::StateDigest::Reader in);
 [[nodiscard]] named_number read(schema::NamedNumber::Reader in, checks& check);
 [[nodiscard]] model_config read(schema::ModelConfig::Reader in, checks& check);
 [[nodiscard]] model_source read(schema::ModelSource::Reader in, checks& check);
+[[nodiscard]] lora_config read(schema::LoraConfig::Reader in, checks& check);
 
 }  // namespace troupe::wire::detail

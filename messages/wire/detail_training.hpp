@@ -49,7 +49,7 @@ void build_loss(const Op& in, Builder out, checks& check) {
 template <class Op, class Reader>
 void read_loss(Reader in, Op& out, checks& check) {
   out.batch = read_list<datum>(in.getBatch(), limits::batch_datums_max, "batch", check);
-  out.loss = read_enum(in.getLoss(), loss_fn::ppo, "loss_fn", check);
+  out.loss = read_enum(in.getLoss(), loss_fn::gspo, "loss_fn", check);
   out.config = read_list<named_number>(in.getConfig(), limits::loss_config_entries_max,
                                        "loss_fn_config", check);
   for (const auto& [key, value] : out.config)

@@ -9,6 +9,7 @@ void build(const create_run_request& in, schema::CreateRunRequest::Builder out, 
   out.setWorldSize(in.world_size);
   out.setSeed(in.seed);
   out.setSnapshotEverySteps(in.snapshot_every_steps);
+  if (in.lora) build(*in.lora, out.initLora());
 }
 
 create_run_request read(schema::CreateRunRequest::Reader in, checks& check) {
@@ -20,6 +21,7 @@ create_run_request read(schema::CreateRunRequest::Reader in, checks& check) {
                 "be 1 to " + std::to_string(limits::world_size_max));
   out.seed = in.getSeed();
   out.snapshot_every_steps = in.getSnapshotEverySteps();
+  if (in.hasLora()) out.lora = read(in.getLora(), check);
   return out;
 }
 

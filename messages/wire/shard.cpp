@@ -30,6 +30,7 @@ static void build(const open_shard_request& in, schema::OpenShardRequest::Builde
   build(in.model, out.initModel());
   out.setSeed(in.seed);
   out.setCommToken(data(in.comm_token));
+  if (in.lora) build(*in.lora, out.initLora());
 }
 
 static open_shard_request read(schema::OpenShardRequest::Reader in, checks& check) {
@@ -38,6 +39,7 @@ static open_shard_request read(schema::OpenShardRequest::Reader in, checks& chec
   out.model = read(in.getModel(), check);
   out.seed = in.getSeed();
   out.comm_token = read_data(in.getCommToken(), limits::comm_token_bytes_max, "comm_token", check);
+  if (in.hasLora()) out.lora = read(in.getLora(), check);
   return out;
 }
 

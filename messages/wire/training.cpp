@@ -113,6 +113,8 @@ void build(const datum& in, schema::Datum::Builder out, checks& check) {
                 [&](unsigned n) { return out.initLogprobs(n); });
   write_numbers(in.advantages, limit, "advantages", check,
                 [&](unsigned n) { return out.initAdvantages(n); });
+  write_numbers(in.sequence_ratio_mask, limit, "sequence_ratio_mask", check,
+                [&](unsigned n) { return out.initSequenceRatioMask(n); });
 }
 
 datum read(schema::Datum::Reader in, checks& check) {
@@ -123,6 +125,8 @@ datum read(schema::Datum::Reader in, checks& check) {
   out.weights = read_floats(in.getWeights(), limit, "weights", check);
   out.logprobs = read_floats(in.getLogprobs(), limit, "logprobs", check);
   out.advantages = read_floats(in.getAdvantages(), limit, "advantages", check);
+  out.sequence_ratio_mask =
+      read_floats(in.getSequenceRatioMask(), limit, "sequence_ratio_mask", check);
   const std::size_t length = out.tokens.size();
   check.require(length >= 1, "tokens", "hold at least one token");
   check.require(out.target_tokens.size() == length, "target_tokens", "be as long as tokens");
@@ -133,6 +137,7 @@ datum read(schema::Datum::Reader in, checks& check) {
   fits(out.weights, "weights");
   fits(out.logprobs, "logprobs");
   fits(out.advantages, "advantages");
+  fits(out.sequence_ratio_mask, "sequence_ratio_mask");
   return out;
 }
 
@@ -143,6 +148,7 @@ void build(const adam_params& in, schema::AdamParams::Builder out) {
   out.setEps(in.eps);
   out.setWeightDecay(in.weight_decay);
   out.setGradClipNorm(in.grad_clip_norm);
+  out.setNormalization(wire_enum<schema::GradientNormalization>(in.normalization));
 }
 
 adam_params read(schema::AdamParams::Reader in, checks& check) {
@@ -157,6 +163,8 @@ adam_params read(schema::AdamParams::Reader in, checks& check) {
   out.eps = read_not_negative(in.getEps(), "adam.eps", check);
   out.weight_decay = read_not_negative(in.getWeightDecay(), "adam.weight_decay", check);
   out.grad_clip_norm = read_not_negative(in.getGradClipNorm(), "adam.grad_clip_norm", check);
+  out.normalization = read_enum(in.getNormalization(), gradient_normalization::num_sequences,
+                                "adam.normalization", check);
   return out;
 }
 

@@ -1,4 +1,4 @@
-"""Golden numbers of Hugging Face transformers for tiny random Qwen3 models.
+"""Golden numbers of Hugging Face transformers for tiny random models of every family.
 
 Writes one folder per case: `model/` (a Hugging Face directory) and flat little-endian files, whose
 readers are in golden_case.cpp:
@@ -18,7 +18,16 @@ import sys
 import numpy as np
 import torch
 import transformers
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import (LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+                          Qwen3Config, Qwen3ForCausalLM)
+
+FAMILIES = {
+    "llama": (LlamaConfig, LlamaForCausalLM),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+}
+LLAMA3_ROPE = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0,
+                   high_freq_factor=4.0, original_max_position_embeddings=64)
 
 CASES = {
     "tied": dict(vocab_size=96, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
@@ -37,6 +46,19 @@ CASES = {
     "wide": dict(vocab_size=300, hidden_size=272, intermediate_size=530, num_hidden_layers=1,
                  num_attention_heads=5, num_key_value_heads=1, head_dim=64,
                  tie_word_embeddings=True),
+    # At 64 original positions, waves of all three kinds occur.
+    "llama": dict(family="llama", vocab_size=96, hidden_size=48, intermediate_size=80,
+                  num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=24,
+                  rope_parameters=LLAMA3_ROPE, tie_word_embeddings=True),
+    "llama_plain": dict(family="llama", vocab_size=131, hidden_size=40, intermediate_size=52,
+                        num_hidden_layers=2, num_attention_heads=5, num_key_value_heads=5,
+                        tie_word_embeddings=False),
+    "qwen2": dict(family="qwen2", vocab_size=111, hidden_size=36, intermediate_size=64,
+                  num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2,
+                  tie_word_embeddings=True),
+    "qwen2_untied": dict(family="qwen2", vocab_size=90, hidden_size=64, intermediate_size=72,
+                         num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+                         tie_word_embeddings=False),
 }
 LENGTHS = [[1, 17, 5, 64, 33, 2], [50, 7, 129, 12, 150]]
 STEPS = 20
@@ -48,18 +70,37 @@ GENERATED = 24
 
 def make_model(numbers, seed):
     torch.manual_seed(seed)
-    config = Qwen3Config(max_position_embeddings=512, rope_theta=10000.0, **numbers)
+    numbers = dict(dict(family="qwen3", rope_parameters=dict(rope_type="default",
+                                                             rope_theta=10000.0)), **numbers)
+    make_config, make = FAMILIES[numbers.pop("family")]
+    config = make_config(max_position_embeddings=512, **numbers)
     config._attn_implementation = "eager"
-    model = Qwen3ForCausalLM(config).float().eval()
+    model = make(config).float().eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
             if "norm" in name:
                 p.normal_(1.0, 0.2)
+            elif name.endswith(".bias"):
+                p.normal_(0.0, 0.5)
             elif "embed" in name:
                 p.normal_(0.0, 0.5 if numbers["tie_word_embeddings"] else 1.0)
             else:
                 p.normal_(0.0, 1.5 / p.shape[1] ** 0.5)
     return model
+
+
+def in_layout_order(model):
+    """Parameters as the engine orders them: biases of q, k and v behind the three matrices."""
+    named = list(model.named_parameters())
+    place = {name: i for i, (name, _) in enumerate(named)}
+
+    def key(item):
+        name = item[0]
+        if name.endswith("_proj.bias"):
+            return place[name[:name.rindex(".self_attn")] + ".self_attn.v_proj.weight"], place[name]
+        return place[name], 0
+
+    return [p for _, p in sorted(named, key=key)]
 
 
 def make_batches(vocabulary, generator):
@@ -126,7 +167,7 @@ def write_case(folder, numbers, seed):
     logprobs = [logprobs_of(model, x, y) for x, y, _ in batches[0]]
     flat(logprobs).tofile(folder / "logprobs.f32")
     batch_loss(model, batches[0]).backward()
-    parameters = [p for _, p in model.named_parameters()]
+    parameters = in_layout_order(model)
     flat([p.grad for p in parameters]).tofile(folder / "gradients.f32")
 
     optimizer = torch.optim.AdamW(parameters, **ADAM)

@@ -195,6 +195,12 @@ BOOST_AUTO_TEST_CASE(ranks_and_sizes_fit) {
                               [](create_run_request& r) { r.world_size = 65; });
   refuses<create_run_request>(0, errc::invalid_argument, "world_size",
                               [](create_run_request& r) { r.world_size = 0; });
+  refuses<create_run_request>(0, errc::invalid_argument, "lora.rank",
+                              [](create_run_request& r) { r.lora->rank = 0; });
+  refuses<create_run_request>(0, errc::invalid_argument, "lora.rank",
+                              [](create_run_request& r) { r.lora->rank = 1025; });
+  refuses<create_run_request>(0, errc::invalid_argument, "lora.alpha",
+                              [](create_run_request& r) { r.lora->alpha = 0; });
   refuses<start_shard_request>(0, errc::invalid_argument, "comm_addresses",
                                [](start_shard_request& r) { r.comm_addresses.pop_back(); });
   refuses<checkpoint_manifest>(0, errc::invalid_argument, "manifest.depth",

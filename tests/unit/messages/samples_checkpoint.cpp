@@ -25,6 +25,7 @@ static checkpoint_manifest make_manifest(value_source& from) {
   manifest.model_directory = from.path();
   manifest.files = {make_file(from), make_file(from)};
   manifest.created_unix_ms = from.word();
+  manifest.lora = from.lora();
   return manifest;
 }
 

@@ -13,7 +13,7 @@ static shard_identity make_identity(value_source& from) {
 template <>
 open_shard_request sample<open_shard_request>(std::uint64_t seed) {
   value_source from(seed);
-  return {make_identity(from), model_source{from.path()}, from.word(), from.bytes(32)};
+  return {make_identity(from), model_source{from.path()}, from.word(), from.bytes(32), from.lora()};
 }
 
 template <>

@@ -22,13 +22,19 @@ std::vector<datum> make_batch(value_source& from) {
     if (from.flag()) item.weights = from.reals(length);
     item.logprobs = from.reals(length);
     item.advantages = from.reals(length);
+    item.sequence_ratio_mask = from.reals(length);
   }
   return batch;
 }
 
 adam_params make_adam(value_source& from) {
-  return {from.fraction(), from.fraction() / 2, from.fraction() / 2,
-          from.fraction(), from.fraction(),     from.fraction()};
+  return {from.fraction(),
+          from.fraction() / 2,
+          from.fraction() / 2,
+          from.fraction(),
+          from.fraction(),
+          from.fraction(),
+          gradient_normalization::num_sequences};
 }
 
 static op_body make_body(value_source& from) {
@@ -36,7 +42,7 @@ static op_body make_body(value_source& from) {
     case 0:
       return forward_op{make_batch(from), retention::keep_for_backward};
     case 1:
-      return forward_backward_op{make_batch(from), loss_fn::ppo, from.numbers(2)};
+      return forward_backward_op{make_batch(from), loss_fn::gspo, from.numbers(2)};
     case 2:
       return backward_op{from.small(), from.real_lists(3)};
     case 3:
@@ -86,7 +92,8 @@ op_reply sample<op_reply>(std::uint64_t seed) {
 }
 
 create_run_request make_create_run(value_source& from) {
-  return {from.name(), model_source{from.path()}, from.small(), from.word(), from.word()};
+  return {from.name(), model_source{from.path()}, from.small(), from.word(), from.word(),
+          from.lora()};
 }
 
 template <>

@@ -88,7 +88,13 @@ model_config value_source::model() {
   config.rope_theta = 1e4 * fraction();
   config.rms_norm_eps = 1e-5 * fraction();
   config.tied_head = flag();
+  config.family = pick(model_family::qwen2);
+  config.rope = {rope_kind::llama3, fraction(), fraction(), fraction(), 1024};
   return config;
+}
+
+lora_config value_source::lora() {
+  return {small(), fraction(), word(), flag(), flag(), flag()};
 }
 
 }  // namespace troupe::test

@@ -46,6 +46,7 @@ class value_source {
   std::vector<std::pair<std::string, double>> numbers(std::size_t count);
   state_digest digest() { return {word(), word()}; }
   model_config model();
+  lora_config lora();
 
  private:
   std::uint64_t seed_;

@@ -73,7 +73,9 @@ BOOST_AUTO_TEST_CASE(other_computations_are_refused_by_name) {
       {R"("bos_token_id": null)", R"("quantization_config": {"bits": 4})", "quantization_config"},
       {R"("full_attention")", R"("sliding_attention")", "sliding_attention"},
       {R"("dtype": "bfloat16")", R"("dtype": "int8")", "int8"},
-      {"Qwen3ForCausalLM", "LlamaForCausalLM", "LlamaForCausalLM"}};
+      {R"("rope_type": "default")", R"("rope_type": "llama3", "factor": 8.0)", "llama3"},
+      {R"("bos_token_id": null)", R"("mlp_bias": true)", "mlp_bias"},
+      {"Qwen3ForCausalLM", "MistralForCausalLM", "MistralForCausalLM"}};
   for (const refused& bad : cases) {
     const auto config = parse_hf_config(replaced(config_text(), bad.from, bad.to), "c.json");
     BOOST_TEST_CONTEXT(bad.name) {
@@ -117,6 +119,64 @@ BOOST_AUTO_TEST_CASE(what_is_written_is_read_back) {
     BOOST_TEST((config.model == expected_model()));
     BOOST_TEST((config.weights == type));
   }
+}
+
+namespace {
+
+constexpr const char* llama_text = R"({
+  "architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": false,
+  "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 96, "mlp_bias": false,
+  "max_position_embeddings": 131072, "num_attention_heads": 4, "num_hidden_layers": 2,
+  "num_key_value_heads": 2, "rms_norm_eps": 1e-05, "rope_theta": 500000.0,
+  "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                   "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+  "pretraining_tp": 1, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+  "vocab_size": 128})";
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(llama_configs_are_read) {
+  const auto config = parse_hf_config(llama_text, "c").value();
+  BOOST_TEST((config.model.family == model_family::llama));
+  BOOST_TEST(config.model.head_dim == 16U);
+  BOOST_TEST(config.model.rope_theta == 500000.0);
+  BOOST_TEST((config.model.rope == rope_scaling{rope_kind::llama3, 32, 1, 4, 8192}));
+  const auto newer = parse_hf_config(
+      replaced(replaced(llama_text, R"("rope_theta": 500000.0,)", ""), R"("rope_scaling": {)",
+               R"("rope_parameters": {"rope_theta": 500000.0, )"),
+      "c");
+  BOOST_TEST((newer.value().model == config.model));
+  for (const char* member : {"factor", "high_freq_factor", "original_max_position_embeddings"}) {
+    const std::string name = std::string("\"") + member + "\"";
+    const auto broken = parse_hf_config(replaced(llama_text, name, "\"x\""), "c");
+    BOOST_REQUIRE(!broken);
+    BOOST_TEST((broken.error().code == errc::bad_model));
+    BOOST_TEST(broken.error().what.find(member) != std::string::npos);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(every_family_is_written_and_read_back) {
+  model_config model = expected_model();
+  for (const model_family family :
+       {model_family::qwen3, model_family::llama, model_family::qwen2}) {
+    model.family = family;
+    BOOST_TEST((parse_hf_config(write_hf_config(model, dtype::f32), "c").value().model == model));
+  }
+  model.family = model_family::llama;
+  model.rope = {rope_kind::llama3, 8, 1, 4, 4096};
+  BOOST_TEST((parse_hf_config(write_hf_config(model, dtype::f32), "c").value().model == model));
+}
+
+BOOST_AUTO_TEST_CASE(missing_members_have_the_defaults_of_their_family) {
+  std::string text = replaced(config_text(), R"("head_dim": 16,)", "");
+  BOOST_TEST(parse_hf_config(text, "c").value().model.head_dim == 128U);
+  text = replaced(text, "Qwen3ForCausalLM", "Qwen2ForCausalLM");
+  const auto qwen2 = parse_hf_config(text, "c").value().model;
+  BOOST_TEST((qwen2.family == model_family::qwen2));
+  BOOST_TEST(qwen2.head_dim == 8U);
+  text = replaced(text, R"("architectures": ["Qwen2ForCausalLM"],)", "");
+  text = replaced(text, R"("model_type": "qwen3")", R"("model_type": "llama")");
+  BOOST_TEST((parse_hf_config(text, "c").value().model.family == model_family::llama));
 }
 
 BOOST_AUTO_TEST_CASE(retyping_keeps_everything_else) {

@@ -5,7 +5,6 @@
 #include <boost/test/unit_test.hpp>
 
 #include "gpu/models/parameter_layout.hpp"
-#include "gpu/models/qwen3.hpp"
 
 namespace {
 
@@ -34,7 +33,7 @@ BOOST_AUTO_TEST_CASE(names_are_unique_and_counted) {
     model_config m = odd_model();
     m.tied_head = tied;
     const auto specs = gpu::parameter_layout(m);
-    BOOST_TEST(specs.size() == 1 + 2 * gpu::qwen3::block_size + (tied ? 1 : 2));
+    BOOST_TEST(specs.size() == 1 + 2 * gpu::block_size(m) + (tied ? 1 : 2));
     std::set<std::string> names;
     std::uint64_t elements = 0;
     for (const auto& spec : specs) {
@@ -49,17 +48,50 @@ BOOST_AUTO_TEST_CASE(names_are_unique_and_counted) {
 BOOST_AUTO_TEST_CASE(indices_name_what_they_say) {
   const model_config m = odd_model();
   const auto specs = gpu::parameter_layout(m);
-  using gpu::qwen3::place;
-  BOOST_TEST(specs[gpu::qwen3::embedding].name == "model.embed_tokens.weight");
-  BOOST_TEST(specs[gpu::qwen3::final_norm(m)].name == "model.norm.weight");
-  BOOST_TEST(specs[gpu::qwen3::head(m)].name == "lm_head.weight");
-  const auto& down = specs[gpu::qwen3::parameter_index(1, place::down_proj)];
+  using gpu::role;
+  BOOST_TEST(specs[gpu::embedding_index].name == "model.embed_tokens.weight");
+  BOOST_TEST(specs[gpu::final_norm_index(m)].name == "model.norm.weight");
+  BOOST_TEST(specs[gpu::head_index(m)].name == "lm_head.weight");
+  const auto& down = specs[gpu::parameter_index(m, 1, role::down_proj).value()];
   BOOST_TEST(down.name == "model.layers.1.mlp.down_proj.weight");
   BOOST_TEST((down.shape == std::vector<std::uint64_t>{12, 21}));
-  const auto& norm = specs[gpu::qwen3::parameter_index(0, place::post_attention_norm)];
+  const auto& norm = specs[gpu::parameter_index(m, 0, role::post_attention_norm).value()];
   BOOST_TEST(norm.name == "model.layers.0.post_attention_layernorm.weight");
-  const auto& query = specs[gpu::qwen3::parameter_index(0, place::q_proj)];
+  const auto& query = specs[gpu::parameter_index(m, 0, role::q_proj).value()];
   BOOST_TEST((query.shape == std::vector<std::uint64_t>{60, 12}));
+}
+
+BOOST_AUTO_TEST_CASE(families_differ_where_they_should) {
+  using gpu::role;
+  model_config m = odd_model();
+  const auto has = [&](role what) { return gpu::parameter_index(m, 1, what).has_value(); };
+  BOOST_TEST((has(role::q_norm) && !has(role::q_bias)));
+  m.family = model_family::llama;
+  BOOST_TEST((!has(role::q_norm) && !has(role::q_bias)));
+  m.family = model_family::qwen2;
+  BOOST_TEST((!has(role::q_norm) && has(role::q_bias)));
+  // One vector of biases and one matrix of projections, in the order q, k, v.
+  const auto specs = gpu::parameter_layout(m);
+  const std::uint32_t first = gpu::parameter_index(m, 1, role::q_proj).value();
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    BOOST_TEST(specs[first + i].shape[0] == specs[first + 3 + i].shape[0]);
+    BOOST_TEST(specs[first + 3 + i].name.ends_with("_proj.bias"));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(rope_scaling_must_fit_its_family) {
+  model_config m = odd_model();
+  m.rope = {rope_kind::llama3, 8, 1, 4, 32};
+  BOOST_TEST((refusal(m) == errc::unsupported));
+  m.family = model_family::llama;
+  BOOST_TEST((refusal(m) == errc::none));
+  for (const rope_scaling& bad :
+       {rope_scaling{rope_kind::llama3, 0.5, 1, 4, 32},
+        rope_scaling{rope_kind::llama3, 8, 4, 4, 32}, rope_scaling{rope_kind::llama3, 8, 0, 4, 32},
+        rope_scaling{rope_kind::llama3, 8, 1, 4, 0}}) {
+    m.rope = bad;
+    BOOST_TEST((refusal(m) == errc::bad_model));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(contradictions_are_refused) {
@@ -73,6 +105,9 @@ BOOST_AUTO_TEST_CASE(contradictions_are_refused) {
   m = odd_model();
   m.rms_norm_eps = std::numeric_limits<double>::quiet_NaN();
   BOOST_TEST((refusal(m) == errc::bad_model));
+  m = odd_model();
+  m.family = static_cast<model_family>(200);
+  BOOST_TEST((refusal(m) == errc::unsupported));
   m = odd_model();
   m.rope_theta = 0;
   BOOST_TEST((refusal(m) == errc::bad_model));

@@ -1,0 +1,109 @@
+#include "gpu/torch/projection.hpp"
+
+#include <utility>
+
+#include "gpu/torch/linear.hpp"
+#include "gpu/torch/row_ops.hpp"
+
+namespace troupe::gpu {
+namespace {
+
+void scale(at::Tensor& tensor, float factor) {
+  float* const to = values(tensor);
+  for (std::size_t i = 0; i < count(tensor); ++i)
+    to[i] *= factor;
+}
+
+/// scale * x A^T, [T, r].
+at::Tensor reduced_input(const projection& layer, const low_rank& adapter, const at::Tensor& x) {
+  at::Tensor reduced = linear(x, adapter.a);
+  scale(reduced, layer.adapter_scale);
+  return reduced;
+}
+
+void add_adapters(const projection& layer, const at::Tensor& x, at::Tensor& y) {
+  const std::size_t stride = extent(y, 1);
+  for (const low_rank& adapter : layer.adapters) {
+    const at::Tensor reduced = reduced_input(layer, adapter, x);
+    const std::size_t rank = extent(reduced, 1);
+    float* const to = values(y) + adapter.first_output;
+    multiply({extent(x, 0), extent(adapter.b, 0), rank, values(reduced), rank, 1, values(adapter.b),
+              1, rank, to, to, stride});
+  }
+}
+
+/// Adds the adapter's part of the gradient of x to dx.
+void adapter_backward(const projection& layer, const low_rank& adapter, const at::Tensor& x,
+                      const at::Tensor& dy, const low_rank& gradient, write_mode mode,
+                      at::Tensor& dx) {
+  const at::Tensor reduced = reduced_input(layer, adapter, x);
+  const std::size_t rows = extent(x, 0);
+  const std::size_t rank = extent(reduced, 1);
+  const std::size_t outputs = extent(adapter.b, 0);
+  const std::size_t stride = extent(dy, 1);
+  const float* const from = values(dy) + adapter.first_output;
+  at::Tensor b_gradient = gradient.b;
+  float* const to_b = values(b_gradient);
+  multiply({outputs, rank, rows, from, 1, stride, values(reduced), rank, 1,
+            mode == write_mode::add ? to_b : nullptr, to_b, rank});
+  at::Tensor reduced_gradient = make_tensor({rows, rank});
+  multiply({rows, rank, outputs, from, stride, 1, values(adapter.b), rank, 1, nullptr,
+            values(reduced_gradient), rank});
+  scale(reduced_gradient, layer.adapter_scale);
+  linear_weight_gradient(reduced_gradient, x, gradient.a, mode);
+  const std::size_t inputs = extent(x, 1);
+  float* const to = values(dx);
+  multiply({rows, inputs, rank, values(std::as_const(reduced_gradient)), rank, 1, values(adapter.a),
+            inputs, 1, to, to, inputs});
+}
+
+}  // namespace
+
+at::Tensor project(const projection& layer, const at::Tensor& x) {
+  at::Tensor y = make_tensor({extent(x, 0), extent(layer.weight, 0)});
+  project_into(layer, x, y);
+  return y;
+}
+
+at::Tensor project_add(const projection& layer, const at::Tensor& x, const at::Tensor& residual) {
+  at::Tensor y = linear_add(x, layer.weight, residual);
+  add_adapters(layer, x, y);
+  return y;
+}
+
+void project_into(const projection& layer, const at::Tensor& x, at::Tensor y) {
+  if (layer.bias.defined()) {
+    repeat_row(layer.bias, y);
+    linear_add_into(x, layer.weight, y);
+  } else {
+    linear_into(x, layer.weight, y);
+  }
+  add_adapters(layer, x, y);
+}
+
+at::Tensor project_backward(const projection& layer, const at::Tensor& x, const at::Tensor& dy,
+                            const projection& gradient, write_mode mode) {
+  at::Tensor dx = make_tensor({extent(x, 0), extent(x, 1)});
+  project_backward_into(layer, x, dy, gradient, mode, dx);
+  return dx;
+}
+
+void project_backward_into(const projection& layer, const at::Tensor& x, const at::Tensor& dy,
+                           const projection& gradient, write_mode mode, at::Tensor dx) {
+  if (gradient.weight.defined()) linear_weight_gradient(dy, x, gradient.weight, mode);
+  if (gradient.bias.defined()) sum_rows(dy, gradient.bias, mode);
+  linear_input_gradient_into(dy, layer.weight, dx);
+  for (std::size_t i = 0; i < layer.adapters.size(); ++i)
+    adapter_backward(layer, layer.adapters[i], x, dy, gradient.adapters[i], mode, dx);
+}
+
+void clear(const projection& gradient) {
+  if (gradient.weight.defined()) gradient.weight.zero_();
+  if (gradient.bias.defined()) gradient.bias.zero_();
+  for (const low_rank& adapter : gradient.adapters) {
+    adapter.a.zero_();
+    adapter.b.zero_();
+  }
+}
+
+}  // namespace troupe::gpu
