@@ -14,14 +14,16 @@ key_ring::key_ring(std::string data_folder) : data_folder_(std::move(data_folder
 void key_ring::refresh() {
   struct stat now {};
   if (::stat(keys_path(data_folder_).c_str(), &now) != 0) return active_.clear();
-  if (now.st_ctim.tv_sec == changed_.tv_sec && now.st_ctim.tv_nsec == changed_.tv_nsec) return;
+  // Each change is a new file; the clock alone would miss two changes within its tick.
+  const version seen{now.st_ino, now.st_size, now.st_ctim.tv_sec, now.st_ctim.tv_nsec};
+  if (seen == seen_) return;
   const auto keys = read_keys(data_folder_);
   if (!keys) {
     // Better nobody than somebody whose key was revoked.
     active_.clear();
     return config::log(config::log_level::failure, to_string(keys.error()));
   }
-  changed_ = now.st_ctim;
+  seen_ = seen;
   active_.clear();
   for (const key_entry& key : *keys) {
     if (key.state == key_state::active) active_.push_back(key);

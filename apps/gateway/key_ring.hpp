@@ -5,7 +5,7 @@
 //
 // Threading: one owner.
 
-#include <ctime>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,11 +26,20 @@ class key_ring {
   [[nodiscard]] bool has_active();
 
  private:
+  /// What tells one state of the file from the next.
+  struct version {
+    std::uint64_t inode = 0;
+    std::int64_t bytes = -1;
+    std::int64_t seconds = 0;
+    std::int64_t nanoseconds = 0;
+    bool operator==(const version&) const = default;
+  };
+
   void refresh();
 
   std::string data_folder_;
   std::vector<key_entry> active_;
-  timespec changed_{};
+  version seen_;
 };
 
 }  // namespace troupe::gateway

@@ -308,12 +308,13 @@ class BadInput(Gateway):
 
     def test_what_is_no_http_is_cut_off(self):
         self.raw(b"\x16\x03\x01 hello\r\n\r\n", b"400")
-        head = b"POST /api/v1/optim_step HTTP/1.1\r\nhost: x\r\nx-api-key: " + self.client.key.encode()
+        start = b"POST /api/v1/optim_step HTTP/1.1\r\nhost: x\r\n"
+        head = start + b"x-api-key: " + self.client.key.encode()
         self.raw(head + b"\r\ncontent-length: 999999999999\r\n\r\n", b"413")
         self.raw(head + b"\r\nx-long: " + b"a" * 100000 + b"\r\n\r\n", b"400")
         self.raw(head + b"\r\ncontent-length: minus\r\n\r\n", b"400")
         # A stranger's body is not even read.
-        self.raw(b"POST /api/v1/optim_step HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n", b"401")
+        self.raw(start + b"content-length: 99\r\n\r\n", b"401")
 
     def test_silent_connections_hold_nobody_up(self):
         place = (self.client.place.hostname, self.client.place.port)
@@ -354,7 +355,8 @@ class Access(Gateway):
 
     def test_another_key_sees_nothing(self):
         model = self.model()
-        saved = self.client.post("save_weights", {"model_id": model, "seq_id": 1, "path": "mine"})[1]
+        named = {"model_id": model, "seq_id": 1, "path": "mine"}
+        saved = self.client.post("save_weights", named)[1]
         path = self.client.result(saved)["path"]
         named = {"model_id": model, "seq_id": 2, "path": "smp"}
         sampler = self.client.result(self.client.post("save_weights_for_sampler", named)[1])["path"]

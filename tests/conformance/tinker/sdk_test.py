@@ -270,7 +270,8 @@ class Sampling(ClusterTest):
         (free,) = self.tokens(sampling, 1, seed=3)
         (cut,) = self.tokens(sampling, 1, seed=3, stop=[free.tokens[2]])
         self.assertEqual(cut.stop_reason, "stop")
-        self.assertEqual(list(cut.tokens), list(free.tokens[: list(free.tokens).index(cut.tokens[-1]) + 1]))
+        tokens = list(free.tokens)
+        self.assertEqual(list(cut.tokens), tokens[: tokens.index(cut.tokens[-1]) + 1])
 
     def test_an_earlier_client_keeps_its_weights(self):
         training = self.training()
@@ -281,11 +282,10 @@ class Sampling(ClusterTest):
             self.step(training).result()
         path = training.save_weights_for_sampler("named").result().path
         late = self.service.create_sampling_client(model_path=path).result()
-        futures = [
-            (client, client.sample(self.PROMPT, 4, types.SamplingParams(max_tokens=6, seed=1, stop=[])))
-            for client in (early, late, early, late)
-        ]
-        seen = [[list(s.tokens) for s in future.result().sequences] for _, future in futures]
+        params = types.SamplingParams(max_tokens=6, seed=1, stop=[])
+        clients = (early, late, early, late)
+        futures = [client.sample(self.PROMPT, 4, params) for client in clients]
+        seen = [[list(s.tokens) for s in future.result().sequences] for future in futures]
         self.assertEqual(seen[0], before)
         self.assertEqual(seen[2], before)
         self.assertEqual(seen[1], seen[3])

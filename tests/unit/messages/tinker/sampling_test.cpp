@@ -1,0 +1,93 @@
+// Sample requests in JSON and their results in protobuf.
+
+#include <boost/test/unit_test.hpp>
+
+#include "messages/tinker/json_fields.hpp"
+#include "messages/tinker/sample_call.hpp"
+#include "messages/tinker/sample_output.hpp"
+#include "messages/tinker/tinker_public.pb.h"
+
+using namespace troupe;
+using namespace troupe::tinker;
+
+namespace {
+
+sample_call decode(const std::string& params, const std::string& more = "") {
+  const auto object = parse_object(
+      R"({"sampling_session_id":"s:sample:0","seq_id":4,"num_samples":2,"prompt":{"chunks":[)"
+      R"({"type":"encoded_text","tokens":[1,2]},{"type":"encoded_text","tokens":[3]}]},)"
+      R"("sampling_params":)" +
+      params + more + "}");
+  BOOST_REQUIRE(object.has_value());
+  auto call = decode_sample_call(*object);
+  BOOST_REQUIRE(call.has_value());
+  return std::move(*call);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_whole_request_is_read) {
+  const auto call =
+      decode(R"({"max_tokens":7,"seed":5,"temperature":0.5,"top_k":3,"top_p":0.9,"stop":[9]})");
+  BOOST_TEST(call.seq_id == 4U);
+  BOOST_TEST(call.num_samples == 2U);
+  BOOST_REQUIRE(call.body.has_value());
+  const sample_request& request = call.body->request;
+  BOOST_TEST((request.prompt == std::vector<token_id>{1, 2, 3}));
+  sampling_params wanted{7, 0.5, 3, 0.9, 5, {9}};
+  BOOST_TEST((request.params == wanted));
+  BOOST_TEST((call.body->stop == stop_rule::listed));
+}
+
+BOOST_AUTO_TEST_CASE(no_stop_is_the_models_end_and_an_empty_one_is_none) {
+  BOOST_TEST((decode("{}").body->stop == stop_rule::end_of_text));
+  BOOST_TEST((decode(R"({"stop":null})").body->stop == stop_rule::end_of_text));
+  const auto none = decode(R"({"stop":[]})");
+  BOOST_TEST((none.body->stop == stop_rule::listed));
+  BOOST_TEST(none.body->request.params.stop_tokens.empty());
+}
+
+BOOST_AUTO_TEST_CASE(what_would_change_the_answer_is_not_ignored) {
+  for (const std::string params :
+       {R"({"top_p":0})", R"({"top_p":1.5})", R"({"temperature":-1})", R"({"top_k":-2})",
+        R"({"max_tokens":0})", R"({"max_tokens":99999999})", R"({"stop":"word"})",
+        R"({"stop":[-1]})", R"({"stop":["word"]})"}) {
+    BOOST_TEST(!decode(params).body.has_value());
+  }
+  for (const std::string more :
+       {R"(,"prompt_logprobs":true)", R"(,"topk_prompt_logprobs":2)",
+        R"(,"topk_sample_logprobs":2)", R"(,"record_stability_info":true)"}) {
+    BOOST_TEST(!decode("{}", more).body.has_value());
+  }
+  BOOST_TEST(decode("{}", R"(,"prompt_logprobs":false,"topk_prompt_logprobs":0)").body.has_value());
+}
+
+BOOST_AUTO_TEST_CASE(prompts_are_text) {
+  const auto broken = [](const std::string& prompt) {
+    const auto object = parse_object(
+        R"({"sampling_session_id":"s","seq_id":0,"sampling_params":{},"prompt":)" + prompt + "}");
+    return !decode_sample_call(*object)->body.has_value();
+  };
+  for (const std::string prompt :
+       {"null", "{}", R"({"chunks":[]})", R"({"chunks":[7]})",
+        R"({"chunks":[{"type":"image","data":""}]})",
+        R"({"chunks":[{"type":"encoded_text","tokens":[-1]}]})",
+        R"({"chunks":[{"type":"encoded_text","tokens":[1.5]}]})",
+        R"({"chunks":[{"type":"encoded_text","tokens":[99999999999]}]})"}) {
+    BOOST_TEST(broken(prompt));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(results_keep_tokens_and_logprobs) {
+  sample_reply reply;
+  reply.sequences.push_back({{5, 6}, {-0.5F, -1.5F}, stop_reason::stop, 1, 1});
+  reply.sequences.push_back({{7}, {-2.0F}, stop_reason::length, 1, 1});
+  tinker_public::SampleResponse out;
+  BOOST_REQUIRE(out.ParseFromString(encode_sample_output(reply)));
+  BOOST_REQUIRE(out.sequences_size() == 2);
+  BOOST_TEST(out.sequences(0).stop_reason() == tinker_public::STOP_REASON_STOP);
+  BOOST_TEST(out.sequences(1).stop_reason() == tinker_public::STOP_REASON_LENGTH);
+  BOOST_TEST(out.sequences(0).tokens().size() == 8U);
+  BOOST_TEST(out.sequences(1).logprobs().size() == 4U);
+  BOOST_TEST(!out.has_prompt_logprobs());
+}
