@@ -1,0 +1,115 @@
+"""SIGKILL to whatever process of a cluster, again and again, while a run trains: the run ends with
+the weights of an undisturbed one, and says how each recovery went.
+
+The kills are tied to the run's own progress lines, never to elapsed time, so that every seed kills
+at the same steps. TROUPE_KILLS and TROUPE_KILL_SEEDS make long runs of the same test.
+Usage: kills_test.py TROUPE_PROGRAM
+"""
+
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM = str(pathlib.Path(sys.argv.pop(1)).resolve())
+NUM_KILLS = int(os.environ.get("TROUPE_KILLS", "6"))
+SEEDS = range(1, 1 + int(os.environ.get("TROUPE_KILL_SEEDS", "1")))
+STEPS = 40 * NUM_KILLS + 40
+DEADLINE_S = 120 + 20 * NUM_KILLS
+
+
+def troupe(*words, folder):
+    done = subprocess.run([PROGRAM, *map(str, words)], cwd=folder, capture_output=True, text=True,
+                          timeout=DEADLINE_S, check=True)
+    return done.stdout
+
+
+def processes_of(folder):
+    """Name -> process id of the cluster's nodes, from the kernel's own list."""
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if f"--data-folder={folder}/troupe-data" not in words:
+            continue
+        name = next((w.removeprefix("--name=") for w in words if w.startswith("--name=")), None)
+        if name:
+            found[name] = int(entry.name)
+    return found
+
+
+class Kills(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-kills-")).resolve()
+        troupe("model", "create", "model", "--hidden", 32, "--layers", 2, folder=self.folder)
+        rows = [{"prompt": f"{i % 7}+{i % 5}=", "completion": f"{i % 7 + i % 5}\n"}
+                for i in range(64)]
+        (self.folder / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        self.cluster = subprocess.Popen([PROGRAM, "up"], cwd=self.folder, text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertIn("is up", self.cluster.stdout.readline())
+        self.drain = subprocess.Popen(["cat"], stdin=self.cluster.stdout,
+                                      stdout=subprocess.DEVNULL)
+
+    def tearDown(self):
+        self.cluster.send_signal(signal.SIGINT)
+        self.cluster.wait(timeout=DEADLINE_S)
+        self.drain.wait(timeout=DEADLINE_S)
+        self.cluster.stdout.close()
+        shutil.rmtree(self.folder)
+
+    def train(self, name, on_progress):
+        run = subprocess.Popen(
+            [PROGRAM, "run", "sft", "--model", "model", "--data", "rows.jsonl", "--ranks", "2",
+             "--steps", str(STEPS), "--batch-size", "8", "--name", name],
+            cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for line in run.stderr:
+            step = re.search(r"(\d+)/\d+", line)
+            if step:
+                on_progress(int(step.group(1)))
+        out = run.stdout.read()
+        self.assertEqual(run.wait(timeout=DEADLINE_S), 0, out)
+        run.stdout.close()
+        run.stderr.close()
+        status = json.loads(troupe("status", "--json", folder=self.folder))
+        return next(r for r in status["runs"] if r["run"] == name)["weights"]
+
+    def test_kills_change_nothing(self):
+        calm = self.train("calm", lambda step: None)
+        for seed in SEEDS:
+            with self.subTest(seed=seed):
+                chance = random.Random(seed)
+                killed = []
+
+                def kill_one(step):
+                    alive = processes_of(self.folder)
+                    victims = [v for v in ("control", "trainer-0", "trainer-1") if v in alive]
+                    if len(killed) < NUM_KILLS and victims and chance.random() < 0.7:
+                        victim = chance.choice(victims)
+                        os.kill(alive[victim], signal.SIGKILL)
+                        killed.append((step, victim))
+
+                stormy = self.train(f"storm-{seed}", kill_one)
+                self.assertEqual(stormy, calm, killed)
+                self.assertGreater(len(killed), 0)
+                events = json.loads(troupe("run", "events", f"storm-{seed}", "--json",
+                                           folder=self.folder))["events"]
+                resumed = [e for e in events if e["kind"] == "resumed"]
+                self.assertTrue(all(e["bit_exact"] for e in resumed))
+                print(f"seed {seed}: killed {killed}; resumed after "
+                      f"{[round(e['seconds'], 2) for e in resumed]} s since the last control node")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
