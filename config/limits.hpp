@@ -137,4 +137,12 @@ inline constexpr std::size_t gateway_futures_max = 262'144;
 /// Sample requests that may be under way before the gateway says "full".
 inline constexpr std::size_t gateway_samples_max = 4096;
 
+/// Keys and values of prompts that a sampler keeps for later ones, as a part of its whole cache.
+inline constexpr std::size_t sampler_prefix_bytes_max = 1024 * mebibyte;
+static_assert(sampler_prefix_bytes_max < sampler_cache_bytes_max);
+
+/// Prompt tokens a sampler computes in one step beside its decoding: they delay every token that
+/// is being decoded.
+inline constexpr std::size_t sampler_prefill_rows_max = 512;
+
 }  // namespace troupe::limits

@@ -185,29 +185,55 @@ inline void attention_backward(const attention_task& t) {
       backward_tile(t, b, begin, head);
 }
 
+/// Scores of one query row with a page of keys: its blocks side by side, because one block alone
+/// would wait for its own additions.
+inline void score_page(std::size_t head_dim, const float* q, const float* keys, float* scores) {
+  constexpr std::size_t blocks = cache_page / cache_block;
+  float sums[blocks][cache_block] = {};
+  for (std::size_t i = 0; i < head_dim; ++i)
+    for (std::size_t block = 0; block < blocks; ++block)
+#pragma omp simd
+      for (std::size_t lane = 0; lane < cache_block; ++lane)
+        sums[block][lane] += q[i] * keys[(block * head_dim + i) * cache_block + lane];
+  for (std::size_t block = 0; block < blocks; ++block)
+    for (std::size_t lane = 0; lane < cache_block; ++lane)
+      scores[block * cache_block + lane] = sums[block][lane];
+}
+
+/// out += probabilities * values, positions in order.
+inline void add_values(std::size_t head_dim, std::size_t count, const float* probabilities,
+                       const float* values, float* out) {
+  std::size_t at = 0;
+  for (; at + 4 <= count; at += 4) {
+    const float* const p = probabilities + at;
+    const float* const v = values + at * head_dim;
+#pragma omp simd
+    for (std::size_t i = 0; i < head_dim; ++i) {
+      float sum = out[i] + p[0] * v[i];
+      sum += p[1] * v[i + head_dim];
+      sum += p[2] * v[i + 2 * head_dim];
+      out[i] = sum + p[3] * v[i + 3 * head_dim];
+    }
+  }
+  for (; at < count; ++at)
+#pragma omp simd
+    for (std::size_t i = 0; i < head_dim; ++i)
+      out[i] += probabilities[at] * values[at * head_dim + i];
+}
+
 inline void cached_attention(const cached_attention_task& t) {
   for (std::size_t head = 0; head < t.num_query_heads; ++head) {
     const float* const q = t.q + head * t.head_dim;
     float* const out = t.out + head * t.head_dim;
-    for (std::size_t first = 0; first < t.num_positions; first += cache_block) {
-      const float* const keys = t.keys + first * t.head_dim;
-      float sums[cache_block] = {};
-      for (std::size_t i = 0; i < t.head_dim; ++i)
-#pragma omp simd
-        for (std::size_t lane = 0; lane < cache_block; ++lane)
-          sums[lane] += q[i] * keys[i * cache_block + lane];
-      for (std::size_t lane = 0; lane < cache_block; ++lane)
-        t.scratch[first + lane] = sums[lane];
-    }
+    for (std::size_t first = 0; first < t.num_positions; first += cache_page)
+      score_page(t.head_dim, q, t.pages[first / cache_page] + t.offset, t.scratch + first);
     softmax_row(t.scratch, t.num_positions, t.num_positions, t.scale);
     for (std::size_t i = 0; i < t.head_dim; ++i)
       out[i] = 0;
-    for (std::size_t position = 0; position < t.num_positions; ++position) {
-      const float p = t.scratch[position];
-      const float* const value = t.values + position * t.head_dim;
-#pragma omp simd
-      for (std::size_t i = 0; i < t.head_dim; ++i)
-        out[i] += p * value[i];
+    for (std::size_t first = 0; first < t.num_positions; first += cache_page) {
+      const std::size_t rest = t.num_positions - first;
+      add_values(t.head_dim, rest < cache_page ? rest : cache_page, t.scratch + first,
+                 t.pages[first / cache_page] + t.offset + cache_page * t.head_dim, out);
     }
   }
 }

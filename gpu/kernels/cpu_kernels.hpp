@@ -79,20 +79,24 @@ struct attention_task {
   std::size_t gradient_stride = 0;
 };
 
-/// One query row of one key head against a cache that holds keys in blocks of cache_block
-/// positions, [block][head_dim][cache_block], and values as [position][head_dim].
+/// Positions of a cache page, and of a block of keys in it.
+inline constexpr std::size_t cache_page = 64;
+inline constexpr std::size_t cache_block = 16;
+
+/// One query row of one key head against a cache of pages of cache_page positions. What a page
+/// holds of the head lies at `offset` in it: keys in blocks, [block][head_dim][cache_block], then
+/// values as [position][head_dim].
 struct cached_attention_task {
   std::size_t num_positions = 0;
   std::size_t head_dim = 0;
   std::size_t num_query_heads = 0;
   float scale = 1;
   const float* q = nullptr;
-  const float* keys = nullptr;
-  const float* values = nullptr;
+  const float* const* pages = nullptr;
+  std::size_t offset = 0;
   float* out = nullptr;
-  float* scratch = nullptr;  ///< num_positions rounded up to cache_block
+  float* scratch = nullptr;  ///< num_positions rounded up to cache_page
 };
-inline constexpr std::size_t cache_block = 16;
 
 struct adamw_task {
   std::size_t count = 0;
@@ -159,6 +163,9 @@ struct cpu_kernels {
   /// row becomes gradient * d logprob(target) / d row.
   void (*logprob_backward)(std::size_t width, float lse, std::size_t target, float gradient,
                            float* row);
+
+  /// fp32 values of bf16 bits.
+  void (*widen_bf16)(std::size_t count, const std::uint16_t* from, float* to);
 
   /// to += from.
   void (*add)(std::size_t count, const float* from, float* to);

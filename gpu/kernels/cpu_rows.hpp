@@ -162,3 +162,9 @@ inline void add(std::size_t count, const float* from, float* to) {
   for (std::size_t i = 0; i < count; ++i)
     to[i] += from[i];
 }
+
+inline void widen_bf16(std::size_t count, const std::uint16_t* from, float* to) {
+#pragma omp simd
+  for (std::size_t i = 0; i < count; ++i)
+    to[i] = __builtin_bit_cast(float, static_cast<std::uint32_t>(from[i]) << 16U);
+}

@@ -41,6 +41,7 @@ const cpu_kernels kernel_table{
     &log_sum_exp,
     &exponentials,
     &logprob_backward,
+    &widen_bf16,
     &add,
     &sum_of_squares,
     &adamw,

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "gpu/bf16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "gpu/torch/row_ops.hpp"
@@ -12,55 +11,12 @@ namespace troupe::gpu {
 namespace {
 
 using kernels::cache_block;
-
-std::size_t padded(std::size_t capacity) {
-  return (capacity + cache_block - 1) / cache_block * cache_block;
-}
+using kernels::cache_page;
 
 }  // namespace
 
-sequence_cache::sequence_cache(const model_config& model, std::size_t capacity)
-    : head_elements_(padded(capacity) * model.head_dim),
-      num_key_heads_(model.num_kv_heads),
-      elements_(bytes(model, capacity) / sizeof(float)) {}
-
-std::size_t sequence_cache::bytes(const model_config& model, std::size_t capacity) {
-  return 2 * sizeof(float) * padded(capacity) * model.head_dim * model.num_kv_heads *
-         model.num_layers;
-}
-
-float* sequence_cache::keys(std::size_t layer, std::size_t key_head) {
-  return elements_.data() + 2 * (layer * num_key_heads_ + key_head) * head_elements_;
-}
-
-float* sequence_cache::values_of(std::size_t layer, std::size_t key_head) {
-  return keys(layer, key_head) + head_elements_;
-}
-
-decoder::decoder(const model_config& model) : model_(model), rotary_(model) {
-  for (const parameter_spec& spec : parameter_layout(model)) {
-    parameter_store& store = parameters_.emplace_back();
-    if (spec.shape.size() == 1) {
-      store.vector = at::zeros({static_cast<std::int64_t>(spec.shape[0])}, at::kFloat);
-    } else {
-      store.matrix.emplace_back(spec.shape[0], spec.shape[1]);
-    }
-  }
-}
-
-void decoder::assign(const parameter_slice& slice, std::span<const std::uint16_t> bits) {
-  parameter_store& store = parameters_[slice.parameter];
-  if (!store.matrix.empty()) {
-    store.matrix.front().assign(slice.begin, bits);
-    return;
-  }
-  for (std::size_t i = 0; i < bits.size(); ++i)
-    values(store.vector)[slice.begin + i] = from_bf16(bits[i]);
-}
-
-void decoder::assign_one(std::uint32_t parameter, std::uint64_t element, std::uint16_t bits) {
-  assign({parameter, element, element + 1}, {&bits, 1});
-}
+decoder::decoder(const model_config& model)
+    : model_(model), rotary_(model), parameters_(parameter_layout(model)) {}
 
 at::Tensor decoder::embed(std::span<const decoder_row> rows) const {
   const std::size_t width = model_.hidden_size;
@@ -86,7 +42,7 @@ at::Tensor decoder::logits(const at::Tensor& hidden) const {
       rms_norm(hidden, norm, model_.rms_norm_eps).y);
 }
 
-const decoder::parameter_store* decoder::find(std::uint32_t block, role what) const {
+const parameter_store* decoder::find(std::uint32_t block, role what) const {
   const auto index = parameter_index(model_, block, what);
   return index ? &parameters_[*index] : nullptr;
 }
@@ -153,12 +109,12 @@ void decoder::fill_caches(std::uint32_t block, std::span<const decoder_row> rows
       for (std::size_t h = 0; h < key_heads; ++h) {
         const std::size_t from = (i * key_heads + h) * dim;
         rotate_head(k_norm, values(k) + from, row.position, rotated.data());
-        float* const keys = row.cache->keys(block, h) +
-                            row.position / cache_block * cache_block * dim +
-                            row.position % cache_block;
+        float* const head = row.cache->address(row.position) + offset_in_page(model_, block, h);
+        const std::size_t place = row.position % cache_page;
+        float* const keys = head + place / cache_block * cache_block * dim + place % cache_block;
         for (std::size_t e = 0; e < dim; ++e)
           keys[e * cache_block] = rotated[e];
-        std::copy_n(values(v) + from, dim, row.cache->values_of(block, h) + row.position * dim);
+        std::copy_n(values(v) + from, dim, head + (cache_page + place) * dim);
       }
     }
   });
@@ -182,10 +138,11 @@ at::Tensor decoder::attend(std::uint32_t block, std::span<const decoder_row> row
         task.num_query_heads = group;
         task.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
         task.q = values(q) + at;
-        task.keys = rows[i].cache->keys(block, h);
-        task.values = rows[i].cache->values_of(block, h);
+        task.pages = rows[i].cache->addresses();
+        task.offset = offset_in_page(model_, block, h);
         task.out = to + at;
-        scratch.resize(std::max(scratch.size(), padded(task.num_positions)));
+        scratch.resize(
+            std::max(scratch.size(), page_pool::pages_for(task.num_positions) * cache_page));
         task.scratch = scratch.data();
         kernels::for_this_cpu().cached_attention(task);
       }

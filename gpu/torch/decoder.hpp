@@ -1,59 +1,38 @@
 #pragma once
 
-// The model as the sampler runs it: bf16 weights widened to fp32 and packed, and one pass that
+// The model as the sampler runs it: packed bf16 weights, and one pass that
 // takes any mixture of rows: whole prompts and single new tokens alike. A row's result depends on
 // its own sequence only, because every kernel below is a function of single rows and each row
 // attends to its sequence's cache.
 //
-// Shapes: R rows; cache per sequence [layers][key heads] of keys and values.
+// Shapes: R rows.
 // Threading: called from one thread; runs on the pool.
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "gpu/models/family.hpp"
-#include "gpu/parameter_io.hpp"
 #include "gpu/rotary.hpp"
-#include "gpu/sampler_engine.hpp"
-#include "gpu/torch/packed_matrix.hpp"
+#include "gpu/torch/decoder_weights.hpp"
+#include "gpu/torch/kv_pages.hpp"
 #include "gpu/torch/tensors.hpp"
 #include "messages/model.hpp"
 
 namespace troupe::gpu {
 
-/// Keys and values of one sequence, for all layers. Room for all its tokens is taken at once.
-class sequence_cache {
- public:
-  sequence_cache(const model_config& model, std::size_t capacity);
-
-  [[nodiscard]] static std::size_t bytes(const model_config& model, std::size_t capacity);
-
-  /// Keys in blocks of kernels::cache_block positions, [block][head_dim][cache_block].
-  [[nodiscard]] float* keys(std::size_t layer, std::size_t key_head);
-  /// [position][head_dim]
-  [[nodiscard]] float* values_of(std::size_t layer, std::size_t key_head);
-
- private:
-  std::size_t head_elements_;
-  std::size_t num_key_heads_;
-  std::vector<float> elements_;
-};
-
 /// One token on its way through the model.
 struct decoder_row {
   token_id token = 0;
   std::size_t position = 0;
-  sequence_cache* cache = nullptr;
+  sequence_cache* cache = nullptr;  ///< has a page for the position
 };
 
 class decoder {
  public:
   explicit decoder(const model_config& model);
 
-  /// Requires: the slice lies inside the model's layout.
-  void assign(const parameter_slice& slice, std::span<const std::uint16_t> bits);
-  void assign_one(std::uint32_t parameter, std::uint64_t element, std::uint16_t bits);
+  [[nodiscard]] decoder_weights& weights() { return parameters_; }
+  [[nodiscard]] const decoder_weights& weights() const { return parameters_; }
 
   /// Hidden rows after the last block, [R, D]. Rows of a sequence come in order of position.
   [[nodiscard]] at::Tensor run(std::span<const decoder_row> rows);
@@ -62,12 +41,6 @@ class decoder {
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const;
 
  private:
-  /// A packed matrix, or the vector of a norm.
-  struct parameter_store {
-    std::vector<packed_matrix> matrix;  ///< at most one
-    at::Tensor vector;
-  };
-
   /// Null where the family has no such parameter.
   [[nodiscard]] const parameter_store* find(std::uint32_t block, role what) const;
   [[nodiscard]] at::Tensor multiply(std::uint32_t block, role what, const at::Tensor& x) const;
@@ -85,7 +58,7 @@ class decoder {
 
   const model_config model_;
   rotary_cache rotary_;
-  std::vector<parameter_store> parameters_;
+  decoder_weights parameters_;
 };
 
 }  // namespace troupe::gpu

@@ -1,9 +1,12 @@
 #pragma once
 
 // A weight matrix laid out for multiplication once and used for many decode steps: panels of 32
-// outputs, as the kernels read them. Single elements can be replaced in place.
+// outputs, as the kernels read them, in bf16. Decoding few sequences is bound by reading weights,
+// and half the bytes are half the time; a panel is widened into a cache-sized buffer just before it
+// is multiplied, which changes no bit of the result.
 //
-// Shapes: weight [N, K]; x [T, K]; y [T, N]. Units: elements, row-major in the canonical matrix.
+// Shapes: weight [N, K]; x [T, K]; y [T, N]. Units: elements, row-major in the canonical matrix;
+// places count in the panels.
 // Threading: one thread writes; multiplication runs on the pool.
 // Invariants: PACKED-1 a row of y depends on that row of x and on the weights only, with the bits
 //             that `linear` gives.
@@ -19,9 +22,12 @@ class packed_matrix {
  public:
   packed_matrix(std::size_t outputs, std::size_t inputs);
 
-  /// Replaces elements from `first` on by bf16 values.
+  /// Replaces elements from `first` on.
   void assign(std::uint64_t first, std::span<const std::uint16_t> bits);
-  void assign_one(std::uint64_t element, std::uint16_t bits);
+
+  /// Where an element lies in the panels; replace() takes places, found beforehand.
+  [[nodiscard]] std::uint64_t place(std::uint64_t element) const;
+  void replace(std::span<const std::uint64_t> places, std::span<const std::uint16_t> bits);
 
   [[nodiscard]] at::Tensor multiply(const at::Tensor& x) const;
   /// residual + x W^T.
@@ -31,7 +37,8 @@ class packed_matrix {
   void copy_row(std::size_t output, float* to) const;
 
  private:
-  [[nodiscard]] std::size_t place(std::size_t output, std::size_t input) const;
+  [[nodiscard]] std::uint16_t* panels();
+  [[nodiscard]] const std::uint16_t* panels() const;
   [[nodiscard]] at::Tensor run(const at::Tensor& x, const float* residual) const;
 
   std::size_t outputs_;

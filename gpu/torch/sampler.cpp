@@ -11,6 +11,7 @@
 #include "gpu/token_choice.hpp"
 #include "gpu/torch/boundary.hpp"
 #include "gpu/torch/decoder.hpp"
+#include "gpu/torch/prefix_cache.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -22,13 +23,38 @@ constexpr std::size_t chunk_logits_max = 16 * 1024 * 1024;
 /// Elements of a parameter read at once; whole rows are not needed.
 constexpr std::uint64_t load_elements = 1024 * 1024;
 
+/// One more than the tokens fill: a last page that is shared is copied before it is written to.
+std::size_t pages_needed(const sequence_start& start) {
+  return page_pool::pages_for(start.prompt.size() + start.params.max_tokens) + 1;
+}
+
 struct active_sequence {
   sequence_start start;
   std::vector<token_id> tokens;  ///< prompt and what was decoded
   std::size_t num_cached = 0;
   sequence_cache cache;
+  std::uint64_t weights = 0;  ///< which computed the first of its cache
+  bool is_started = false;    ///< knows what it need not compute
+  bool is_remembered = false;
+  std::shared_ptr<const std::vector<float>> hidden;  ///< of a prompt that is known completely
 
   std::size_t num_decoded() const { return tokens.size() - start.prompt.size(); }
+  std::size_t num_pending() const { return tokens.size() - num_cached; }
+  bool is_computing_prompt() const { return is_started && !is_remembered; }
+  std::size_t num_missing_pages() const {
+    return pages_needed(start) - std::min(pages_needed(start), cache.num_pages());
+  }
+};
+
+struct torch_staged final : staged_weights {
+  std::vector<decoder_weights> whole;  ///< at most one
+  std::vector<placed_patch> patches;
+};
+
+/// The hidden row of each sequence that is complete in a step, [S, D].
+struct complete_rows {
+  std::vector<active_sequence*> sequences;
+  at::Tensor hidden;
 };
 
 class torch_sampler final : public sampler_engine {
@@ -37,62 +63,88 @@ class torch_sampler final : public sampler_engine {
       : threads_(std::move(threads)),
         model_(model),
         layout_(parameter_layout(model)),
-        decoder_(model) {}
+        decoder_(model),
+        pool_(model),
+        prefixes_(limits::sampler_prefix_bytes_max / pool_.page_bytes()) {}
 
-  result<void> load(bf16_source& source) override {
-    return guarded("load", [&]() -> result<void> {
+  result<std::unique_ptr<staged_weights>> stage(bf16_source& source) const override {
+    return guarded("staging weights", [&]() -> result<std::unique_ptr<staged_weights>> {
+      auto staged = std::make_unique<torch_staged>();
+      decoder_weights& next = staged->whole.emplace_back(layout_);
       std::vector<std::uint16_t> bits;
       for (std::uint32_t p = 0; p < layout_.size(); ++p) {
         const std::uint64_t elements = layout_[p].num_elements();
         for (std::uint64_t begin = 0; begin < elements; begin += load_elements) {
           const parameter_slice slice{p, begin, std::min(elements, begin + load_elements)};
           bits.resize(slice.num_elements());
-          if (auto ok = source.read(slice, bits); !ok) return ok;
-          decoder_.assign(slice, bits);
+          if (auto ok = source.read(slice, bits); !ok) return fail(ok.error());
+          next.assign(slice, bits);
         }
+      }
+      return staged;
+    });
+  }
+
+  result<std::unique_ptr<staged_weights>> stage(
+      std::span<const element_patch> patches) const override {
+    return guarded("staging a patch", [&]() -> result<std::unique_ptr<staged_weights>> {
+      if (auto ok = check_patches(patches); !ok) return fail(ok.error());
+      auto staged = std::make_unique<torch_staged>();
+      for (const element_patch& patch : patches)
+        staged->patches.push_back(decoder_.weights().place(patch));
+      return staged;
+    });
+  }
+
+  result<void> commit(staged_weights& staged, cache_policy caches) override {
+    return guarded("a commit", [&]() -> result<void> {
+      const pool_scope scope(threads_.get());
+      auto& next = dynamic_cast<torch_staged&>(staged);
+      if (!next.whole.empty()) std::swap(decoder_.weights(), next.whole.front());
+      for_ranges(next.patches.size(), 1, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i)
+          decoder_.weights().replace(next.patches[i]);
+      });
+      ++version_;
+      prefixes_.clear();
+      if (caches == cache_policy::keep) return {};
+      for (active_sequence& s : active_) {
+        s.cache.clear();
+        s.hidden.reset();
+        s.num_cached = 0;
+        s.is_started = s.is_remembered = false;
       }
       return {};
     });
   }
 
-  result<void> patch(std::span<const element_patch> patches) override {
-    if (auto ok = check_patches(patches); !ok) return ok;
-    for (const element_patch& patch : patches)
-      for (std::size_t i = 0; i < patch.elements.size(); ++i)
-        decoder_.assign_one(patch.parameter, patch.elements[i], patch.bits[i]);
-    return {};
-  }
-
   result<void> admit(sequence_start start) override {
     return guarded("admit", [&]() -> result<void> {
       if (auto ok = check_start(start); !ok) return ok;
-      const std::size_t capacity = start.prompt.size() + start.params.max_tokens;
-      const std::size_t bytes = sequence_cache::bytes(model_, capacity);
-      if (auto ok = check_room(bytes); !ok) return ok;
-      std::vector<token_id> tokens = start.prompt;
-      tokens.reserve(capacity);
-      active_.push_back({std::move(start), std::move(tokens), 0, sequence_cache(model_, capacity)});
-      cache_bytes_ += bytes;
+      if (auto ok = check_room(pages_needed(start)); !ok) return ok;
+      active_sequence& added = active_.emplace_back();
+      added.tokens = start.prompt;
+      added.start = std::move(start);
       return {};
     });
   }
 
   void cancel(std::uint64_t sequence) override {
     const auto found = find(sequence);
-    if (found != active_.end()) remove(found);
+    if (found != active_.end()) active_.erase(found);
   }
 
   result<std::vector<decoded_token>> step() override {
     return guarded("a decode step", [&]() -> result<std::vector<decoded_token>> {
       const pool_scope scope(threads_.get());
-      if (active_.empty()) return std::vector<decoded_token>{};
-      const at::Tensor hidden = run_pending();
-      const std::vector<chosen_token> chosen = choose(hidden);
-      return append(chosen);
+      const complete_rows rows = run_pending();
+      if (rows.sequences.empty()) return std::vector<decoded_token>{};
+      return append(rows.sequences, choose(rows));
     });
   }
 
   std::size_t num_active() const override { return active_.size(); }
+  std::uint64_t num_computed_tokens() const override { return num_computed_; }
 
  private:
   using sequence_list = std::list<active_sequence>;
@@ -100,12 +152,6 @@ class torch_sampler final : public sampler_engine {
   sequence_list::iterator find(std::uint64_t sequence) {
     return std::ranges::find_if(
         active_, [sequence](const active_sequence& s) { return s.start.sequence == sequence; });
-  }
-
-  sequence_list::iterator remove(sequence_list::iterator which) {
-    cache_bytes_ -=
-        sequence_cache::bytes(model_, which->start.prompt.size() + which->start.params.max_tokens);
-    return active_.erase(which);
   }
 
   result<void> check_patches(std::span<const element_patch> patches) const {
@@ -149,59 +195,133 @@ class torch_sampler final : public sampler_engine {
     return {};
   }
 
-  result<void> check_room(std::size_t bytes) const {
-    if (bytes > limits::sampler_cache_bytes_max)
-      return fail(errc::invalid_argument,
-                  "the sequence needs a cache of " + std::to_string(bytes) + " bytes",
-                  "prompt and max_tokens are too long for this machine", "shorten them");
-    if (active_.size() >= limits::sampler_active_max ||
-        cache_bytes_ + bytes > limits::sampler_cache_bytes_max)
+  /// Room for `pages` beside what active sequences may still take; prompts are forgotten for it.
+  result<void> check_room(std::size_t pages) {
+    const std::size_t pages_max = limits::sampler_cache_bytes_max / pool_.page_bytes();
+    if (pages > pages_max)
+      return fail(
+          errc::invalid_argument,
+          "the sequence needs a cache of " + std::to_string(pages * pool_.page_bytes()) + " bytes",
+          "prompt and max_tokens are too long for this machine", "shorten them");
+    for (const active_sequence& s : active_)
+      pages += s.num_missing_pages();
+    while (pool_.num_taken() + pages > pages_max && prefixes_.drop_oldest()) {
+    }
+    if (active_.size() >= limits::sampler_active_max || pool_.num_taken() + pages > pages_max)
       return fail(errc::busy, std::to_string(active_.size()) + " sequences fill the sampler", "",
                   "try again when some are done");
     return {};
   }
 
-  /// Runs all tokens without a cache entry; hidden rows of each sequence's last token, [S, D].
-  at::Tensor run_pending() {
+  /// Takes over what is known of a sequence's tokens; false while another one computes its prompt.
+  bool start_computing(active_sequence& s) {
+    prefix_match match = prefixes_.find(s.tokens);
+    const auto computes_it = [&s](const active_sequence& other) {
+      return &other != &s && other.is_computing_prompt() && other.start.prompt == s.start.prompt;
+    };
+    if (!match.hidden && std::ranges::any_of(active_, computes_it)) return false;
+    if (!match.hidden && match.num_tokens == s.tokens.size()) {
+      match.pages.pop_back();
+      match.num_tokens = match.pages.size() * kernels::cache_page;
+    }
+    for (page_ref& page : match.pages)
+      s.cache.append(std::move(page));
+    s.num_cached = match.num_tokens;
+    s.hidden = std::move(match.hidden);
+    s.weights = version_;
+    s.is_started = true;
+    return true;
+  }
+
+  /// A page that others may read is copied before the sequence writes its next token to it.
+  void prepare_pages(active_sequence& s, std::size_t end) {
+    const std::size_t partial = s.num_cached % kernels::cache_page;
+    if (partial != 0 && s.cache.page(s.cache.num_pages() - 1).use_count() > 1)
+      s.cache.replace_last(pool_.copy(s.cache.page(s.cache.num_pages() - 1)));
+    while (s.cache.num_pages() < page_pool::pages_for(end))
+      s.cache.append(pool_.take());
+  }
+
+  /// Queues tokens without a cache entry: one of a sequence that decodes, else as many of its
+  /// prompt as this step has left.
+  void gather(active_sequence& s, std::size_t& prompt_rows_left, std::vector<decoder_row>& rows) {
+    const bool decodes = s.num_pending() == 1 && s.num_decoded() > 0;
+    const std::size_t size = decodes ? 1 : std::min(s.num_pending(), prompt_rows_left);
+    if (!decodes) prompt_rows_left -= size;
+    if (size == 0) return;
+    prepare_pages(s, s.num_cached + size);
+    for (std::size_t i = 0; i < size; ++i, ++s.num_cached)
+      rows.push_back({s.tokens[s.num_cached], s.num_cached, &s.cache});
+  }
+
+  /// Computes what this step computes, in the order of admission.
+  complete_rows run_pending() {
     const std::size_t width = model_.hidden_size;
-    at::Tensor last = make_tensor({active_.size(), width});
+    std::vector<float> hidden;
+    complete_rows out;
     std::vector<decoder_row> rows;
-    std::vector<std::pair<std::size_t, std::size_t>> ends;  // row in chunk, sequence
+    std::vector<std::pair<std::size_t, std::size_t>> ends;  // row in chunk, place in out
     const auto flush = [&] {
-      const at::Tensor hidden = decoder_.run(rows);
-      for (const auto& [row, index] : ends)
-        std::memcpy(values(last) + index * width, values(hidden) + row * width,
-                    width * sizeof(float));
+      if (rows.empty()) return;
+      const at::Tensor computed = decoder_.run(rows);
+      num_computed_ += rows.size();
+      for (const auto& [row, place] : ends)
+        std::copy_n(values(computed) + row * width, width, hidden.data() + place * width);
       rows.clear();
       ends.clear();
     };
-    std::size_t index = 0;
+    std::size_t prompt_rows_left = limits::sampler_prefill_rows_max;
     for (active_sequence& s : active_) {
-      for (; s.num_cached < s.tokens.size(); ++s.num_cached) {
-        if (rows.size() == chunk_rows_max) flush();
-        rows.push_back({s.tokens[s.num_cached], s.num_cached, &s.cache});
+      if (!s.is_started && !start_computing(s)) continue;
+      gather(s, prompt_rows_left, rows);
+      if (s.num_pending() == 0) {
+        const std::size_t place = out.sequences.size();
+        out.sequences.push_back(&s);
+        hidden.resize((place + 1) * width);
+        if (s.hidden) {
+          std::ranges::copy(*s.hidden, hidden.begin() + static_cast<std::ptrdiff_t>(place * width));
+          s.hidden.reset();
+        } else {
+          ends.emplace_back(rows.size() - 1, place);
+        }
       }
-      ends.emplace_back(rows.size() - 1, index++);
+      if (rows.size() >= chunk_rows_max) flush();
     }
     flush();
-    return last;
+    remember(out.sequences, hidden);
+    out.hidden = make_tensor({out.sequences.size(), width});
+    std::ranges::copy(hidden, values(out.hidden));
+    return out;
   }
 
-  std::vector<chosen_token> choose(const at::Tensor& hidden) {
-    std::vector<const active_sequence*> sequences;
-    for (const active_sequence& s : active_)
-      sequences.push_back(&s);
-    std::vector<chosen_token> chosen(sequences.size());
+  /// Offers prompts that are complete for the first time to later sequences.
+  void remember(const std::vector<active_sequence*>& sequences, const std::vector<float>& hidden) {
+    const auto width = static_cast<std::ptrdiff_t>(model_.hidden_size);
+    auto row = hidden.begin();
+    for (active_sequence* s : sequences) {
+      if (!s->is_remembered && s->weights == version_) {
+        const bool is_prompt = s->num_decoded() == 0;
+        prefixes_.insert(
+            s->tokens, s->cache,
+            is_prompt ? std::make_shared<std::vector<float>>(row, row + width) : nullptr);
+      }
+      s->is_remembered = true;
+      row += width;
+    }
+  }
+
+  std::vector<chosen_token> choose(const complete_rows& rows) {
+    std::vector<chosen_token> chosen(rows.sequences.size());
     const std::size_t vocabulary = model_.vocab_size;
     const std::size_t step = std::max<std::size_t>(1, chunk_logits_max / vocabulary);
-    for (std::size_t first = 0; first < sequences.size(); first += step) {
-      const std::size_t size = std::min(step, sequences.size() - first);
+    for (std::size_t first = 0; first < chosen.size(); first += step) {
+      const std::size_t size = std::min(step, chosen.size() - first);
       at::Tensor logits = decoder_.logits(
-          hidden.narrow(0, static_cast<std::int64_t>(first), static_cast<std::int64_t>(size)));
+          rows.hidden.narrow(0, static_cast<std::int64_t>(first), static_cast<std::int64_t>(size)));
       float* const all = values(logits);
       for_ranges(size, 1, [&](std::size_t begin, std::size_t end) {
         for (std::size_t i = begin; i < end; ++i) {
-          const active_sequence& s = *sequences[first + i];
+          const active_sequence& s = *rows.sequences[first + i];
           chosen[first + i] =
               choose_token({all + i * vocabulary, vocabulary}, s.start.params,
                            {s.start.params.seed, s.start.sample_index, s.tokens.size()});
@@ -211,31 +331,42 @@ class torch_sampler final : public sampler_engine {
     return chosen;
   }
 
-  std::vector<decoded_token> append(const std::vector<chosen_token>& chosen) {
+  std::vector<decoded_token> append(const std::vector<active_sequence*>& sequences,
+                                    const std::vector<chosen_token>& chosen) {
     std::vector<decoded_token> out;
-    std::size_t index = 0;
-    for (auto s = active_.begin(); s != active_.end();) {
-      const chosen_token& next = chosen[index++];
-      s->tokens.push_back(next.token);
-      const sampling_params& params = s->start.params;
-      decoded_token decoded{s->start.sequence, next.token, next.logprob, std::nullopt};
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      active_sequence& s = *sequences[i];
+      const chosen_token& next = chosen[i];
+      s.tokens.push_back(next.token);
+      const sampling_params& params = s.start.params;
+      decoded_token decoded{s.start.sequence, next.token, next.logprob, std::nullopt};
       if (std::ranges::find(params.stop_tokens, next.token) != params.stop_tokens.end()) {
         decoded.finished = stop_reason::stop;
-      } else if (s->num_decoded() == params.max_tokens) {
+      } else if (s.num_decoded() == params.max_tokens) {
         decoded.finished = stop_reason::length;
       }
       out.push_back(decoded);
-      s = decoded.finished ? remove(s) : std::next(s);
+      if (decoded.finished) finish(s);
     }
     return out;
+  }
+
+  /// A conversation that goes on begins with what was just decoded.
+  void finish(const active_sequence& s) {
+    if (s.weights == version_)
+      prefixes_.insert(std::span(s.tokens).first(s.num_cached), s.cache, nullptr);
+    active_.erase(find(s.start.sequence));
   }
 
   const std::shared_ptr<thread_pool> threads_;
   const model_config model_;
   const std::vector<parameter_spec> layout_;
   decoder decoder_;
+  page_pool pool_;
+  prefix_cache prefixes_;
   sequence_list active_;
-  std::size_t cache_bytes_ = 0;
+  std::uint64_t version_ = 0;
+  std::uint64_t num_computed_ = 0;
 };
 
 }  // namespace

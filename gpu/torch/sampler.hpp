@@ -1,8 +1,11 @@
 #pragma once
 
-// The sampler engine: continuous batching over `decoder`. A step gathers what every active
-// sequence has not computed yet (a prompt, or one token), runs it in chunks of bounded size, and
-// chooses one token per sequence.
+// The sampler engine: continuous batching over `decoder`. A step gathers what the active sequences
+// have not computed yet (one token, or a piece of a prompt), runs it in chunks of bounded size, and
+// chooses one token for each sequence that is complete.
+//
+// Of sequences with one prompt the first computes it; the others wait for it and take over its
+// pages. A prompt's pages stay in the prefix cache until the weights change or memory is short.
 //
 // Threading, errors and invariants: those of sampler_engine.
 

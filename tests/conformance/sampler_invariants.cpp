@@ -111,6 +111,108 @@ BOOST_FIXTURE_TEST_CASE(sequences_do_not_see_each_other, fixture) {
   BOOST_TEST((finish(std::move(staggered)) == alone));
 }
 
+/// What the engine computed for `starts`, admitted together.
+std::uint64_t tokens_computed(fixture& f, const std::vector<gpu::sequence_start>& starts,
+                              outputs& out) {
+  const std::uint64_t before = f.sampler->num_computed_tokens();
+  for (const auto& start : starts)
+    BOOST_REQUIRE(f.sampler->admit(start).has_value());
+  out = f.finish();
+  return f.sampler->num_computed_tokens() - before;
+}
+
+gpu::sequence_start long_request(std::size_t prompt_tokens, std::uint32_t max_tokens) {
+  gpu::sequence_start start;
+  for (std::size_t i = 0; i < prompt_tokens; ++i)
+    start.prompt.push_back(static_cast<token_id>((i * 7 + i / 5) % 71));
+  start.params.max_tokens = max_tokens;
+  return start;
+}
+
+BOOST_FIXTURE_TEST_CASE(samples_of_one_prompt_compute_it_once, fixture) {
+  for (const std::size_t prompt_tokens : {1U, 63U, 64U, 65U, 150U}) {
+    std::vector<gpu::sequence_start> starts(6, long_request(prompt_tokens, 5));
+    outputs alone;
+    for (std::uint32_t i = 0; i < starts.size(); ++i) {
+      starts[i].sequence = starts[i].sample_index = i;
+      BOOST_REQUIRE(sampler->load(memory).has_value());
+      outputs one;
+      BOOST_TEST(tokens_computed(*this, {starts[i]}, one) == prompt_tokens + 4);
+      alone.merge(one);
+    }
+    BOOST_REQUIRE(sampler->load(memory).has_value());
+    outputs together;
+    BOOST_TEST(tokens_computed(*this, starts, together) == prompt_tokens + starts.size() * 4);
+    BOOST_TEST((together == alone));
+    BOOST_TEST(tokens_computed(*this, starts, together) == starts.size() * 4);
+    BOOST_TEST((together == alone));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(a_conversation_goes_on_where_it_was, fixture) {
+  auto start = long_request(100, 60);
+  outputs out;
+  tokens_computed(*this, {start}, out);
+  const auto& answer = out.at(0).tokens;
+  start.prompt.insert(start.prompt.end(), answer.begin(), answer.end());
+  start.prompt.push_back(3);
+  outputs warm;
+  BOOST_TEST(tokens_computed(*this, {start}, warm) == 161 - 128 + 59);
+  BOOST_REQUIRE(sampler->load(memory).has_value());
+  outputs cold;
+  BOOST_TEST(tokens_computed(*this, {start}, cold) == 161 + 59);
+  BOOST_TEST((warm == cold));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_long_prompt_does_not_stop_others, fixture) {
+  model.max_positions = 4000;
+  sampler = std::move(*gpu::make_torch_sampler(model));
+  BOOST_REQUIRE(sampler->load(memory).has_value());
+  gpu::sequence_start quick = long_request(3, 20);
+  gpu::sequence_start slow = long_request(limits::sampler_prefill_rows_max * 2, 1);
+  slow.sequence = 1;
+  BOOST_REQUIRE(sampler->admit(quick).has_value());
+  BOOST_REQUIRE(sampler->admit(slow).has_value());
+  outputs out;
+  for (std::size_t tokens = 1; tokens <= 3; ++tokens) {
+    step_into(out);
+    BOOST_TEST(out.at(0).tokens.size() == tokens);
+    BOOST_TEST(out.count(1) == (tokens == 3 ? 1U : 0U));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(caches_follow_the_policy_of_a_commit, fixture) {
+  auto changed = memory;
+  test::fill_randomly(changed, model, 22);
+  auto start = long_request(90, 12);
+  start.params.temperature = 0;
+  const auto decode = [&](gpu::cache_policy policy) {
+    BOOST_REQUIRE(sampler->load(memory).has_value());
+    BOOST_REQUIRE(sampler->admit(start).has_value());
+    outputs out;
+    for (int i = 0; i < 4; ++i)
+      step_into(out);
+    auto staged = sampler->stage(changed);
+    BOOST_REQUIRE(staged.has_value());
+    BOOST_REQUIRE(sampler->commit(**staged, policy).has_value());
+    return finish(std::move(out)).at(0);
+  };
+  const output kept = decode(gpu::cache_policy::keep);
+  const output recomputed = decode(gpu::cache_policy::recompute);
+  BOOST_TEST((kept.tokens.size() == 12U && recomputed.tokens.size() == 12U));
+  // What follows a recomputation is what the new weights alone make of the tokens so far.
+  BOOST_REQUIRE(sampler->load(changed).has_value());
+  auto rest = start;
+  rest.prompt.insert(rest.prompt.end(), recomputed.tokens.begin(), recomputed.tokens.begin() + 4);
+  rest.params.max_tokens = 8;
+  BOOST_REQUIRE(sampler->admit(rest).has_value());
+  const output expected = finish().at(0);
+  BOOST_TEST(
+      std::vector(recomputed.logprobs.begin() + 4, recomputed.logprobs.end()) == expected.logprobs,
+      boost::test_tools::per_element());
+  BOOST_TEST((kept.logprobs != recomputed.logprobs));
+}
+
 BOOST_FIXTURE_TEST_CASE(thread_count_does_not_matter, fixture) {
   const auto all = requests();
   for (const auto& start : all)

@@ -187,8 +187,14 @@ class sim_trainer final : public gpu::trainer_engine {
 /// Says the last token of its prompt again, as often as asked.
 class sim_sampler final : public gpu::sampler_engine {
  public:
-  result<void> load(gpu::bf16_source&) override { return {}; }
-  result<void> patch(std::span<const gpu::element_patch>) override { return {}; }
+  result<std::unique_ptr<gpu::staged_weights>> stage(gpu::bf16_source&) const override {
+    return std::make_unique<gpu::staged_weights>();
+  }
+  result<std::unique_ptr<gpu::staged_weights>> stage(
+      std::span<const gpu::element_patch>) const override {
+    return std::make_unique<gpu::staged_weights>();
+  }
+  result<void> commit(gpu::staged_weights&, gpu::cache_policy) override { return {}; }
   result<void> admit(gpu::sequence_start start) override {
     if (active_.size() >= 4) return fail(errc::busy, "four sequences decode already");
     active_.push_back({std::move(start), 0});
@@ -199,6 +205,7 @@ class sim_sampler final : public gpu::sampler_engine {
   }
   result<std::vector<gpu::decoded_token>> step() override {
     std::vector<gpu::decoded_token> out;
+    num_computed_ += active_.size();
     for (auto& a : active_) {
       gpu::decoded_token token{a.start.sequence, a.start.prompt.back(), -0.5F, std::nullopt};
       if (++a.num_tokens == a.start.params.max_tokens) token.finished = stop_reason::length;
@@ -208,6 +215,7 @@ class sim_sampler final : public gpu::sampler_engine {
     return out;
   }
   [[nodiscard]] std::size_t num_active() const override { return active_.size(); }
+  [[nodiscard]] std::uint64_t num_computed_tokens() const override { return num_computed_; }
 
  private:
   struct decoding {
@@ -215,6 +223,7 @@ class sim_sampler final : public gpu::sampler_engine {
     std::uint32_t num_tokens = 0;
   };
   std::vector<decoding> active_;
+  std::uint64_t num_computed_ = 0;
 };
 
 }  // namespace
