@@ -66,6 +66,13 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
       [this](const checkpoint_chain_request& r) {
         return answer<checkpoint_list>(checkpoints_.chain(r.checkpoint));
       },
+      [this](const put_deployment_request& r) { return answer<done>(runs_.put(r.record)); },
+      [this](const forget_deployment_request& r) {
+        return answer<done>(runs_.forget(r.deployment));
+      },
+      [this](const list_deployments_request&) {
+        return answer<deployment_list>(runs_.list_deployments());
+      },
       [this](const ledger_entry& entry) { return answer<done>(runs_.append(entry)); },
       [this](tick) { flush(); },
   };

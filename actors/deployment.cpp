@@ -17,8 +17,10 @@ constexpr std::chrono::milliseconds reopen_pause{200};
 deployment_state::deployment_state(deployment_self::pointer self, deployment_config config)
     : self_(self),
       config_(std::move(config)),
-      id_{config_.request.name},
-      hosting_("deployment " + id_.value) {
+      id_{config_.record.request.name},
+      hosting_("deployment " + id_.value),
+      version_(config_.record.version),
+      checkpoint_(config_.record.checkpoint) {
   self_->set_down_handler([this](const caf::down_msg& down) {
     if (replica_ && replica_.address() == down.source) return replica_lost();
     if (agent_ && agent_.address() == down.source) {
@@ -44,14 +46,14 @@ void deployment_state::replica_lost() {
 void deployment_state::open_replica() {
   ask(
       self_, config_.manager, deadlines::capacity + deadlines::control,
-      acquire_nodes{node_role::sampler, 1, hosting_},
+      acquire_nodes{node_role::sampler, 1, hosting_, 0},
       [this](const node_grant& grant) {
         const node_id node = grant.nodes.front();
         agent_ = grant.agents.front();
         self_->monitor(agent_);
         self_
             ->request(agent_, deadlines::shard_open,
-                      open_sampler_request{id_, config_.request.model})
+                      open_sampler_request{id_, config_.record.request.model})
             .then([this, node](const replica_status& status,
                                const sampler_actor& replica) { opened(node, status, replica); },
                   [this, agent = agent_](const caf::error& e) {
@@ -144,9 +146,26 @@ caf::result<sync_reply> deployment_state::sync(const sync_request& request) {
   ask(
       self_, syncer, deadlines::sync, request,
       [this, promise](const sync_reply& reply) mutable {
-        syncing_ = false;
         version_ = reply.version;
         checkpoint_ = reply.checkpoint;
+        remember(reply, promise);
+      },
+      [this, promise](const error& e) mutable {
+        syncing_ = false;
+        promise.deliver(to_caf(e));
+      });
+  return promise;
+}
+
+/// The sync counts when a restarted control node would serve the same.
+void deployment_state::remember(const sync_reply& reply,
+                                caf::typed_response_promise<sync_reply> promise) {
+  config_.record.version = version_;
+  config_.record.checkpoint = checkpoint_;
+  ask(
+      self_, config_.store, deadlines::store, put_deployment_request{config_.record},
+      [this, reply, promise](const done&) mutable {
+        syncing_ = false;
         tell(self_, config_.manager, deployment_changed{info()});
         promise.deliver(reply);
       },
@@ -154,7 +173,6 @@ caf::result<sync_reply> deployment_state::sync(const sync_request& request) {
         syncing_ = false;
         promise.deliver(to_caf(e));
       });
-  return promise;
 }
 
 deployment_info deployment_state::info() const {

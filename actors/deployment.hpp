@@ -20,7 +20,7 @@
 namespace troupe::actors {
 
 struct deployment_config {
-  create_deployment_request request;
+  deployment_record record;  ///< version 0, or what was live before the control node ended
   model_config model;
   checkpoint_store_actor store;
   job_manager_actor manager;
@@ -47,6 +47,7 @@ class deployment_state {
   void forward(const sample_request& request, sample_promise promise);
   void replica_lost();
   caf::result<sync_reply> sync(const sync_request& request);
+  void remember(const sync_reply& reply, caf::typed_response_promise<sync_reply> promise);
   void catch_up();
   void serve();
   [[nodiscard]] deployment_info info() const;

@@ -20,6 +20,7 @@ job_manager_state::job_manager_state(job_manager_self::pointer self, job_manager
     }
   });
   restore_runs();
+  restore_deployments();
   check_leases();
 }
 
@@ -135,15 +136,41 @@ caf::result<deployment_info, deployment_actor> job_manager_state::create_deploym
   }
   auto model = open_model(request.model);
   if (!model) return to_caf(model.error());
-  auto actor = spawn_deployment(self_->system(), {request, model->files->config(), config_.store,
-                                                  job_manager_actor{job_manager_self{self_}}});
-  deployment_info info;
-  info.deployment = id;
-  info.model = model->files->config();
-  deployments_[id] = {actor, info};
+  const deployment_record record{request, 0, {}};
   auto promise = self_->make_response_promise<deployment_info, deployment_actor>();
-  promise.deliver(info, actor);
+  ask(
+      self_, config_.store, deadlines::store, put_deployment_request{record},
+      [this, promise, record, id, config = model->files->config()](const done&) mutable {
+        start_deployment(record, config);
+        promise.deliver(deployments_[id].info, deployments_[id].actor);
+      },
+      [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
   return promise;
+}
+
+void job_manager_state::start_deployment(const deployment_record& record,
+                                         const model_config& model) {
+  auto actor = spawn_deployment(
+      self_->system(), {record, model, config_.store, job_manager_actor{job_manager_self{self_}}});
+  deployment_info info;
+  info.deployment = deployment_id{record.request.name};
+  info.version = record.version;
+  info.checkpoint = record.checkpoint;
+  info.model = model;
+  deployments_[info.deployment] = {std::move(actor), info};
+}
+
+void job_manager_state::restore_deployments() {
+  ask(
+      self_, config_.store, deadlines::store, list_deployments_request{},
+      [this](const deployment_list& list) {
+        for (const deployment_record& record : list.deployments) {
+          if (auto model = open_model(record.request.model)) {
+            start_deployment(record, model->files->config());
+          }
+        }
+      },
+      [](const error&) {});
 }
 
 caf::result<done> job_manager_state::remove_deployment(const remove_deployment_request& request) {
@@ -155,7 +182,10 @@ caf::result<done> job_manager_state::remove_deployment(const remove_deployment_r
   caf::anon_send_exit(known->second.actor, caf::exit_reason::user_shutdown);
   deployments_.erase(known);
   release("deployment " + request.deployment.value);
-  return done{};
+  auto promise = self_->make_response_promise<done>();
+  relay<done>(self_, config_.store, deadlines::store, forget_deployment_request{request.deployment},
+              promise);
+  return promise;
 }
 
 // -- nodes ---------------------------------------------------------------------------------------

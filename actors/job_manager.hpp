@@ -72,7 +72,9 @@ class job_manager_state {
   void release(const std::string& hosting);
   void grant_waiting();
   [[nodiscard]] std::optional<node_grant> try_grant(const acquire_nodes& request);
+  void start_deployment(const deployment_record& record, const model_config& model);
   void restore_runs();
+  void restore_deployments();
   void check_leases();
   [[nodiscard]] cluster_status status() const;
   void end_owned();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "messages/checkpoint.hpp"
+#include "messages/sampling.hpp"
 #include "messages/training.hpp"
 
 namespace troupe {
@@ -85,6 +86,33 @@ struct list_runs_request {
 struct run_list {
   std::vector<run_record> runs;
   bool operator==(const run_list&) const = default;
+};
+
+/// What a restarted control node needs to serve a model again.
+struct deployment_record {
+  create_deployment_request request;
+  std::uint64_t version = 0;
+  checkpoint_id checkpoint;  ///< live at that version; empty at version 0
+  bool operator==(const deployment_record&) const = default;
+};
+
+struct put_deployment_request {
+  deployment_record record;
+  bool operator==(const put_deployment_request&) const = default;
+};
+
+struct forget_deployment_request {
+  deployment_id deployment;
+  bool operator==(const forget_deployment_request&) const = default;
+};
+
+struct list_deployments_request {
+  bool operator==(const list_deployments_request&) const = default;
+};
+
+struct deployment_list {
+  std::vector<deployment_record> deployments;
+  bool operator==(const deployment_list&) const = default;
 };
 
 }  // namespace troupe

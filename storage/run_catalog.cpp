@@ -13,6 +13,8 @@ namespace {
 
 constexpr const char* version_key = "storage-version";
 constexpr const char* cluster_key = "cluster";
+constexpr std::string_view run_kind = "run";
+constexpr std::string_view deployment_kind = "deployment";
 
 result<void> check_version(const std::string& text) {
   std::uint32_t version = 0;
@@ -26,6 +28,22 @@ result<void> check_version(const std::string& text) {
                     std::to_string(storage_version),
                 "a newer version of Troupe wrote it", "run that version, or choose another folder");
   return {};
+}
+
+template <class Record>
+result<std::vector<Record>> records_of(key_value_store& values, std::string_view kind) {
+  std::vector<Record> records;
+  result<void> decoded;
+  const auto scanned = values.scan(column::jobs, ended(kind), behind(kind),
+                                   [&](std::string_view, std::string_view value) {
+                                     auto record = decode_record<Record>(value);
+                                     if (record) records.push_back(std::move(*record));
+                                     if (!record) decoded = fail(record.error());
+                                     return record.has_value();
+                                   });
+  if (!scanned) return fail(scanned.error());
+  if (!decoded) return fail(decoded.error());
+  return records;
 }
 
 }  // namespace
@@ -53,22 +71,27 @@ result<void> run_catalog::claim(const std::string& cluster) {
 result<void> run_catalog::put(const run_record& record) {
   auto value = encode_record(record);
   if (!value) return fail(value.error());
-  return values_.write({{{column::jobs, ended("run") + record.run.value, std::move(*value)}}, {}});
+  return values_.write(
+      {{{column::jobs, ended(run_kind) + record.run.value, std::move(*value)}}, {}});
 }
 
 result<std::vector<run_record>> run_catalog::list() {
-  std::vector<run_record> records;
-  result<void> decoded;
-  const auto scanned = values_.scan(column::jobs, ended("run"), behind("run"),
-                                    [&](std::string_view, std::string_view value) {
-                                      auto record = decode_record<run_record>(value);
-                                      if (record) records.push_back(std::move(*record));
-                                      if (!record) decoded = fail(record.error());
-                                      return record.has_value();
-                                    });
-  if (!scanned) return fail(scanned.error());
-  if (!decoded) return fail(decoded.error());
-  return records;
+  return records_of<run_record>(values_, run_kind);
+}
+
+result<void> run_catalog::put(const deployment_record& record) {
+  auto value = encode_record(record);
+  if (!value) return fail(value.error());
+  const std::string key = ended(deployment_kind) + record.request.name;
+  return values_.write({{{column::jobs, key, std::move(*value)}}, {}});
+}
+
+result<void> run_catalog::forget(const deployment_id& deployment) {
+  return values_.write({{}, {{column::jobs, ended(deployment_kind) + deployment.value}}});
+}
+
+result<std::vector<deployment_record>> run_catalog::list_deployments() {
+  return records_of<deployment_record>(values_, deployment_kind);
 }
 
 result<std::uint64_t> run_catalog::next_number(const deployment_id& deployment) {

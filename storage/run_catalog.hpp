@@ -1,6 +1,6 @@
 #pragma once
 
-// Durable records of runs, deployments' ledger lines, and the cluster's own identity.
+// Durable records of runs and deployments, ledger lines, and the cluster's own identity.
 //
 // Threading: one thread at a time. Errors: as the store; errc::in_use when the folder belongs to
 // another cluster; errc::unsupported when it was written by a newer version.
@@ -30,6 +30,10 @@ class run_catalog {
   result<std::vector<run_record>> list();
 
   /// Keeps the newest limits::ledger_entries_max lines of each deployment.
+  result<void> put(const deployment_record& record);
+  result<void> forget(const deployment_id& deployment);
+  result<std::vector<deployment_record>> list_deployments();
+
   result<void> append(const ledger_entry& entry);
   /// Oldest first.
   result<std::vector<ledger_entry>> ledger(const deployment_id& deployment);

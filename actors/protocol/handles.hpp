@@ -23,7 +23,9 @@ using checkpoint_store_actor = caf::typed_actor<
     caf::result<checkpoint_record>(commit_checkpoint_request),
     caf::result<checkpoint_record>(get_checkpoint_request),
     caf::result<checkpoint_list>(list_checkpoints_request),
-    caf::result<checkpoint_list>(checkpoint_chain_request), caf::result<done>(ledger_entry)>;
+    caf::result<checkpoint_list>(checkpoint_chain_request), caf::result<done>(ledger_entry),
+    caf::result<done>(put_deployment_request), caf::result<done>(forget_deployment_request),
+    caf::result<deployment_list>(list_deployments_request)>;
 
 /// One rank. Refuses messages of another incarnation with errc::fenced.
 using trainer_shard_actor = caf::typed_actor<caf::result<start_shard_reply>(start_shard_request),

@@ -41,7 +41,9 @@
   X(start_shard_request) X(start_shard_reply) X(shard_work) X(shard_work_reply) \
   X(close_shard_request) X(open_sampler_request) X(append_op_request) X(finish_op_request) \
   X(read_log_request) X(read_log_reply) X(trim_log_request) X(put_run_request) \
-  X(list_runs_request) X(run_list) X(park_run_request) X(remove_deployment_request)
+  X(list_runs_request) X(run_list) X(park_run_request) X(remove_deployment_request) \
+  X(put_deployment_request) X(forget_deployment_request) X(list_deployments_request) \
+  X(deployment_list)
 // clang-format on
 
 namespace troupe {

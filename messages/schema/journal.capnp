@@ -3,6 +3,7 @@
 
 using Cxx = import "/capnp/c++.capnp";
 using Common = import "/messages/schema/common.capnp";
+using Sampling = import "/messages/schema/sampling.capnp";
 using Training = import "/messages/schema/training.capnp";
 $Cxx.namespace("troupe::schema");
 
@@ -69,4 +70,24 @@ struct ListRunsRequest {}
 
 struct RunList {
   runs @0 :List(RunRecord);  # <= runs_max
+}
+
+struct DeploymentRecord {
+  request @0 :Sampling.CreateDeploymentRequest;
+  version @1 :UInt64;
+  checkpoint @2 :Text;  # 64 hexadecimal digits or empty
+}
+
+struct PutDeploymentRequest {
+  record @0 :DeploymentRecord;
+}
+
+struct ForgetDeploymentRequest {
+  deployment @0 :Text;  # a valid name
+}
+
+struct ListDeploymentsRequest {}
+
+struct DeploymentList {
+  deployments @0 :List(DeploymentRecord);  # <= deployments_max
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-// What the cluster's status holds of deployments.
+// What the cluster's status and its stored records hold of deployments.
 //
 // Threading, Errors: as detail_fields.hpp.
 
@@ -10,8 +10,12 @@
 
 namespace troupe::wire::detail {
 
+void build(const create_deployment_request& in, schema::CreateDeploymentRequest::Builder out,
+           checks& check);
 void build(const deployment_info& in, schema::DeploymentInfo::Builder out, checks& check);
 
+[[nodiscard]] create_deployment_request read(schema::CreateDeploymentRequest::Reader in,
+                                             checks& check);
 [[nodiscard]] deployment_info read(schema::DeploymentInfo::Reader in, checks& check);
 
 }  // namespace troupe::wire::detail

@@ -83,13 +83,13 @@ static sample_reply read(schema::SampleReply::Reader in, checks& check) {
                                       "sequences", check)};
 }
 
-static void build(const create_deployment_request& in, schema::CreateDeploymentRequest::Builder out,
-                  checks&) {
+void build(const create_deployment_request& in, schema::CreateDeploymentRequest::Builder out,
+           checks&) {
   out.setName(text(in.name));
   build(in.model, out.initModel());
 }
 
-static create_deployment_request read(schema::CreateDeploymentRequest::Reader in, checks& check) {
+create_deployment_request read(schema::CreateDeploymentRequest::Reader in, checks& check) {
   create_deployment_request out;
   out.name = read_name(in.getName(), presence::optional, "deployment name", check);
   out.model = read(in.getModel(), check);

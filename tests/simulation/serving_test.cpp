@@ -112,6 +112,27 @@ BOOST_AUTO_TEST_CASE(kills_lose_no_request_and_no_version) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_restarted_control_node_serves_the_live_version) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      served s(seed);
+      BOOST_REQUIRE(s.sync(s.next_weights()).has_value());
+      BOOST_REQUIRE(s.sync(s.next_weights()).has_value());
+      s.cluster.restart_control();
+      result<std::tuple<deployment_info, actors::deployment_actor>> found =
+          fail(errc::not_found, "not asked");
+      for (int attempt = 0; attempt < 100 && !found; ++attempt) {
+        found = s.cluster.ask<deployment_info, actors::deployment_actor>(
+            s.cluster.manager(), deployment_status_request{deployment_id{"d"}});
+      }
+      BOOST_REQUIRE(found.has_value());
+      const auto sampled = s.cluster.ask<sample_reply>(std::get<1>(*found), ask_for(2));
+      BOOST_REQUIRE(sampled.has_value());
+      BOOST_TEST(std::get<0>(*sampled).sequences[0].last_version == 2U);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_removed_deployment_gives_its_node_back) {
   served s(3);
   BOOST_REQUIRE(s.cluster.ask<sample_reply>(s.deployment, ask_for(1)).has_value());

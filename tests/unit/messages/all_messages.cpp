@@ -88,6 +88,11 @@ constexpr std::array cases{
     make_case<put_run_request>("put_run_request"),
     make_case<list_runs_request>("list_runs_request"),
     make_case<run_list>("run_list"),
+    make_case<deployment_record>("deployment_record"),
+    make_case<put_deployment_request>("put_deployment_request"),
+    make_case<forget_deployment_request>("forget_deployment_request"),
+    make_case<list_deployments_request>("list_deployments_request"),
+    make_case<deployment_list>("deployment_list"),
 };
 
 }  // namespace

@@ -86,4 +86,41 @@ run_list sample<run_list>(std::uint64_t seed) {
   return {{make_run(from), make_run(from)}};
 }
 
+static deployment_record make_deployment_record(value_source& from) {
+  deployment_record record;
+  record.request.name = from.name();
+  record.request.model.directory = "/" + from.name();
+  record.version = from.word();
+  record.checkpoint.value = from.hash();
+  return record;
+}
+
+template <>
+deployment_record sample<deployment_record>(std::uint64_t seed) {
+  value_source from(seed);
+  return make_deployment_record(from);
+}
+
+template <>
+put_deployment_request sample<put_deployment_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {make_deployment_record(from)};
+}
+
+template <>
+forget_deployment_request sample<forget_deployment_request>(std::uint64_t seed) {
+  return {deployment_id{value_source(seed).name()}};
+}
+
+template <>
+list_deployments_request sample<list_deployments_request>(std::uint64_t) {
+  return {};
+}
+
+template <>
+deployment_list sample<deployment_list>(std::uint64_t seed) {
+  value_source from(seed);
+  return {{make_deployment_record(from), make_deployment_record(from)}};
+}
+
 }  // namespace troupe::test
