@@ -4,6 +4,7 @@
 
 #include "config/limits.hpp"
 #include "gpu/comm/socket_comm.hpp"
+#include "gpu/models/adapters.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "gpu/torch/maths_library.hpp"
 #include "gpu/torch/sampler.hpp"
@@ -30,7 +31,14 @@ class cpu_engines final : public engine_factory {
   result<std::unique_ptr<trainer_engine>> make_trainer(const model_config& model,
                                                        std::unique_ptr<comm> ranks) override {
     if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
-    return make_torch_trainer(model, std::move(ranks), resources_);
+    return make_torch_trainer(model, std::nullopt, std::move(ranks), resources_);
+  }
+
+  result<std::unique_ptr<trainer_engine>> make_adapter_trainer(
+      const model_config& model, const lora_config& lora, std::unique_ptr<comm> ranks) override {
+    if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
+    if (auto ok = validate(model, lora); !ok) return fail(std::move(ok.error()));
+    return make_torch_trainer(model, lora, std::move(ranks), resources_);
   }
 
   result<std::unique_ptr<sampler_engine>> make_sampler(const model_config& model) override {

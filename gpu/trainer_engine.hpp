@@ -36,8 +36,12 @@ class trainer_engine {
  public:
   virtual ~trainer_engine() = default;
 
-  /// Slices of canonical space this rank owns; together the ranks own everything exactly once.
+  /// Slices of canonical space this rank owns; together the ranks own everything that is trained
+  /// exactly once. With adapters these are theirs, and the model's own weights are frozen.
   [[nodiscard]] virtual std::vector<parameter_slice> owned_slices() const = 0;
+
+  /// Loads the frozen weights that adapters stand beside, once and before load.
+  virtual result<void> load_frozen(parameter_source& source);
 
   /// Loads owned slices. With optimizer_state::reset moments are zero and the count is 0; with
   /// restore they are read from `source` and the count is `optimizer_steps`. Clears gradients and
@@ -73,8 +77,19 @@ class trainer_engine {
   /// Writes weights, exp_avg and exp_avg_sq of owned slices.
   virtual result<void> save(parameter_sink& sink) const = 0;
 
-  /// Writes weights of owned slices in bf16.
+  /// Writes weights of published slices in bf16, adapters merged into them. All ranks take part.
   virtual result<void> publish(bf16_sink& sink) const = 0;
+
+  /// What publish writes: slices of the model's own parameters.
+  [[nodiscard]] virtual std::vector<parameter_slice> published_slices() const;
 };
+
+inline result<void> trainer_engine::load_frozen(parameter_source&) {
+  return fail(errc::internal, "this engine trains all weights of its model");
+}
+
+inline std::vector<parameter_slice> trainer_engine::published_slices() const {
+  return owned_slices();
+}
 
 }  // namespace troupe::gpu

@@ -50,6 +50,10 @@ struct owned_slice {
 /// Requires: validate(model), world_size >= 1.
 [[nodiscard]] sharding_plan make_sharding_plan(const model_config& model, std::uint32_t world_size);
 
+/// The same groups, holding adapters instead of what they are on. Requires: validate(model, lora).
+[[nodiscard]] sharding_plan make_adapter_plan(const model_config& model, const lora_config& lora,
+                                              std::uint32_t world_size);
+
 /// In canonical order. Requires: rank < plan.world_size.
 [[nodiscard]] std::vector<owned_slice> owned_slices(const sharding_plan& plan, std::uint32_t rank);
 

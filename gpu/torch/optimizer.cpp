@@ -67,12 +67,13 @@ result<void> check_adam(const adam_params& adam) {
   return check_number("grad_clip_norm", adam.grad_clip_norm, 0, 1e30);
 }
 
-result<double> adamw_step(sharded_state& state, const adam_params& adam, std::uint64_t step) {
+result<double> adamw_step(sharded_state& state, const adam_params& adam, std::uint64_t step,
+                          double divisor) {
   for (state_shard& shard : state.shards())
     if (!shard.has_gradients) shard.gradients.zero_();
   std::array<double, 1> squares{local_sum_of_squares(state)};
   if (auto ok = state.ranks().all_reduce(squares); !ok) return fail(std::move(ok.error()));
-  const double norm = std::sqrt(squares[0]);
+  const double norm = std::sqrt(squares[0]) / divisor;
   if (!std::isfinite(norm))
     return fail(errc::not_finite, "a gradient is NaN or infinite; no weight was changed",
                 "the loss diverged, or a loss input was not finite",
@@ -82,7 +83,7 @@ result<double> adamw_step(sharded_state& state, const adam_params& adam, std::ui
   const double scale = is_clipped ? std::min(1.0, adam.grad_clip_norm / (norm + 1e-6)) : 1.0;
   const auto steps = static_cast<double>(step);
   kernels::adamw_task task;
-  task.gradient_scale = static_cast<float>(scale);
+  task.gradient_scale = static_cast<float>(scale / divisor);
   task.learning_rate = static_cast<float>(adam.learning_rate);
   task.beta1 = static_cast<float>(adam.beta1);
   task.beta2 = static_cast<float>(adam.beta2);

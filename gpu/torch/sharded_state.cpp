@@ -31,33 +31,33 @@ std::uint64_t padded_elements(const sharding_plan& plan, const parameter_group& 
 
 }  // namespace
 
-sharded_state::sharded_state(const model_config& model, std::unique_ptr<comm> ranks)
-    : ranks_(std::move(ranks)),
-      plan_(make_sharding_plan(model, ranks_->world_size())),
-      slices_(owned_slices(plan_, ranks_->rank())) {
+sharded_state::sharded_state(sharding_plan plan, comm& ranks, training kind)
+    : ranks_(ranks), plan_(std::move(plan)), slices_(owned_slices(plan_, ranks_.rank())) {
   std::uint64_t largest_block = 0;
   std::uint64_t largest_shard = 0;
   for (std::size_t g = 0; g < plan_.groups.size(); ++g) {
     const parameter_group& group = plan_.groups[g];
     const std::uint64_t elements = group.shard_elements;
-    shards_.push_back({zeros(elements), zeros(elements), zeros(elements), zeros(elements)});
+    const std::uint64_t trained = kind == training::trained ? elements : 0;
+    shards_.push_back({zeros(elements), zeros(trained), zeros(trained), zeros(trained)});
     largest_shard = std::max(largest_shard, elements);
     if (g > 0) largest_block = std::max(largest_block, padded_elements(plan_, group));
   }
   if (is_alone()) return;
   root_weights_ = zeros(padded_elements(plan_, plan_.groups[0]));
-  root_gradients_ = zeros(padded_elements(plan_, plan_.groups[0]));
   block_weights_ = zeros(largest_block);
+  if (kind == training::frozen) return;
+  root_gradients_ = zeros(padded_elements(plan_, plan_.groups[0]));
   block_gradients_ = zeros(largest_block);
   reduced_ = zeros(largest_shard);
 }
 
 result<at::Tensor> sharded_state::gather(std::uint32_t group) {
-  if (is_alone()) return shards_[group].weights;
+  if (is_alone() || plan_.groups[group].num_elements == 0) return shards_[group].weights;
   if (group == 0 && root_is_gathered_) return root_weights_;
   const auto elements = static_cast<std::int64_t>(padded_elements(plan_, plan_.groups[group]));
   at::Tensor whole = group == 0 ? root_weights_ : block_weights_.narrow(0, 0, elements);
-  if (auto ok = ranks_->all_gather(span_of(shards_[group].weights), span_of(whole)); !ok)
+  if (auto ok = ranks_.all_gather(span_of(shards_[group].weights), span_of(whole)); !ok)
     return fail(std::move(ok.error()));
   root_is_gathered_ |= group == 0;
   return whole;
@@ -78,12 +78,12 @@ gradient_target sharded_state::gradient_buffer(std::uint32_t group) {
 
 result<void> sharded_state::reduce(std::uint32_t group) {
   state_shard& shard = shards_[group];
-  if (!is_alone()) {
+  if (!is_alone() && plan_.groups[group].num_elements > 0) {
     const auto elements = static_cast<std::int64_t>(padded_elements(plan_, plan_.groups[group]));
     at::Tensor whole = group == 0 ? root_gradients_ : block_gradients_.narrow(0, 0, elements);
     at::Tensor mine =
         shard.has_gradients ? reduced_.narrow(0, 0, shard.gradients.size(0)) : shard.gradients;
-    if (auto ok = ranks_->reduce_scatter(span_of(whole), span_of(mine)); !ok) return ok;
+    if (auto ok = ranks_.reduce_scatter(span_of(whole), span_of(mine)); !ok) return ok;
     if (shard.has_gradients) add_to(shard.gradients, mine);
   }
   shard.has_gradients = true;

@@ -7,7 +7,7 @@
 // Shapes: flat fp32. Threading: one thread. Errors: what comm reports.
 // Invariants: STATE-1 padding is zero. STATE-2 ranks call gather and reduce in the same order.
 
-#include <memory>
+#include <cstdint>
 #include <vector>
 
 #include "gpu/comm.hpp"
@@ -31,12 +31,16 @@ struct gradient_target {
   write_mode mode;
 };
 
+/// A frozen state has weights only.
+enum class training : std::uint8_t { frozen, trained };
+
 class sharded_state {
  public:
-  sharded_state(const model_config& model, std::unique_ptr<comm> ranks);
+  /// `ranks` must outlive the state.
+  sharded_state(sharding_plan plan, comm& ranks, training kind);
 
   [[nodiscard]] const sharding_plan& plan() const { return plan_; }
-  [[nodiscard]] comm& ranks() { return *ranks_; }
+  [[nodiscard]] comm& ranks() { return ranks_; }
   [[nodiscard]] const std::vector<owned_slice>& slices() const { return slices_; }
   [[nodiscard]] std::vector<state_shard>& shards() { return shards_; }
   [[nodiscard]] const std::vector<state_shard>& shards() const { return shards_; }
@@ -55,7 +59,7 @@ class sharded_state {
  private:
   [[nodiscard]] bool is_alone() const { return plan_.world_size == 1; }
 
-  std::unique_ptr<comm> ranks_;
+  comm& ranks_;
   sharding_plan plan_;
   std::vector<owned_slice> slices_;
   std::vector<state_shard> shards_;

@@ -32,29 +32,62 @@ result<void> check_finite(std::span<const float> gradient, double loss) {
               "check weights, advantages and old logprobs");
 }
 
+/// What accumulated gradients may be divided by: positions with a gradient, sequences with one.
+struct loss_counts {
+  double tokens = 0;
+  double sequences = 0;
+
+  loss_counts& operator+=(const loss_counts& other) {
+    tokens += other.tokens;
+    sequences += other.sequences;
+    return *this;
+  }
+};
+
+loss_counts count_losses(const packed_batch& batch, std::span<const float> gradient) {
+  loss_counts counts;
+  for (std::size_t s = 0; s < batch.num_sequences(); ++s) {
+    const auto part = gradient.subspan(batch.offsets[s], batch.length(s));
+    const auto tokens = std::ranges::count_if(part, [](float g) { return g != 0.0F; });
+    counts += {static_cast<double>(tokens), tokens > 0 ? 1.0 : 0.0};
+  }
+  return counts;
+}
+
 class torch_trainer final : public trainer_engine {
  public:
-  torch_trainer(const model_config& model, std::unique_ptr<comm> ranks,
-                const engine_resources& resources)
-      : model_(model), threads_(resources.threads), network_(model, std::move(ranks), resources) {}
+  torch_trainer(const model_config& model, const std::optional<lora_config>& lora,
+                std::unique_ptr<comm> ranks, const engine_resources& resources)
+      : model_(model),
+        threads_(resources.threads),
+        network_(std::make_unique<transformer>(model, lora, std::move(ranks), resources)) {}
 
-  std::vector<parameter_slice> owned_slices() const override {
-    std::vector<parameter_slice> slices;
-    for (const owned_slice& owned : state().slices())
-      slices.push_back(owned.slice);
-    return slices;
+  std::vector<parameter_slice> owned_slices() const override { return slices_of(state()); }
+
+  std::vector<parameter_slice> published_slices() const override {
+    return slices_of(network_->weights().model_state());
+  }
+
+  result<void> load_frozen(parameter_source& source) override {
+    if (!network_->weights().has_adapters()) return trainer_engine::load_frozen(source);
+    return run("load_frozen", [&]() -> result<void> {
+      open_.clear();
+      sharded_state& frozen = network_->weights().model_state();
+      frozen.weights_changed();
+      return read_part(source, state_part::weights, frozen);
+    });
   }
 
   result<void> load(parameter_source& source, optimizer_state optimizer,
                     std::uint64_t optimizer_steps) override {
     return run("load", [&]() -> result<void> {
       open_.clear();
-      state().clear_gradients();
+      clear_gradients();
       state().weights_changed();
-      if (auto ok = read_part(source, state_part::weights); !ok) return ok;
+      if (auto ok = read_part(source, state_part::weights, state()); !ok) return ok;
       if (optimizer == optimizer_state::restore) {
-        if (auto ok = read_part(source, state_part::exp_avg); !ok) return ok;
-        if (auto ok = read_part(source, state_part::exp_avg_sq); !ok) return ok;
+        if (auto ok = read_part(source, state_part::exp_avg, state()); !ok) return ok;
+        if (auto ok = read_part(source, state_part::exp_avg_sq, state()); !ok) return ok;
         optimizer_steps_ = optimizer_steps;
         return {};
       }
@@ -71,7 +104,7 @@ class torch_trainer final : public trainer_engine {
                                  retention keep) override {
     return run("forward", [&]() -> result<forward_result> {
       if (auto ok = agree(check_batch(model_, batch)); !ok) return fail(std::move(ok.error()));
-      auto pass = network_.forward(pack_batch(batch), keep);
+      auto pass = network_->forward(pack_batch(batch), keep);
       if (!pass) return fail(std::move(pass.error()));
       forward_result result = describe(*pass);
       if (keep == retention::keep_for_backward) keep_open(seq_id, std::move(*pass));
@@ -84,7 +117,7 @@ class torch_trainer final : public trainer_engine {
     return run("forward_backward", [&]() -> result<forward_result> {
       auto options = read_loss_options(loss, config);
       if (auto ok = agree(check_inputs(batch, options)); !ok) return fail(std::move(ok.error()));
-      auto pass = network_.forward(pack_batch(batch), retention::keep_for_backward);
+      auto pass = network_->forward(pack_batch(batch), retention::keep_for_backward);
       if (!pass) return fail(std::move(pass.error()));
       forward_result result = describe(*pass);
       double total = 0;
@@ -96,8 +129,11 @@ class torch_trainer final : public trainer_engine {
                         value.logprob_gradient.end());
       }
       if (auto ok = agree(check_finite(gradient, total)); !ok) return fail(std::move(ok.error()));
-      if (auto ok = network_.backward(*pass, gradient); !ok) return fail(std::move(ok.error()));
+      const loss_counts counts = count_losses(pass->batch, gradient);
+      if (auto ok = network_->backward(*pass, gradient); !ok) return fail(std::move(ok.error()));
+      counts_ += counts;
       result.metrics.insert(result.metrics.begin(), {"loss:sum", total});
+      result.metrics.emplace_back("loss_tokens:sum", counts.tokens);
       return result;
     });
   }
@@ -112,24 +148,28 @@ class torch_trainer final : public trainer_engine {
       for (const std::vector<float>& part : gradients)
         gradient.insert(gradient.end(), part.begin(), part.end());
       const auto tokens = static_cast<double>(gradient.size());
-      if (auto ok = network_.backward(found->pass, gradient); !ok)
+      const loss_counts counts = count_losses(found->pass.batch, gradient);
+      if (auto ok = network_->backward(found->pass, gradient); !ok)
         return fail(std::move(ok.error()));
       open_.erase(found);
-      return metric_list{{"tokens:sum", tokens}};
+      counts_ += counts;
+      return metric_list{{"tokens:sum", tokens}, {"loss_tokens:sum", counts.tokens}};
     });
   }
 
   result<step_output> optim_step(const adam_params& adam) override {
     return run("optim_step", [&]() -> result<step_output> {
       if (auto ok = check_adam(adam); !ok) return fail(std::move(ok.error()));
-      auto norm = adamw_step(state(), adam, optimizer_steps_ + 1);
+      const auto divisor = gradient_divisor(adam.normalization);
+      if (!divisor) return fail(divisor.error());
+      auto norm = adamw_step(state(), adam, optimizer_steps_ + 1, *divisor);
       if (!norm) {
-        state().clear_gradients();
+        clear_gradients();
         return fail(std::move(norm.error()));
       }
       ++optimizer_steps_;
       open_.clear();
-      state().clear_gradients();
+      clear_gradients();
       return step_output{{{"grad_norm:max", *norm}}, weights_digest()};
     });
   }
@@ -154,14 +194,14 @@ class torch_trainer final : public trainer_engine {
 
   result<void> publish(bf16_sink& sink) const override {
     std::vector<std::uint16_t> bits;
-    for (const owned_slice& owned : state().slices()) {
-      const float* const from = values(state().shards()[owned.group].weights) + owned.shard_offset;
-      bits.resize(owned.slice.num_elements());
-      for (std::size_t i = 0; i < bits.size(); ++i)
-        bits[i] = to_bf16(from[i]);
-      if (auto ok = sink.write(owned.slice, bits); !ok) return ok;
-    }
-    return {};
+    return run("publish", [&] {
+      return network_->weights().visit_merged(
+          [&](const parameter_slice& slice, std::span<float> merged) {
+            bits.resize(merged.size());
+            std::ranges::transform(merged, bits.begin(), to_bf16);
+            return sink.write(slice, bits);
+          });
+    });
   }
 
  private:
@@ -171,22 +211,43 @@ class torch_trainer final : public trainer_engine {
     return guarded(doing, body);
   }
 
-  sharded_state& state() { return network_.state(); }
-  const sharded_state& state() const { return network_.state(); }
+  sharded_state& state() { return network_->weights().trained(); }
+  const sharded_state& state() const { return network_->weights().trained(); }
 
   static const at::Tensor& part_of(const state_shard& shard, state_part part) {
     if (part == state_part::exp_avg) return shard.exp_avg;
     return part == state_part::exp_avg_sq ? shard.exp_avg_sq : shard.weights;
   }
 
-  result<void> read_part(parameter_source& source, state_part part) {
-    for (const owned_slice& owned : state().slices()) {
-      at::Tensor flat = part_of(state().shards()[owned.group], part);
+  static std::vector<parameter_slice> slices_of(const sharded_state& from) {
+    std::vector<parameter_slice> slices;
+    for (const owned_slice& owned : from.slices())
+      slices.push_back(owned.slice);
+    return slices;
+  }
+
+  static result<void> read_part(parameter_source& source, state_part part, sharded_state& into) {
+    for (const owned_slice& owned : into.slices()) {
+      at::Tensor flat = part_of(into.shards()[owned.group], part);
       const std::span<float> whole(values(flat), count(flat));
       const auto slice = whole.subspan(owned.shard_offset, owned.slice.num_elements());
       if (auto ok = source.read(part, owned.slice, slice); !ok) return ok;
     }
     return {};
+  }
+
+  void clear_gradients() {
+    state().clear_gradients();
+    counts_ = {};
+  }
+
+  /// 1 when nothing had a gradient.
+  result<double> gradient_divisor(gradient_normalization kind) {
+    if (kind == gradient_normalization::none) return 1.0;
+    std::array<double, 2> totals{counts_.tokens, counts_.sequences};
+    if (auto ok = state().ranks().all_reduce(totals); !ok) return fail(std::move(ok.error()));
+    const bool by_tokens = kind == gradient_normalization::num_loss_tokens;
+    return std::max(1.0, by_tokens ? totals[0] : totals[1]);
   }
 
   /// Makes an error of one rank an error of all.
@@ -246,18 +307,20 @@ class torch_trainer final : public trainer_engine {
 
   const model_config model_;
   const std::shared_ptr<thread_pool> threads_;
-  transformer network_;
+  const std::unique_ptr<transformer> network_;
   std::deque<open_forward> open_;
+  loss_counts counts_;  ///< since gradients were last cleared
   std::uint64_t optimizer_steps_ = 0;
 };
 
 }  // namespace
 
 result<std::unique_ptr<trainer_engine>> make_torch_trainer(const model_config& model,
+                                                           const std::optional<lora_config>& lora,
                                                            std::unique_ptr<comm> ranks,
                                                            const engine_resources& resources) {
   return guarded("making a trainer", [&]() -> result<std::unique_ptr<trainer_engine>> {
-    return std::make_unique<torch_trainer>(model, std::move(ranks), resources);
+    return std::make_unique<torch_trainer>(model, lora, std::move(ranks), resources);
   });
 }
 

@@ -10,6 +10,7 @@
 // Threading, errors and invariants: those of trainer_engine.
 
 #include <memory>
+#include <optional>
 
 #include "gpu/comm.hpp"
 #include "gpu/torch/engine_resources.hpp"
@@ -17,8 +18,9 @@
 
 namespace troupe::gpu {
 
-/// Requires: validate(model).
+/// Requires: validate(model), and validate(model, *lora).
 [[nodiscard]] result<std::unique_ptr<trainer_engine>> make_torch_trainer(
-    const model_config& model, std::unique_ptr<comm> ranks, const engine_resources& resources = {});
+    const model_config& model, const std::optional<lora_config>& lora, std::unique_ptr<comm> ranks,
+    const engine_resources& resources = {});
 
 }  // namespace troupe::gpu

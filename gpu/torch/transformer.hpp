@@ -6,13 +6,15 @@
 //
 // Threading: one thread. Errors: what comm reports; library exceptions pass through.
 
+#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "gpu/torch/block.hpp"
 #include "gpu/torch/engine_resources.hpp"
 #include "gpu/torch/head.hpp"
-#include "gpu/torch/sharded_state.hpp"
+#include "gpu/torch/model_weights.hpp"
 
 namespace troupe::gpu {
 
@@ -27,31 +29,24 @@ struct kept_pass {
 
 class transformer {
  public:
-  transformer(const model_config& model, std::unique_ptr<comm> ranks,
-              const engine_resources& resources);
+  transformer(const model_config& model, const std::optional<lora_config>& lora,
+              std::unique_ptr<comm> ranks, const engine_resources& resources);
 
-  [[nodiscard]] sharded_state& state() { return state_; }
-  [[nodiscard]] const sharded_state& state() const { return state_; }
+  [[nodiscard]] model_weights& weights() { return weights_; }
+  [[nodiscard]] const model_weights& weights() const { return weights_; }
 
   result<kept_pass> forward(packed_batch batch, retention keep);
 
-  /// Adds the gradients of all parameters. Uses up `pass`, which must have been kept.
+  /// Adds the gradients of all trained parameters. Uses up `pass`, which must have been kept.
   result<void> backward(kept_pass& pass, std::span<const float> logprob_gradient);
 
  private:
-  struct root_tensors {
-    at::Tensor embedding;
-    at::Tensor final_norm;
-    projection head;
-  };
-
-  [[nodiscard]] root_tensors view_root(const at::Tensor& flat) const;
   result<at::Tensor> run_blocks(kept_pass& pass, at::Tensor x, retention keep);
   result<void> blocks_backward(kept_pass& pass, at::Tensor dx);
 
   const model_config model_;
   const engine_resources resources_;
-  sharded_state state_;
+  model_weights weights_;
   rotary_cache rotary_;
 };
 

@@ -7,13 +7,23 @@
 #include <utility>
 
 #include "gpu/bf16.hpp"
+#include "gpu/models/adapters.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "gpu/torch/trainer.hpp"
 
 namespace troupe::test {
 
 model_memory::model_memory(const model_config& model) {
-  for (const parameter_spec& spec : gpu::parameter_layout(model)) {
+  append(gpu::parameter_layout(model));
+}
+
+model_memory::model_memory(const model_config& model, const lora_config& lora)
+    : model_memory(model) {
+  append(gpu::adapter_layout(model, lora));
+}
+
+void model_memory::append(const std::vector<parameter_spec>& layout) {
+  for (const parameter_spec& spec : layout) {
     for (auto& part : parts_)
       part.emplace_back(spec.num_elements(), 0.0F);
     rounded_.emplace_back(spec.num_elements(), std::uint16_t{0});
@@ -47,11 +57,19 @@ result<void> model_memory::read(const gpu::parameter_slice& slice, std::span<std
   return {};
 }
 
-std::vector<float> model_memory::flat(gpu::state_part part) const {
+std::vector<float> model_memory::flat(gpu::state_part part, std::size_t first) const {
   std::vector<float> all;
-  for (const auto& parameter : parts_[static_cast<std::size_t>(part)])
-    all.insert(all.end(), parameter.begin(), parameter.end());
+  const auto& parameters = parts_[static_cast<std::size_t>(part)];
+  for (std::size_t p = first; p < parameters.size(); ++p)
+    all.insert(all.end(), parameters[p].begin(), parameters[p].end());
   return all;
+}
+
+std::vector<float> model_memory::published(std::size_t parameter) const {
+  std::vector<float> values;
+  for (const std::uint16_t bits : rounded_.at(parameter))
+    values.push_back(gpu::from_bf16(bits));
+  return values;
 }
 
 void fill_randomly(model_memory& memory, const model_config& model, std::uint32_t seed) {
@@ -90,10 +108,22 @@ std::vector<datum> random_batch(const model_config& model, const std::vector<std
   return batch;
 }
 
+std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(
+    const model_config& model, const lora_config& lora, model_memory& memory,
+    std::unique_ptr<gpu::comm> ranks, optimizer_state optimizer, std::uint64_t steps) {
+  auto trainer = gpu::make_torch_trainer(model, lora, std::move(ranks));
+  if (!trainer) throw std::runtime_error(to_string(trainer.error()));
+  if (auto ok = (*trainer)->load_frozen(memory); !ok)
+    throw std::runtime_error(to_string(ok.error()));
+  if (auto ok = (*trainer)->load(memory, optimizer, steps); !ok)
+    throw std::runtime_error(to_string(ok.error()));
+  return std::move(*trainer);
+}
+
 std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(
     const model_config& model, model_memory& memory, std::unique_ptr<gpu::comm> ranks,
     optimizer_state optimizer, std::uint64_t steps, const gpu::engine_resources& kept) {
-  auto trainer = gpu::make_torch_trainer(model, std::move(ranks), kept);
+  auto trainer = gpu::make_torch_trainer(model, std::nullopt, std::move(ranks), kept);
   if (!trainer) throw std::runtime_error(to_string(trainer.error()));
   if (auto ok = (*trainer)->load(memory, optimizer, steps); !ok)
     throw std::runtime_error(to_string(ok.error()));

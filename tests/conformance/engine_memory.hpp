@@ -26,6 +26,8 @@ class model_memory final : public gpu::parameter_source,
                            public gpu::bf16_source {
  public:
   explicit model_memory(const model_config& model);
+  /// With room for adapters behind the model's own parameters.
+  model_memory(const model_config& model, const lora_config& lora);
 
   result<void> read(gpu::state_part part, const gpu::parameter_slice& slice,
                     std::span<float> out) override;
@@ -35,13 +37,17 @@ class model_memory final : public gpu::parameter_source,
                      std::span<const std::uint16_t> bits) override;
   result<void> read(const gpu::parameter_slice& slice, std::span<std::uint16_t> out) override;
 
-  /// All values of one part in layout order.
-  [[nodiscard]] std::vector<float> flat(gpu::state_part part) const;
+  /// All values of one part in layout order, from parameter `first` on.
+  [[nodiscard]] std::vector<float> flat(gpu::state_part part, std::size_t first = 0) const;
+  /// What publish wrote, widened.
+  [[nodiscard]] std::vector<float> published(std::size_t parameter) const;
   [[nodiscard]] std::vector<std::vector<float>>& parameters(gpu::state_part part) {
     return parts_[static_cast<std::size_t>(part)];
   }
 
  private:
+  void append(const std::vector<parameter_spec>& layout);
+
   std::array<std::vector<std::vector<float>>, 3> parts_;
   std::vector<std::vector<std::uint16_t>> rounded_;
 };
@@ -53,6 +59,12 @@ void fill_randomly(model_memory& memory, const model_config& model, std::uint32_
 [[nodiscard]] std::vector<datum> random_batch(const model_config& model,
                                               const std::vector<std::size_t>& lengths,
                                               std::uint32_t seed);
+
+/// A trainer of adapters: frozen weights and adapters loaded from `memory`.
+[[nodiscard]] std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(
+    const model_config& model, const lora_config& lora, model_memory& memory,
+    std::unique_ptr<gpu::comm> ranks, optimizer_state optimizer = optimizer_state::reset,
+    std::uint64_t steps = 0);
 
 /// A trainer loaded from `memory`.
 [[nodiscard]] std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(

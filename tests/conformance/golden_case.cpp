@@ -74,6 +74,10 @@ golden_case read_golden_case(const std::string& name) {
   return golden;
 }
 
+std::vector<float> read_golden_floats(const std::string& name, const std::string& file) {
+  return read_values<float>(std::filesystem::path(TROUPE_GOLDENS) / name / file);
+}
+
 double relative_distance(std::span<const float> a, std::span<const float> b) {
   if (a.size() != b.size()) throw std::runtime_error("sizes differ");
   double difference = 0;

@@ -32,6 +32,10 @@ struct golden_case {
 
 [[nodiscard]] golden_case read_golden_case(const std::string& name);
 
+/// One flat file of a case.
+[[nodiscard]] std::vector<float> read_golden_floats(const std::string& name,
+                                                    const std::string& file);
+
 /// sqrt(sum (a - b)^2) / sqrt(sum b^2).
 [[nodiscard]] double relative_distance(std::span<const float> a, std::span<const float> b);
 

@@ -8,6 +8,8 @@ readers are in golden_case.cpp:
   gradients.f32   of sum(-weight * logprob) over batch 0, parameters in layout order
   trained.f32     parameters after STEPS of AdamW, batches taken in turn
   greedy.i32      prompts, then per prompt: length, tokens, generated length, generated tokens
+Cases of LORA hold adapters instead: `peft/` is what PEFT saves before training, gradients and
+trained parameters are those of the adapters, A and B of each target in layout order.
 """
 
 import hashlib
@@ -16,6 +18,7 @@ import shutil
 import sys
 
 import numpy as np
+import peft
 import torch
 import transformers
 from transformers import (LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
@@ -59,6 +62,14 @@ CASES = {
     "qwen2_untied": dict(family="qwen2", vocab_size=90, hidden_size=64, intermediate_size=72,
                          num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
                          tie_word_embeddings=False),
+}
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+MLP = ["gate_proj", "up_proj", "down_proj"]
+# On the model of another case.
+LORA = {
+    "lora_all": ("untied", dict(r=5, lora_alpha=16, target_modules=ATTENTION + MLP + ["lm_head"])),
+    "lora_attention": ("llama", dict(r=8, lora_alpha=8, target_modules=ATTENTION)),
+    "lora_mlp": ("qwen2", dict(r=3, lora_alpha=32, target_modules=MLP)),
 }
 LENGTHS = [[1, 17, 5, 64, 33, 2], [50, 7, 129, 12, 150]]
 STEPS = 20
@@ -148,12 +159,10 @@ def greedy(model, generator):
     return np.array(out, dtype="<i4")
 
 
-def write_case(folder, numbers, seed):
-    model = make_model(numbers, seed)
+def write_inputs(folder, model, seed):
+    """The batches, and the prompts with what the model makes of them."""
     generator = np.random.default_rng(seed)
-    model.save_pretrained(folder / "model")
-    batches = make_batches(numbers["vocab_size"], generator)
-
+    batches = make_batches(model.config.vocab_size, generator)
     integers, weights = [len(batches)], []
     for batch in batches:
         integers.append(len(batch))
@@ -163,11 +172,13 @@ def write_case(folder, numbers, seed):
     np.array(integers, dtype="<i4").tofile(folder / "batches.i32")
     np.concatenate(weights).astype("<f4").tofile(folder / "weights.f32")
     greedy(model, generator).tofile(folder / "greedy.i32")
+    return batches
 
+
+def write_training(folder, model, batches, parameters):
     logprobs = [logprobs_of(model, x, y) for x, y, _ in batches[0]]
     flat(logprobs).tofile(folder / "logprobs.f32")
     batch_loss(model, batches[0]).backward()
-    parameters = in_layout_order(model)
     flat([p.grad for p in parameters]).tofile(folder / "gradients.f32")
 
     optimizer = torch.optim.AdamW(parameters, **ADAM)
@@ -179,10 +190,34 @@ def write_case(folder, numbers, seed):
     flat(parameters).tofile(folder / "trained.f32")
 
 
+def write_case(folder, numbers, seed):
+    model = make_model(numbers, seed)
+    model.save_pretrained(folder / "model")
+    batches = write_inputs(folder, model, seed)
+    write_training(folder, model, batches, in_layout_order(model))
+
+
+def write_lora_case(folder, numbers, options, seed):
+    model = make_model(numbers, seed)
+    model.save_pretrained(folder / "model")
+    batches = write_inputs(folder, model, seed)
+    adapted = peft.get_peft_model(model, peft.LoraConfig(lora_dropout=0.0, **options))
+    with torch.no_grad():
+        for name, p in adapted.named_parameters():
+            if "lora_B" in name:
+                p.normal_(0.0, 0.2)
+    adapted.save_pretrained(folder / "peft")
+    parameters = [p for p in adapted.parameters() if p.requires_grad]
+    write_training(folder, adapted, batches, parameters)
+    # What merging makes of the trained adapters.
+    merged = adapted.merge_and_unload()
+    flat(in_layout_order(merged)).tofile(folder / "merged.f32")
+
+
 def main():
     out = pathlib.Path(sys.argv[1])
     source = pathlib.Path(__file__).read_bytes()
-    versions = f"{torch.__version__} {transformers.__version__}".encode()
+    versions = f"{torch.__version__} {transformers.__version__} {peft.__version__}".encode()
     stamp = hashlib.sha256(source + versions).hexdigest()
     if (out / "stamp").exists() and (out / "stamp").read_text() == stamp:
         print("goldens are up to date")
@@ -191,6 +226,10 @@ def main():
     for seed, (name, numbers) in enumerate(CASES.items()):
         (out / name).mkdir(parents=True)
         write_case(out / name, numbers, seed)
+        print("wrote", name)
+    for seed, (name, (base, options)) in enumerate(LORA.items(), start=100):
+        (out / name).mkdir(parents=True)
+        write_lora_case(out / name, CASES[base], options, seed)
         print("wrote", name)
     (out / "stamp").write_text(stamp)
 

@@ -1,9 +1,11 @@
 // What a trainer promises whatever the model: phases, packing, ranks, recovery of state, refusals.
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -291,6 +293,43 @@ BOOST_FIXTURE_TEST_CASE(kept_forwards_are_bounded_and_die_with_their_weights, fi
   BOOST_TEST((trainer->backward(9, gradient).error().code == errc::not_found));
   BOOST_REQUIRE(trainer->forward(10, part, retention::discard).has_value());
   BOOST_TEST((trainer->backward(10, gradient).error().code == errc::not_found));
+}
+
+/// First moments after a step that divides by `kind`; without learning rate and with beta1 = 0 they
+/// are the gradients it used.
+std::vector<float> divided_gradients(fixture& f, std::uint32_t world_size,
+                                     gradient_normalization kind) {
+  auto trainers = f.ranks(world_size, f.memory);
+  adam_params adam{.learning_rate = 0, .beta1 = 0};
+  adam.normalization = kind;
+  on_ranks(world_size, [&](std::size_t rank) {
+    const auto part = part_of(f.batch, rank, world_size);
+    const std::size_t half = part.size() / 2;
+    const auto first = std::span(part).first(half);
+    const auto second = std::span(part).subspan(half);
+    if (!trainers[rank]->forward_backward(1, first, loss_fn::cross_entropy, {})) return;
+    if (!trainers[rank]->forward_backward(2, second, loss_fn::cross_entropy, {})) return;
+    (void)trainers[rank]->optim_step(adam);
+  });
+  return saved(f.model, trainers).flat(state_part::exp_avg);
+}
+
+BOOST_FIXTURE_TEST_CASE(gradients_are_divided_by_what_was_counted, fixture) {
+  batch[3].weights.assign(batch[3].weights.size(), 0.0F);
+  std::size_t tokens = 0;
+  for (const datum& data : batch)
+    tokens +=
+        data.weights.size() - static_cast<std::size_t>(std::ranges::count(data.weights, 0.0F));
+  const auto plain = divided_gradients(*this, 1, gradient_normalization::none);
+  for (const std::uint32_t world_size : {1U, 3U})
+    for (const auto& [kind, count] :
+         {std::pair{gradient_normalization::num_loss_tokens, tokens},
+          std::pair{gradient_normalization::num_sequences, batch.size() - 1}}) {
+      auto divided = divided_gradients(*this, world_size, kind);
+      for (float& value : divided)
+        value *= static_cast<float>(count);
+      BOOST_TEST(relative_distance(divided, plain) <= 1e-6);
+    }
 }
 
 BOOST_FIXTURE_TEST_CASE(impossible_optimizers_are_refused, fixture) {

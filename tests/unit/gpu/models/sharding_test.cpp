@@ -4,6 +4,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "gpu/models/adapters.hpp"
 #include "gpu/models/parameter_layout.hpp"
 
 namespace {
@@ -76,6 +77,41 @@ BOOST_AUTO_TEST_CASE(groups_follow_the_blocks) {
     BOOST_TEST(group.shard_elements * 3 >= group.num_elements);
     BOOST_TEST(group.shard_elements * 3 < group.num_elements + 3);
   }
+}
+
+BOOST_AUTO_TEST_CASE(every_element_of_an_adapter_has_one_owner) {
+  const model_config m = tiny_model(false);
+  const auto first = static_cast<std::uint32_t>(gpu::parameter_layout(m).size());
+  for (const lora_config& lora :
+       {lora_config{.rank = 2}, lora_config{.rank = 3, .train_attn = false},
+        lora_config{.rank = 1, .train_mlp = false, .train_unembed = false}}) {
+    const auto layout = gpu::adapter_layout(m, lora);
+    for (const std::uint32_t world_size : {1U, 2U, 5U, 64U}) {
+      std::vector<std::vector<int>> owners;
+      for (const auto& spec : layout)
+        owners.emplace_back(spec.num_elements(), 0);
+      const auto plan = gpu::make_adapter_plan(m, lora, world_size);
+      for (std::uint32_t rank = 0; rank < world_size; ++rank)
+        for (const auto& owned : gpu::owned_slices(plan, rank))
+          for (std::uint64_t e = owned.slice.begin; e < owned.slice.end; ++e)
+            ++owners.at(owned.slice.parameter - first).at(e);
+      std::size_t wrong = 0;
+      for (const auto& parameter : owners)
+        for (const int count : parameter)
+          wrong += count == 1 ? 0U : 1U;
+      BOOST_TEST(wrong == 0U, "world_size " << world_size);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(adapters_are_named_as_peft_names_them) {
+  const model_config m = tiny_model(false);
+  const auto layout = gpu::adapter_layout(m, {.rank = 2});
+  BOOST_TEST(layout.size() == 2 * (7 * m.num_layers + 1));
+  BOOST_TEST(layout[0].name == "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight");
+  BOOST_TEST((layout[0].shape == std::vector<std::uint64_t>{2, 6}));
+  BOOST_TEST((layout[1].shape == std::vector<std::uint64_t>{8, 2}));
+  BOOST_TEST(layout.back().name == "base_model.model.lm_head.lora_B.weight");
 }
 
 }  // namespace

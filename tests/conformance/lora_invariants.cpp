@@ -1,0 +1,252 @@
+// What a trainer of adapters promises whatever the model: phases, ranks, recovery, merging.
+
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "gpu/comm/thread_comm.hpp"
+#include "gpu/make_engine.hpp"
+#include "gpu/models/adapters.hpp"
+#include "gpu/models/parameter_layout.hpp"
+#include "tests/conformance/engine_memory.hpp"
+#include "tests/conformance/golden_case.hpp"
+
+namespace {
+
+using namespace troupe;
+using gpu::state_part;
+using test::relative_distance;
+using trainer_list = std::vector<std::unique_ptr<gpu::trainer_engine>>;
+
+struct fixture {
+  model_config model;
+  lora_config lora{.rank = 3, .alpha = 6, .seed = 9};
+  std::vector<datum> batch;
+  std::unique_ptr<test::model_memory> memory;
+
+  fixture() {
+    model.vocab_size = 53;
+    model.hidden_size = 20;
+    model.intermediate_size = 37;
+    model.num_layers = 2;
+    model.num_heads = 4;
+    model.num_kv_heads = 2;
+    model.head_dim = 6;
+    model.max_positions = 256;
+    memory = std::make_unique<test::model_memory>(model, lora);
+    test::fill_randomly(*memory, model, 3);
+    gpu::initial_adapters first(model, lora);
+    const auto layout = gpu::adapter_layout(model, lora);
+    for (std::uint32_t i = 0; i < layout.size(); ++i) {
+      auto& values = memory->parameters(state_part::weights)[first_adapter() + i];
+      const auto parameter = static_cast<std::uint32_t>(first_adapter() + i);
+      BOOST_REQUIRE(first.read(state_part::weights, {parameter, 0, values.size()}, values));
+    }
+    batch = test::random_batch(model, {1, 90, 13, 40, 7, 66, 2, 30}, 4);
+  }
+
+  [[nodiscard]] std::size_t first_adapter() const { return gpu::parameter_layout(model).size(); }
+
+  trainer_list ranks(std::uint32_t world_size, test::model_memory& from,
+                     optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0) {
+    trainer_list trainers;
+    for (auto& comm : gpu::make_thread_comms(world_size))
+      trainers.push_back(
+          test::make_adapter_trainer(model, lora, from, std::move(comm), optimizer, steps));
+    return trainers;
+  }
+
+  test::model_memory saved(const trainer_list& trainers) {
+    test::model_memory out = *memory;
+    for (const auto& trainer : trainers)
+      BOOST_REQUIRE(trainer->save(out).has_value());
+    return out;
+  }
+};
+
+void on_ranks(std::size_t world_size, const std::function<void(std::size_t)>& body) {
+  std::vector<std::jthread> threads;
+  for (std::size_t rank = 0; rank < world_size; ++rank)
+    threads.emplace_back([&body, rank] { body(rank); });
+}
+
+adam_params some_adam() {
+  return {.learning_rate = 1e-2, .eps = 1e-8, .weight_decay = 0.1, .grad_clip_norm = 1.0};
+}
+
+state_digest step_together(trainer_list& trainers, const std::vector<datum>& batch) {
+  std::vector<state_digest> digests(trainers.size());
+  on_ranks(trainers.size(), [&](std::size_t rank) {
+    std::vector<datum> part;
+    for (std::size_t i = rank; i < batch.size(); i += trainers.size())
+      part.push_back(batch[i]);
+    if (!trainers[rank]->forward_backward(1, part, loss_fn::cross_entropy, {})) return;
+    if (const auto step = trainers[rank]->optim_step(some_adam())) digests[rank] = step->weights;
+  });
+  state_digest total;
+  for (const state_digest& digest : digests) {
+    BOOST_TEST((digest != state_digest{}));
+    total += digest;
+  }
+  return total;
+}
+
+BOOST_FIXTURE_TEST_CASE(fresh_adapters_change_nothing, fixture) {
+  auto adapted = ranks(1, *memory);
+  auto plain =
+      test::make_loaded_trainer(model, *memory, std::move(gpu::make_thread_comms(1).front()));
+  const auto mine = adapted.front()->forward(1, batch, retention::discard);
+  const auto theirs = plain->forward(1, batch, retention::discard);
+  BOOST_REQUIRE((mine.has_value() && theirs.has_value()));
+  BOOST_TEST((mine->logprobs == theirs->logprobs));
+}
+
+BOOST_FIXTURE_TEST_CASE(only_adapters_are_owned, fixture) {
+  auto trainers = ranks(3, *memory);
+  std::uint64_t owned = 0;
+  for (const auto& trainer : trainers)
+    for (const gpu::parameter_slice& slice : trainer->owned_slices()) {
+      BOOST_TEST(slice.parameter >= first_adapter());
+      owned += slice.num_elements();
+    }
+  std::uint64_t expected = 0;
+  for (const auto& spec : gpu::adapter_layout(model, lora))
+    expected += spec.num_elements();
+  BOOST_TEST(owned == expected);
+  std::uint64_t published = 0;
+  for (const auto& trainer : trainers)
+    for (const gpu::parameter_slice& slice : trainer->published_slices())
+      published += slice.num_elements();
+  BOOST_TEST(published == gpu::num_parameters(model));
+}
+
+BOOST_FIXTURE_TEST_CASE(two_phases_equal_one_shot, fixture) {
+  auto one_shot = ranks(1, *memory);
+  auto two_phase = ranks(1, *memory);
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    BOOST_REQUIRE(
+        one_shot.front()->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
+    BOOST_REQUIRE(two_phase.front()->forward(7, batch, retention::keep_for_backward).has_value());
+    std::vector<std::vector<float>> gradients;
+    for (const datum& data : batch) {
+      gradients.emplace_back();
+      for (const float weight : data.weights)
+        gradients.back().push_back(-weight);
+    }
+    BOOST_REQUIRE(two_phase.front()->backward(7, gradients).has_value());
+  }
+  const auto direct = one_shot.front()->optim_step(some_adam());
+  const auto phased = two_phase.front()->optim_step(some_adam());
+  BOOST_REQUIRE((direct.has_value() && phased.has_value()));
+  BOOST_TEST((direct->weights == phased->weights));
+}
+
+BOOST_FIXTURE_TEST_CASE(world_size_does_not_matter, fixture) {
+  auto one = ranks(1, *memory);
+  step_together(one, batch);
+  step_together(one, batch);
+  const auto expected = saved(one);
+  for (const std::uint32_t world_size : {2U, 3U, 4U}) {
+    auto many = ranks(world_size, *memory);
+    step_together(many, batch);
+    step_together(many, batch);
+    const auto actual = saved(many);
+    BOOST_TEST(relative_distance(actual.flat(state_part::exp_avg, first_adapter()),
+                                 expected.flat(state_part::exp_avg, first_adapter())) <= 1e-5);
+    BOOST_TEST(relative_distance(actual.flat(state_part::weights, first_adapter()),
+                                 expected.flat(state_part::weights, first_adapter())) <= 1e-4);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(state_moves_between_world_sizes, fixture) {
+  auto two = ranks(2, *memory);
+  step_together(two, batch);
+  auto checkpoint = saved(two);
+  const state_digest after_two = step_together(two, batch);
+  for (const std::uint32_t world_size : {1U, 2U, 3U}) {
+    auto resumed = ranks(world_size, checkpoint, optimizer_state::restore, 1);
+    BOOST_TEST((saved(resumed).flat(state_part::weights, first_adapter()) ==
+                checkpoint.flat(state_part::weights, first_adapter())));
+    const state_digest digest = step_together(resumed, batch);
+    if (world_size == 2) BOOST_TEST((digest == after_two));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(merged_weights_compute_what_adapters_do, fixture) {
+  for (const std::uint32_t world_size : {1U, 3U}) {
+    auto trainers = ranks(world_size, *memory);
+    step_together(trainers, batch);
+    test::model_memory merged = *memory;
+    on_ranks(world_size, [&](std::size_t rank) {
+      if (!trainers[rank]->publish(merged)) throw std::runtime_error("publish failed");
+    });
+    for (std::size_t p = 0; p < first_adapter(); ++p)
+      merged.parameters(state_part::weights)[p] = merged.published(p);
+    auto plain =
+        test::make_loaded_trainer(model, merged, std::move(gpu::make_thread_comms(1).front()));
+    auto adapters = saved(trainers);
+    auto adapted = ranks(1, adapters);
+    const auto mine = plain->forward(1, batch, retention::discard);
+    const auto theirs = adapted.front()->forward(1, batch, retention::discard);
+    BOOST_REQUIRE((mine.has_value() && theirs.has_value()));
+    for (std::size_t i = 0; i < batch.size(); ++i)
+      BOOST_TEST(relative_distance(mine->logprobs[i], theirs->logprobs[i]) <= 2e-2);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(seeds_make_adapters, fixture) {
+  gpu::initial_adapters same(model, lora);
+  lora_config other = lora;
+  ++other.seed;
+  gpu::initial_adapters different(model, other);
+  const auto adapters = gpu::adapters_of(model, lora);
+  const gpu::parameter_slice a{adapters[0].a, 0, lora.rank * adapters[0].inputs};
+  const gpu::parameter_slice tail{adapters[0].a, 7, a.end};
+  std::vector<float> whole(a.num_elements());
+  std::vector<float> part(tail.num_elements());
+  std::vector<float> others(a.num_elements());
+  BOOST_REQUIRE(same.read(state_part::weights, a, whole).has_value());
+  BOOST_REQUIRE(same.read(state_part::weights, tail, part).has_value());
+  BOOST_REQUIRE(different.read(state_part::weights, a, others).has_value());
+  BOOST_TEST((std::vector<float>(whole.begin() + 7, whole.end()) == part));
+  BOOST_TEST((whole != others));
+  double sum = 0;
+  double squares = 0;
+  for (const float value : whole) {
+    sum += static_cast<double>(value);
+    squares += static_cast<double>(value) * static_cast<double>(value);
+  }
+  // Uniform in +-1/sqrt(inputs): mean 0, variance 1 / (3 inputs).
+  const auto count = static_cast<double>(whole.size());
+  BOOST_TEST(std::abs(sum / count) < 0.1);
+  BOOST_TEST(std::abs(squares / count * 3 * 20 - 1) < 0.3);
+}
+
+BOOST_FIXTURE_TEST_CASE(impossible_adapters_are_refused, fixture) {
+  auto engines = gpu::make_engine_factory({});
+  BOOST_REQUIRE(engines.has_value());
+  const auto refusal = [&](const model_config& m, const lora_config& l) {
+    const auto made =
+        (*engines)->make_adapter_trainer(m, l, std::move(gpu::make_thread_comms(1).front()));
+    return made ? errc::none : made.error().code;
+  };
+  BOOST_TEST((refusal(model, lora) == errc::none));
+  model_config tied = model;
+  tied.tied_head = true;
+  BOOST_TEST((refusal(tied, lora) == errc::unsupported));
+  lora_config bad = lora;
+  bad.rank = 0;
+  BOOST_TEST((refusal(model, bad) == errc::invalid_argument));
+  bad.rank = 13;  // k and v have 12 outputs
+  BOOST_TEST((refusal(model, bad) == errc::invalid_argument));
+  bad = lora;
+  bad.alpha = -1;
+  BOOST_TEST((refusal(model, bad) == errc::invalid_argument));
+  bad = lora;
+  bad.train_attn = bad.train_mlp = bad.train_unembed = false;
+  BOOST_TEST((refusal(model, bad) == errc::invalid_argument));
+}
+
+}  // namespace

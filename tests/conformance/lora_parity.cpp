@@ -1,0 +1,165 @@
+// Low-rank adapters against PEFT on transformers, on the goldens of make_goldens.py.
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include "gpu/comm/thread_comm.hpp"
+#include "gpu/models/adapters.hpp"
+#include "gpu/models/parameter_layout.hpp"
+#include "storage/hf_directory.hpp"
+#include "storage/posix/tensor_file.hpp"
+#include "tests/conformance/engine_memory.hpp"
+#include "tests/conformance/golden_case.hpp"
+
+namespace {
+
+using namespace troupe;
+using gpu::state_part;
+using test::relative_distance;
+
+const auto cases = boost::unit_test::data::make({"lora_all", "lora_attention", "lora_mlp"});
+
+/// The options and numbers of make_goldens.py.
+lora_config lora_of(const std::string& name) {
+  lora_config lora;
+  lora.train_unembed = name == "lora_all";
+  lora.train_attn = name != "lora_mlp";
+  lora.train_mlp = name != "lora_attention";
+  lora.rank = name == "lora_all" ? 5 : (name == "lora_mlp" ? 3 : 8);
+  lora.alpha = name == "lora_all" ? 16 : (name == "lora_mlp" ? 32 : 8);
+  return lora;
+}
+constexpr std::size_t steps = 20;
+adam_params golden_adam() {
+  return {.learning_rate = 1e-3,
+          .beta1 = 0.9,
+          .beta2 = 0.95,
+          .eps = 1e-8,
+          .weight_decay = 0.1,
+          .grad_clip_norm = 2.0};
+}
+
+struct loaded_case {
+  std::string name;
+  test::golden_case golden;
+  lora_config lora;
+  model_config model;
+  std::unique_ptr<test::model_memory> memory;
+  std::unique_ptr<gpu::trainer_engine> trainer;
+
+  [[nodiscard]] std::size_t first_adapter() const { return gpu::parameter_layout(model).size(); }
+
+  /// Adapters of one part of the trainer's state, in layout order.
+  [[nodiscard]] std::vector<float> adapters(state_part part) const {
+    test::model_memory saved(model, lora);
+    BOOST_REQUIRE(trainer->save(saved).has_value());
+    return saved.flat(part, first_adapter());
+  }
+};
+
+/// Fills memory with the adapters that PEFT saved, by their names.
+void read_adapters(loaded_case& c) {
+  const auto path = c.golden.model_directory.parent_path() / "peft/adapter_model.safetensors";
+  auto file = storage::posix::tensor_file::open(path.string());
+  BOOST_REQUIRE(file.has_value());
+  const auto layout = gpu::adapter_layout(c.model, c.lora);
+  for (std::size_t i = 0; i < layout.size(); ++i) {
+    const auto& tensors = file->tensors();
+    const auto found =
+        std::ranges::find(tensors, layout[i].name, &storage::safetensors_entry::name);
+    BOOST_REQUIRE_MESSAGE(found != tensors.end(), layout[i].name);
+    BOOST_TEST((found->shape == layout[i].shape));
+    auto& values = c.memory->parameters(state_part::weights)[c.first_adapter() + i];
+    BOOST_REQUIRE(file->read(*found, 0, values).has_value());
+  }
+}
+
+loaded_case load_case(const std::string& name) {
+  loaded_case c{name, test::read_golden_case(name), lora_of(name), {}, {}, {}};
+  auto directory = storage::open_hf_directory(c.golden.model_directory);
+  BOOST_REQUIRE(directory.has_value());
+  c.model = (*directory)->config();
+  BOOST_REQUIRE(gpu::validate(c.model, c.lora).has_value());
+  c.memory = std::make_unique<test::model_memory>(c.model, c.lora);
+  const auto layout = gpu::parameter_layout(c.model);
+  for (std::size_t p = 0; p < layout.size(); ++p) {
+    auto& values = c.memory->parameters(state_part::weights)[p];
+    BOOST_REQUIRE((*directory)->read(layout[p].name, 0, values).has_value());
+  }
+  read_adapters(c);
+  c.trainer = test::make_adapter_trainer(c.model, c.lora, *c.memory,
+                                         std::move(gpu::make_thread_comms(1).front()));
+  return c;
+}
+
+void train(loaded_case& c) {
+  for (std::size_t step = 0; step < steps; ++step) {
+    const auto& batch = c.golden.batches[step % c.golden.batches.size()];
+    BOOST_REQUIRE(c.trainer->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
+    BOOST_REQUIRE(c.trainer->optim_step(golden_adam()).has_value());
+  }
+}
+
+BOOST_DATA_TEST_CASE(logprobs_agree, cases, name) {
+  loaded_case c = load_case(name);
+  const auto forward = c.trainer->forward(1, c.golden.batches[0], retention::discard);
+  BOOST_REQUIRE(forward.has_value());
+  std::vector<float> logprobs;
+  for (const auto& part : forward->logprobs)
+    logprobs.insert(logprobs.end(), part.begin(), part.end());
+  const double distance = relative_distance(logprobs, c.golden.logprobs);
+  BOOST_TEST_MESSAGE(name << ": logprobs " << distance);
+  BOOST_TEST(distance <= 1e-5);
+}
+
+BOOST_DATA_TEST_CASE(every_gradient_agrees, cases, name) {
+  loaded_case c = load_case(name);
+  BOOST_REQUIRE(
+      c.trainer->forward_backward(1, c.golden.batches[0], loss_fn::cross_entropy, {}).has_value());
+  // Without learning rate and with beta1 = 0 the first moment is the gradient.
+  BOOST_REQUIRE(c.trainer->optim_step({.learning_rate = 0, .beta1 = 0}).has_value());
+  const std::vector<float> gradients = c.adapters(state_part::exp_avg);
+  BOOST_REQUIRE(gradients.size() == c.golden.gradients.size());
+  std::size_t at = 0;
+  double worst = 0;
+  for (const parameter_spec& spec : gpu::adapter_layout(c.model, c.lora)) {
+    const auto mine = std::span(gradients).subspan(at, spec.num_elements());
+    const auto theirs = std::span(c.golden.gradients).subspan(at, spec.num_elements());
+    const double distance = relative_distance(mine, theirs);
+    BOOST_TEST(distance <= 1e-4, spec.name << " differs by " << distance);
+    worst = std::max(worst, distance);
+    at += spec.num_elements();
+  }
+  BOOST_TEST_MESSAGE(name << ": worst gradient " << worst);
+}
+
+BOOST_DATA_TEST_CASE(training_agrees, cases, name) {
+  loaded_case c = load_case(name);
+  train(c);
+  const double distance = relative_distance(c.adapters(state_part::weights), c.golden.trained);
+  BOOST_TEST_MESSAGE(name << ": adapters after " << steps << " steps " << distance);
+  BOOST_TEST(distance <= 1e-4);
+}
+
+BOOST_DATA_TEST_CASE(published_weights_are_the_merged_ones, cases, name) {
+  loaded_case c = load_case(name);
+  train(c);
+  BOOST_REQUIRE(c.trainer->publish(*c.memory).has_value());
+  const auto merged = test::read_golden_floats(name, "merged.f32");
+  const auto layout = gpu::parameter_layout(c.model);
+  std::size_t at = 0;
+  for (std::size_t p = 0; p < layout.size(); ++p) {
+    const auto theirs = std::span(merged).subspan(at, layout[p].num_elements());
+    // Rounding to bf16 moves each value by at most 2^-8 of itself.
+    const double distance = relative_distance(c.memory->published(p), theirs);
+    BOOST_TEST(distance <= 1.0 / 256, layout[p].name << " differs by " << distance);
+    at += layout[p].num_elements();
+  }
+  BOOST_TEST(at == merged.size());
+}
+
+}  // namespace
