@@ -1,9 +1,8 @@
-#include <algorithm>
 #include <cmath>
 
 #include "apps/gateway/api.hpp"
+#include "apps/gateway/idle_nodes.hpp"
 #include "apps/gateway/names.hpp"
-#include "config/deadlines.hpp"
 #include "messages/tinker/json_fields.hpp"
 #include "messages/tinker/training_call.hpp"
 #include "messages/tinker/training_output.hpp"
@@ -12,14 +11,6 @@ namespace troupe::gateway {
 namespace {
 
 using made_model = result<std::shared_ptr<training_model>>;
-
-error no_trainers(std::uint32_t ranks, std::size_t num_idle, std::size_t num_all) {
-  return {errc::no_capacity,
-          "a model needs " + std::to_string(ranks) + " idle trainer nodes, " +
-              std::to_string(num_idle) + " of " + std::to_string(num_all) + " are idle",
-          "other models are being trained; those of ended sessions are parked",
-          "end another training client, or raise count in [trainers] of the cluster file"};
-}
 
 model_record record_of(const std::string& model_id, const tinker::create_model_call& wanted,
                        const base_model& base) {
@@ -180,20 +171,10 @@ void make_model(service& all, const std::string& model_id, const tinker::create_
                      "set it to \"full-parameter\" to train all weights instead"));
   }
   auto record = record_of(model_id, wanted, **base);
-  all.cluster.ask<cluster_status>(
-      all.cluster.link()->manager(), deadlines::control, cluster_status_request{},
-      [&all, record = std::move(record), then = std::move(then)](result<cluster_status> status) {
-        if (!status) return then(fail(status.error()));
-        std::size_t num_idle = 0;
-        std::size_t num_all = 0;
-        for (const node_status& node : status->nodes) {
-          if (node.role != node_role::trainer) continue;
-          ++num_all;
-          if (node.hosting.empty()) ++num_idle;
-        }
-        if (num_idle < all.wanted.ranks) {
-          return then(fail(no_trainers(all.wanted.ranks, num_idle, num_all)));
-        }
+  await_idle_nodes(
+      all.cluster, node_role::trainer, all.wanted.ranks,
+      [&all, record = std::move(record), then = std::move(then)](const result<void>& idle) {
+        if (!idle) return then(fail(idle.error()));
         if (const auto ok = write_record(all.wanted.data_folder, record); !ok) {
           return then(fail(ok.error()));
         }

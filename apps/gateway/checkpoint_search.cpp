@@ -17,10 +17,10 @@ bool is_wanted(const checkpoint_manifest& manifest, checkpoint_kind kind, const 
 
 }  // namespace
 
-void find_checkpoint(const cluster_link& link, const run_id& run, checkpoint_kind kind,
+void find_checkpoint(cluster_link& link, const run_id& run, checkpoint_kind kind,
                      const std::string& name, std::function<void(result<checkpoint_record>)> then) {
-  link.ask<checkpoint_list>(
-      link.link()->store(), deadlines::store, list_checkpoints_request{run},
+  link.ask_store<checkpoint_list>(
+      deadlines::store, list_checkpoints_request{run},
       [run, kind, name, then = std::move(then)](result<checkpoint_list> list) {
         if (!list) return then(fail(list.error()));
         std::optional<checkpoint_record> found;

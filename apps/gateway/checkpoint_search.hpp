@@ -13,7 +13,7 @@
 namespace troupe::gateway {
 
 /// `kind` training, or sampler_base for either form of sampler weights.
-void find_checkpoint(const cluster_link& link, const run_id& run, checkpoint_kind kind,
+void find_checkpoint(cluster_link& link, const run_id& run, checkpoint_kind kind,
                      const std::string& name, std::function<void(result<checkpoint_record>)> then);
 
 }  // namespace troupe::gateway

@@ -1,7 +1,6 @@
 #include "apps/gateway/sample_pool.hpp"
 
-#include <algorithm>
-
+#include "apps/gateway/idle_nodes.hpp"
 #include "apps/gateway/key_file.hpp"
 #include "config/deadlines.hpp"
 #include "messages/wire/codec.hpp"
@@ -29,12 +28,31 @@ void sample_pool::sample(const checkpoint_id& weights, sample_request request, a
   // A node drops what it cannot decode, and the client would wait for nothing.
   if (const auto ok = wire::validate(request); !ok) return then(fail(ok.error()));
   const std::uint64_t number = ++next_job_;
-  jobs_.emplace(number, job{std::move(request), std::move(then)});
+  jobs_.emplace(number, job{weights.value, std::move(request), std::move(then)});
   rotation_.add(weights.value, number);
   go_on();
 }
 
+void sample_pool::control_lost() {
+  ++generation_;
+  is_held_ = true;
+  deployment_.reset();
+  live_ = {};
+  rotation_ = {};
+  for (const auto& [number, open] : jobs_)
+    rotation_.add(open.weights, number);
+}
+
+void sample_pool::control_restored(const result<void>& outcome) {
+  is_held_ = false;
+  if (outcome) return go_on();
+  rotation_ = {};
+  for (auto& [number, open] : std::exchange(jobs_, {}))
+    open.then(fail(outcome.error()));
+}
+
 void sample_pool::go_on() {
+  if (is_held_) return;
   const auto decision = rotation_.next();
   for (const std::uint64_t number : decision.start)
     start(number);
@@ -42,21 +60,24 @@ void sample_pool::go_on() {
 }
 
 void sample_pool::start(std::uint64_t number) {
-  link_.ask<sample_reply>(*deployment_, deadlines::sample, jobs_.at(number).request,
-                          [self = shared_from_this(), number](result<sample_reply> reply) {
-                            auto node = self->jobs_.extract(number);
-                            node.mapped().then(std::move(reply));
-                            self->rotation_.ended();
-                            self->go_on();
-                          });
+  link_.ask_once<sample_reply>(
+      *deployment_, deadlines::sample, jobs_.at(number).request,
+      [self = shared_from_this(), number, at = generation_](result<sample_reply> reply) {
+        // What a lost control node left open is asked again.
+        if (at != self->generation_) return;
+        auto node = self->jobs_.extract(number);
+        node.mapped().then(std::move(reply));
+        self->rotation_.ended();
+        self->go_on();
+      });
 }
 
 void sample_pool::switch_to(const std::string& weights) {
   if (deployment_) return sync(weights, 1);
-  const auto& manager = link_.link()->manager();
-  link_.ask_for_handle<deployment_info, handle>(
-      manager, deadlines::control, deployment_status_request{id_},
-      [self = shared_from_this(), weights](found_deployment found) {
+  link_.ask_manager_for<deployment_info, handle>(
+      deadlines::control, deployment_status_request{id_},
+      [self = shared_from_this(), weights, at = generation_](found_deployment found) {
+        if (at != self->generation_) return;
         const bool is_new = !found && found.error().code == errc::not_found;
         if (is_new) return self->create(weights);
         self->opened(weights, std::move(found));
@@ -64,25 +85,23 @@ void sample_pool::switch_to(const std::string& weights) {
 }
 
 void sample_pool::create(const std::string& weights) {
-  const auto& manager = link_.link()->manager();
-  link_.ask<cluster_status>(
-      manager, deadlines::control, cluster_status_request{},
-      [self = shared_from_this(), weights, manager](result<cluster_status> status) {
-        if (!status) return self->switch_ended(weights, fail(status.error()));
-        const bool has_idle =
-            std::any_of(status->nodes.begin(), status->nodes.end(), [](const node_status& node) {
-              return node.role == node_role::sampler && node.hosting.empty();
-            });
-        if (!has_idle) {
-          return self->switch_ended(
-              weights, fail(errc::no_capacity, "no sampler node is idle",
-                            "each base model that is sampled from needs one of its own",
-                            "raise count in [samplers] of the cluster file"));
-        }
-        self->link_.ask_for_handle<deployment_info, handle>(
-            manager, deadlines::control,
-            create_deployment_request{self->id_.value, {self->directory_}},
-            [self, weights](found_deployment made) { self->opened(weights, std::move(made)); });
+  await_idle_nodes(link_, node_role::sampler, 1,
+                   [self = shared_from_this(), weights, at = generation_](result<void> idle) {
+                     if (at != self->generation_) return;
+                     if (!idle) return self->switch_ended(weights, idle);
+                     self->create_now(weights);
+                   });
+}
+
+void sample_pool::create_now(const std::string& weights) {
+  link_.ask_manager_for<deployment_info, handle>(
+      deadlines::control, create_deployment_request{id_.value, {directory_}},
+      [self = shared_from_this(), weights, at = generation_](found_deployment made) {
+        if (at != self->generation_) return;
+        // An answer may have been lost: then it was made by the earlier attempt.
+        const bool is_there = !made && made.error().code == errc::already_exists;
+        if (is_there) return self->switch_to(weights);
+        self->opened(weights, std::move(made));
       });
 }
 
@@ -96,13 +115,14 @@ void sample_pool::opened(const std::string& weights, found_deployment found) {
 void sample_pool::sync(const std::string& weights, std::uint32_t attempt) {
   if (live_.value == weights) return switch_ended(weights, {});
   if (weights.empty()) return start_over();
-  link_.ask<sync_reply>(
+  link_.ask_once<sync_reply>(
       *deployment_, deadlines::sync, sync_request{id_, checkpoint_id{weights}},
-      [self = shared_from_this(), weights, attempt](result<sync_reply> reply) {
+      [self = shared_from_this(), weights, attempt, at = generation_](result<sync_reply> reply) {
+        if (at != self->generation_) return;
         if (!reply && reply.error().code == errc::busy && attempt < sync_attempts_max) {
           self->pause_.expires_after(sync_retry);
-          return self->pause_.async_wait([self, weights, attempt](boost::system::error_code bad) {
-            if (!bad) self->sync(weights, attempt + 1);
+          return self->pause_.async_wait([self, weights, attempt, at](boost::system::error_code) {
+            if (at == self->generation_) self->sync(weights, attempt + 1);
           });
         }
         if (!reply) return self->switch_ended(weights, fail(reply.error()));
@@ -114,13 +134,15 @@ void sample_pool::sync(const std::string& weights, std::uint32_t attempt) {
 /// A deployment starts with its base's own weights and never comes back to them.
 void sample_pool::start_over() {
   deployment_.reset();
-  link_.ask<done>(link_.link()->manager(), deadlines::control, remove_deployment_request{id_},
-                  [self = shared_from_this()](const result<done>& removed) {
-                    if (!removed && removed.error().code != errc::not_found) {
-                      return self->switch_ended({}, fail(removed.error()));
-                    }
-                    self->create({});
-                  });
+  link_.ask_manager<done>(
+      deadlines::control, remove_deployment_request{id_},
+      [self = shared_from_this(), at = generation_](const result<done>& removed) {
+        if (at != self->generation_) return;
+        if (!removed && removed.error().code != errc::not_found) {
+          return self->switch_ended({}, fail(removed.error()));
+        }
+        self->create({});
+      });
 }
 
 void sample_pool::switch_ended(const std::string& weights, const result<void>& outcome) {

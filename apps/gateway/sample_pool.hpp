@@ -30,12 +30,17 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
   /// `weights` is empty for the base's own.
   void sample(const checkpoint_id& weights, sample_request request, answer then);
 
+  /// Deployments do not outlive the control node: what is open is asked of a new one.
+  void control_lost();
+  void control_restored(const result<void>& outcome);
+
   [[nodiscard]] std::size_t num_open() const {
     return rotation_.num_waiting() + rotation_.num_running();
   }
 
  private:
   struct job {
+    std::string weights;
     sample_request request;
     answer then;
   };
@@ -46,6 +51,7 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
   void start(std::uint64_t number);
   void switch_to(const std::string& weights);
   void create(const std::string& weights);
+  void create_now(const std::string& weights);
   void opened(const std::string& weights, found_deployment found);
   void sync(const std::string& weights, std::uint32_t attempt);
   void start_over();
@@ -60,6 +66,8 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
   sample_rotation rotation_;
   std::map<std::uint64_t, job> jobs_;
   std::uint64_t next_job_ = 0;
+  std::uint64_t generation_ = 0;  ///< answers of an older control node are ignored
+  bool is_held_ = false;
 };
 
 }  // namespace troupe::gateway

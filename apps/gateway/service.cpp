@@ -19,6 +19,15 @@ service::service(boost::asio::io_context& loop, options given, base_models model
       futures(loop),
       timer_(loop) {
   watch_sessions();
+  cluster.watch(
+      [this] {
+        for (const auto& [directory, pool] : pools_)
+          pool->control_lost();
+      },
+      [this](const result<void>& outcome) {
+        for (const auto& [directory, pool] : pools_)
+          pool->control_restored(outcome);
+      });
 }
 
 reply service::acknowledge(const std::string& key_id, const std::string& key, std::string_view body,

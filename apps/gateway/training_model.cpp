@@ -41,15 +41,14 @@ void training_model::start(std::uint32_t ranks, std::function<void(result<run_in
     request.name = self->record_.run.value;
     request.model.directory = self->record_.directory;
     request.world_size = ranks;
-    const auto& manager = self->link_.link()->manager();
     using taken_run = std::pair<run_info, actors::training_run_actor>;
-    self->link_.ask_for_handle<run_info, actors::training_run_actor>(
-        manager, deadlines::op, request, [self, then, manager](result<taken_run> run) {
+    self->link_.ask_manager_for<run_info, actors::training_run_actor>(
+        deadlines::op, request, [self, then](result<taken_run> run) {
           if (run || run.error().code != errc::already_exists) {
             return self->taken(std::move(run), then);
           }
-          self->link_.ask_for_handle<run_info, actors::training_run_actor>(
-              manager, deadlines::op, attach_run_request{self->record_.run},
+          self->link_.ask_manager_for<run_info, actors::training_run_actor>(
+              deadlines::op, attach_run_request{self->record_.run},
               [self, then](result<taken_run> again) { self->taken(std::move(again), then); });
         });
   });
@@ -119,7 +118,7 @@ void training_model::park(std::function<void(result<run_info>)> then) {
 
 void training_model::ask_to_park(const std::function<void(result<run_info>)>& then,
                                  std::uint32_t attempt) {
-  link_.ask<run_info>(
+  link_.ask_once<run_info>(
       session_->run(), deadlines::op, park_run_request{record_.run},
       [self = shared_from_this(), then, attempt](result<run_info> parked) {
         const bool is_busy = !parked && parked.error().code == errc::busy;

@@ -37,7 +37,9 @@ def answer_logprobs(batch: list[types.Datum], logprobs: list[torch.Tensor]) -> t
     return torch.stack([(w * p).sum() for w, p in zip(weights, logprobs)])
 
 
-def train(base_model: str, steps: int, pairs: int, learning_rate: float, beta: float) -> list[float]:
+def train(
+    base_model: str, steps: int, pairs: int, learning_rate: float, beta: float
+) -> list[float]:
     rng = random.Random(0)
     accuracies = []
     with tinker.ServiceClient() as service:

@@ -410,16 +410,61 @@ class Endings(Gateway):
             self.client.result(self.client.post("unload_model", {"model_id": other})[1])
         self.assertEqual(self.forward_loss(model, 2), before)
 
-    def test_a_killed_trainer_is_only_a_delay(self):
-        model = self.model()
-        turn = pass_body(model, 1).SerializeToString()
-        self.client.result(self.client.post("forward_backward", turn, PROTOBUF)[1])
-        for process in self.cluster.process_ids("--role=trainer"):
+
+class Deaths(Gateway):
+    """A process is killed while requests are under way; clients see a delay."""
+
+    def setUp(self):
+        super().setUp()
+        self.made = self.model()
+        body = {"session_id": self.session, "sampling_session_seq_id": 7, "base_model": "tiny"}
+        made = self.client.post("create_sampling_session", body)[1]
+        self.sampler = made["sampling_session_id"]
+        self.turn = 0
+
+    def step(self):
+        """A forward_backward and an optim_step; the second one's ack."""
+        self.turn += 2
+        turn = pass_body(self.made, self.turn - 1).SerializeToString()
+        self.client.post("forward_backward", turn, PROTOBUF)
+        step = {"model_id": self.made, "seq_id": self.turn, "adam_params": {"learning_rate": 0.01}}
+        return self.client.post("optim_step", step)[1]
+
+    def sample(self, seq_id):
+        body = {
+            "sampling_session_id": self.sampler,
+            "seq_id": seq_id,
+            "num_samples": 8,
+            "prompt": {"chunks": [{"type": "encoded_text", "tokens": [1, 2]}]},
+            "sampling_params": {"max_tokens": 200, "seed": 5, "stop": []},
+        }
+        return self.client.post("asample", body)[1]
+
+    def kill(self, words):
+        processes = self.cluster.process_ids(words)
+        self.assertTrue(processes)
+        for process in processes:
             os.kill(process, signal.SIGKILL)
-        step = {"model_id": model, "seq_id": 2, "adam_params": {"learning_rate": 0.01}}
-        metrics = self.client.result(self.client.post("optim_step", step)[1])["metrics"]
-        self.assertEqual(metrics["step:max"], 1)
+
+    def check(self, words):
+        before = self.client.result(self.sample(0))
+        self.client.result(self.step())
+        sampled, stepped = self.sample(1), self.step()
+        self.kill(words)
+        metrics = self.client.result(stepped)["metrics"]
+        self.assertEqual(metrics["step:max"], 2)
         self.assertGreater(metrics["grad_norm:max"], 0)
+        self.assertEqual(self.client.result(sampled), before)
+        self.assertEqual(self.client.result(self.step())["metrics"]["step:max"], 3)
+
+    def test_of_trainers(self):
+        self.check("--role=trainer")
+
+    def test_of_the_sampler(self):
+        self.check("--role=sampler")
+
+    def test_of_the_control_node(self):
+        self.check("--role=control")
 
 
 if __name__ == "__main__":

@@ -224,7 +224,8 @@ class Weights(ClusterTest):
         kept = [self.training(), self.training()]
         for training in kept:
             self.logprobs(training)
-        with self.assertRaisesRegex(tinker.RequestFailedError, "idle trainer"):
+        reason = "idle trainer nodes are needed, 0 of 2"
+        with self.assertRaisesRegex(tinker.RequestFailedError, reason):
             self.training()
 
     def test_unknown_names_are_refused(self):
