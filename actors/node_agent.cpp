@@ -5,6 +5,7 @@
 #include "actors/runtime/ask.hpp"
 #include "actors/sampler.hpp"
 #include "actors/trainer_shard.hpp"
+#include "actors/weight_stager.hpp"
 #include "config/deadlines.hpp"
 
 namespace troupe::actors {
@@ -82,16 +83,22 @@ caf::result<open_shard_reply, trainer_shard_actor> node_agent_state::open(
 
 caf::result<replica_status, sampler_actor> node_agent_state::open(
     const open_sampler_request& request) {
-  auto host = std::make_shared<sampler_host>(*context_.engines, *context_.blobs);
-  // Opening reads a model: once per deployment, before the node has any other work.
-  if (auto opened = host->open(request.model); !opened) return to_caf(opened.error());
-  close_sampler();
-  sampler_ = spawn_sampler(self_->system(), context_, host);
+  auto stager = spawn_weight_stager(self_->system(), context_);
   auto promise = self_->make_response_promise<replica_status, sampler_actor>();
   ask(
-      self_, sampler_, deadlines::control, replica_status_request{request.deployment},
-      [this, promise](const replica_status& status) mutable { promise.deliver(status, sampler_); },
-      [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
+      self_, stager, deadlines::shard_open, request,
+      [this, promise, stager](const opened_engine& opened) mutable {
+        close_sampler();
+        sampler_ = spawn_sampler(self_->system(), context_, opened, stager);
+        replica_status status;
+        status.node = context_.node;
+        status.state = opened.state;
+        promise.deliver(status, sampler_);
+      },
+      [promise, stager](const error& e) mutable {
+        caf::anon_send_exit(stager, caf::exit_reason::user_shutdown);
+        promise.deliver(to_caf(e));
+      });
   return promise;
 }
 

@@ -4,18 +4,27 @@
 
 #include "actors/runtime/ask.hpp"
 #include "actors/runtime/clock.hpp"
+#include "config/deadlines.hpp"
 
 namespace troupe::actors {
 
-sampler_state::sampler_state(sampler_self::pointer self, node_id node,
-                             std::shared_ptr<sampler_host> host)
-    : self_(self), node_(std::move(node)), host_(std::move(host)) {}
+sampler_state::sampler_state(sampler_self::pointer self, node_id node, opened_engine opened,
+                             weight_stager_actor stager)
+    : self_(self),
+      node_(std::move(node)),
+      engine_(std::move(opened.engine)),
+      stager_(std::move(stager)),
+      state_(opened.state) {}
+
+sampler_state::~sampler_state() {
+  caf::anon_send_exit(stager_, caf::exit_reason::user_shutdown);
+}
 
 caf::result<sample_reply> sampler_state::sample(const sample_request& request) {
-  if (request.min_version > host_->version()) {
+  if (request.min_version > version_) {
     return to_caf({errc::busy,
                    "version " + std::to_string(request.min_version) + " is not live yet, " +
-                       std::to_string(host_->version()) + " is",
+                       std::to_string(version_) + " is",
                    "a sync is under way", "ask again"});
   }
   auto number = queue_.add(request);
@@ -36,7 +45,7 @@ void sampler_state::admit_waiting() {
   while (const auto next = queue_.front()) {
     const sample_request& request = queue_.request(next->request);
     auto admitted =
-        host_->engine().admit({next->sequence, request.prompt, request.params, next->sample_index});
+        engine_->admit({next->sequence, request.prompt, request.params, next->sample_index});
     if (!admitted && admitted.error().code == errc::busy) return;
     if (!admitted) {
       give_up(next->request, admitted.error());
@@ -49,7 +58,7 @@ void sampler_state::admit_waiting() {
 void sampler_state::step() {
   ticking_ = false;
   admit_waiting();
-  auto tokens = host_->engine().step();
+  auto tokens = engine_->step();
   if (!tokens) {
     while (!open_.empty())
       give_up(open_.begin()->first, tokens.error());
@@ -57,11 +66,11 @@ void sampler_state::step() {
   }
   sampled_tokens_ += tokens->size();
   for (const auto& token : *tokens) {
-    auto finished = queue_.add_token(token.sequence, token.token, token.logprob, host_->version(),
-                                     token.finished);
+    auto finished =
+        queue_.add_token(token.sequence, token.token, token.logprob, version_, token.finished);
     if (finished) finish(finished->first, std::move(finished->second));
   }
-  if (host_->engine().num_active() > 0 || queue_.num_waiting() > 0) go_on();
+  if (engine_->num_active() > 0 || queue_.num_waiting() > 0) go_on();
 }
 
 void sampler_state::finish(std::uint64_t request, sample_reply reply) {
@@ -71,36 +80,48 @@ void sampler_state::finish(std::uint64_t request, sample_reply reply) {
 
 void sampler_state::give_up(std::uint64_t request, const error& reason) {
   for (const std::uint64_t sequence : queue_.drop(request))
-    host_->engine().cancel(sequence);
+    engine_->cancel(sequence);
   auto node = open_.extract(request);
   if (!node.empty()) node.mapped().deliver(to_caf(reason));
 }
 
 caf::result<stage_weights_reply> sampler_state::stage(const stage_weights_request& request) {
-  const auto start = now(self_->system());
-  auto state = host_->stage(request);
-  if (!state) return to_caf(state.error());
-  std::uint64_t bytes = 0;
-  for (const auto& record : request.chain)
-    bytes += total_bytes(record.manifest);
-  return stage_weights_reply{request.version, *state, bytes,
-                             1e3 * seconds_since(self_->system(), start)};
+  staged_.reset();
+  auto promise = self_->make_response_promise<stage_weights_reply>();
+  ask(
+      self_, stager_, deadlines::stage, request,
+      [this, promise](const weights_staged& ready) mutable {
+        staged_ = ready.version;
+        promise.deliver(
+            stage_weights_reply{staged_->version, staged_->state, staged_->bytes, ready.stage_ms});
+      },
+      [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
+  return promise;
 }
 
 caf::result<commit_weights_reply> sampler_state::commit(const commit_weights_request& request) {
   const auto start = now(self_->system());
-  if (auto committed = host_->commit(request); !committed) return to_caf(committed.error());
+  const bool is_staged = staged_ && staged_->version == request.version &&
+                         staged_->state == request.state &&
+                         (!staged_->is_delta() || staged_->base == state_);
+  if (!is_staged) {
+    return to_caf({errc::not_found, "version " + std::to_string(request.version) + " is not staged",
+                   "the replica restarted, or another sync replaced it", "stage it again"});
+  }
+  const auto live = std::exchange(staged_, nullptr);
+  auto committed = engine_->commit(*live->weights, gpu::cache_policy::keep);
+  if (!committed) return to_caf(committed.error());
+  version_ = live->version;
+  checkpoint_ = live->checkpoint;
+  state_ = live->state;
+  tell(self_, stager_, weights_live{live});
   return commit_weights_reply{request.version, 1e3 * seconds_since(self_->system(), start)};
 }
 
 replica_status sampler_state::status() const {
-  return {node_,
-          host_->version(),
-          host_->checkpoint(),
-          host_->state(),
-          host_->engine().num_active(),
-          queue_.num_waiting(),
-          sampled_tokens_};
+  return {
+      node_,          version_, checkpoint_, state_, engine_->num_active(), queue_.num_waiting(),
+      sampled_tokens_};
 }
 
 sampler_self::behavior_type sampler_state::make_behavior() {
@@ -114,12 +135,12 @@ sampler_self::behavior_type sampler_state::make_behavior() {
 }
 
 sampler_actor spawn_sampler(caf::actor_system& system, const node_context& context,
-                            std::shared_ptr<sampler_host> host) {
+                            opened_engine opened, weight_stager_actor stager) {
   using impl = caf::stateful_actor<sampler_state, sampler_self::impl>;
   if (context.threads == worker_threads::own_thread) {
-    return system.spawn<impl, caf::detached>(context.node, std::move(host));
+    return system.spawn<impl, caf::detached>(context.node, std::move(opened), std::move(stager));
   }
-  return system.spawn<impl>(context.node, std::move(host));
+  return system.spawn<impl>(context.node, std::move(opened), std::move(stager));
 }
 
 }  // namespace troupe::actors

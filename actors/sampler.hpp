@@ -1,12 +1,13 @@
 #pragma once
 
 // One replica: decodes many sequences together, one token each per step, and takes new weights only
-// between two steps. Each step is one message to itself, so requests, stages and commits get their
-// turn after every token.
+// between two steps. Each step is one message to itself, so requests and commits get their turn
+// after every token. Its weight_stager prepares the next weights beside it, so a commit only swaps.
 //
 // Owner: node_agent. Deadlines: sample, stage, commit. Threading: an actor on a thread of its own
 // (it owns an engine). Errors: errc::busy (queue full, or the version asked for is not live yet);
-// engine errors answer every open request.
+// engine errors answer every open request; a commit of weights that are not staged, or were staged
+// from others than the live ones, changes nothing.
 // Invariants: SAMPLER-1 a token comes from exactly one version, which its sequence names.
 
 #include <map>
@@ -14,10 +15,10 @@
 
 #include <caf/all.hpp>
 
-#include "actors/engine_io/sampler_host.hpp"
 #include "actors/logic/sample_queue.hpp"
 #include "actors/node_context.hpp"
 #include "actors/protocol/type_ids.hpp"
+#include "actors/weight_stager.hpp"
 
 namespace troupe::actors {
 
@@ -27,7 +28,10 @@ class sampler_state {
  public:
   static constexpr const char* name = "sampler";
 
-  sampler_state(sampler_self::pointer self, node_id node, std::shared_ptr<sampler_host> host);
+  sampler_state(sampler_self::pointer self, node_id node, opened_engine opened,
+                weight_stager_actor stager);
+  /// The stager ends with its sampler.
+  ~sampler_state();
   sampler_self::behavior_type make_behavior();
 
  private:
@@ -43,7 +47,12 @@ class sampler_state {
 
   sampler_self::pointer self_;
   node_id node_;
-  std::shared_ptr<sampler_host> host_;
+  std::shared_ptr<gpu::sampler_engine> engine_;
+  weight_stager_actor stager_;
+  std::shared_ptr<staged_version> staged_;
+  std::uint64_t version_ = 0;
+  checkpoint_id checkpoint_;
+  state_digest state_;
   logic::sample_queue queue_;
   std::map<std::uint64_t, caf::typed_response_promise<sample_reply>> open_;
   std::uint64_t sampled_tokens_ = 0;
@@ -51,6 +60,6 @@ class sampler_state {
 };
 
 [[nodiscard]] sampler_actor spawn_sampler(caf::actor_system& system, const node_context& context,
-                                          std::shared_ptr<sampler_host> host);
+                                          opened_engine opened, weight_stager_actor stager);
 
 }  // namespace troupe::actors

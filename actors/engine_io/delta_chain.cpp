@@ -38,14 +38,6 @@ result<std::vector<storage::decoded_chunk>> decode_checkpoint(storage::blob_stor
   return all;
 }
 
-void apply_chunks(const std::vector<storage::decoded_chunk>& chunks, bf16_state& state) {
-  for (const auto& chunk : chunks) {
-    for (std::size_t i = 0; i < chunk.elements.size(); ++i) {
-      state.set(chunk.parameter, chunk.elements[i], chunk.bits[i]);
-    }
-  }
-}
-
 result<void> load_chain(storage::blob_store& blobs, const std::vector<checkpoint_record>& chain,
                         bf16_state& state) {
   for (const checkpoint_record& record : chain) {
@@ -59,7 +51,9 @@ result<void> load_chain(storage::blob_store& blobs, const std::vector<checkpoint
       }
       auto chunks = decode_checkpoint(blobs, record.manifest, state);
       if (!chunks) return fail(chunks.error());
-      apply_chunks(*chunks, state);
+      auto next = state.digest_with(*chunks);
+      if (!next) return fail(next.error());
+      state.apply(*chunks, *next);
     }
     if (state.digest() != record.manifest.state) {
       return fail(errc::corrupt, "checkpoint " + record.id.value + " does not give its own state",

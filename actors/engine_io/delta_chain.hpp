@@ -9,15 +9,12 @@
 #include <vector>
 
 #include "actors/engine_io/parameter_files.hpp"
-#include "storage/weight_delta.hpp"
 
 namespace troupe::actors {
 
 /// Changed elements of one delta, decoded and verified chunk by chunk against `live`.
 [[nodiscard]] result<std::vector<storage::decoded_chunk>> decode_checkpoint(
     storage::blob_store& blobs, const checkpoint_manifest& delta, bf16_state& live);
-
-void apply_chunks(const std::vector<storage::decoded_chunk>& chunks, bf16_state& state);
 
 /// Base and deltas, oldest first, into `state`, which covers the whole model.
 [[nodiscard]] result<void> load_chain(storage::blob_store& blobs,

@@ -92,14 +92,35 @@ result<void> bf16_state::read(const gpu::parameter_slice& slice, std::span<std::
   return {};
 }
 
-void bf16_state::set(std::uint32_t parameter, std::uint64_t element, std::uint16_t bits) {
-  auto* to = find(parameter, element, element + 1);
-  if (to == nullptr) return;
-  const auto old_term = element_digest(parameter, element, *to);
-  digest_.low -= old_term.low;
-  digest_.high -= old_term.high;
-  digest_ += element_digest(parameter, element, bits);
-  *to = bits;
+result<state_digest> bf16_state::digest_with(const std::vector<storage::decoded_chunk>& chunks) {
+  state_digest digest = digest_;
+  std::vector<std::uint16_t> before;
+  for (const auto& chunk : chunks) {
+    if (chunk.elements.empty()) continue;
+    const std::uint64_t first = chunk.elements.front();
+    const auto* const from = find(chunk.parameter, first, chunk.elements.back() + 1);
+    if (from == nullptr)
+      return fail(errc::wrong_base, "the delta changes elements that are not held here",
+                  "it was made for another model", "sync a base checkpoint");
+    before.clear();
+    for (const std::uint64_t element : chunk.elements)
+      before.push_back(from[element - first]);
+    replace_elements(digest, chunk.parameter, chunk.elements, before, chunk.bits);
+  }
+  return digest;
+}
+
+void bf16_state::apply(const std::vector<storage::decoded_chunk>& chunks,
+                       const state_digest& after) {
+  for (const auto& chunk : chunks) {
+    if (chunk.elements.empty()) continue;
+    const std::uint64_t first = chunk.elements.front();
+    auto* const to = find(chunk.parameter, first, chunk.elements.back() + 1);
+    if (to == nullptr) continue;
+    for (std::size_t i = 0; i < chunk.elements.size(); ++i)
+      to[chunk.elements[i] - first] = chunk.bits[i];
+  }
+  digest_ = after;
 }
 
 void bf16_state::refresh_digest() {

@@ -16,6 +16,7 @@
 #include "storage/blob_store.hpp"
 #include "storage/hf_directory.hpp"
 #include "storage/slice_file.hpp"
+#include "storage/weight_delta.hpp"
 
 namespace troupe::actors {
 
@@ -73,8 +74,11 @@ class bf16_state final : public gpu::bf16_sink, public gpu::bf16_source {
                      std::span<const std::uint16_t> bits) override;
   result<void> read(const gpu::parameter_slice& slice, std::span<std::uint16_t> out) override;
 
-  /// Replaces one element and keeps the digest.
-  void set(std::uint32_t parameter, std::uint64_t element, std::uint16_t bits);
+  /// The digest these changes would give; errc::wrong_base for elements that are not held here.
+  [[nodiscard]] result<state_digest> digest_with(const std::vector<storage::decoded_chunk>& chunks);
+
+  /// Replaces single elements. Requires: `after` is their digest_with().
+  void apply(const std::vector<storage::decoded_chunk>& chunks, const state_digest& after);
 
   [[nodiscard]] state_digest digest() const { return digest_; }
   void refresh_digest();

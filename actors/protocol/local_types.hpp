@@ -13,7 +13,30 @@
 #include "messages/shard.hpp"
 #include "messages/status.hpp"
 
+namespace troupe::gpu {
+class sampler_engine;
+}
+
 namespace troupe::actors {
+
+struct staged_version;
+
+/// An engine that serves the model directory it was opened with.
+struct opened_engine {
+  std::shared_ptr<gpu::sampler_engine> engine;
+  state_digest state;
+};
+
+/// The next weights of a replica, ready to be committed.
+struct weights_staged {
+  std::shared_ptr<staged_version> version;
+  double stage_ms = 0;
+};
+
+/// The engine serves these now.
+struct weights_live {
+  std::shared_ptr<staged_version> version;
+};
 
 /// What an actor sends to itself to go on after the messages that wait already.
 struct tick {};
