@@ -1,5 +1,7 @@
 // Low-rank adapters against PEFT on transformers, on the goldens of make_goldens.py.
 
+#include <algorithm>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "gpu/models/adapters.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "storage/hf_directory.hpp"
+#include "storage/peft_directory.hpp"
 #include "storage/posix/tensor_file.hpp"
 #include "tests/conformance/engine_memory.hpp"
 #include "tests/conformance/golden_case.hpp"
@@ -160,6 +163,39 @@ BOOST_DATA_TEST_CASE(published_weights_are_the_merged_ones, cases, name) {
     at += layout[p].num_elements();
   }
   BOOST_TEST(at == merged.size());
+}
+
+class adapter_reader final : public storage::tensor_reader {
+ public:
+  explicit adapter_reader(const loaded_case& c)
+      : memory_(c.model, c.lora), first_(c.first_adapter()) {
+    BOOST_REQUIRE(c.trainer->save(memory_).has_value());
+  }
+  result<void> read(std::uint32_t parameter, std::uint64_t begin, std::span<float> out) override {
+    const auto index = static_cast<std::uint32_t>(first_ + parameter);
+    return memory_.read(state_part::weights, {index, begin, begin + out.size()}, out);
+  }
+
+ private:
+  test::model_memory memory_;
+  const std::size_t first_;
+};
+
+/// check_peft_export.py loads what this writes.
+BOOST_DATA_TEST_CASE(adapters_are_exported, cases, name) {
+  loaded_case c = load_case(name);
+  train(c);
+  const auto folder = c.golden.model_directory.parent_path() / "exported";
+  std::filesystem::remove_all(folder);
+  adapter_reader reader(c);
+  const storage::peft_export target{folder.string(), c.golden.model_directory.string(), c.lora};
+  const auto layout = gpu::adapter_layout(c.model, c.lora);
+  BOOST_REQUIRE(storage::write_peft_directory(target, layout, reader).has_value());
+  auto file = storage::posix::tensor_file::open((folder / "adapter_model.safetensors").string());
+  BOOST_REQUIRE(file.has_value());
+  BOOST_TEST(file->tensors().size() == layout.size());
+  BOOST_TEST(
+      (storage::write_peft_directory(target, layout, reader).error().code == errc::already_exists));
 }
 
 }  // namespace
