@@ -20,6 +20,7 @@ import_library(kj kj/common.h kj)
 target_link_libraries(third_party::capnp INTERFACE third_party::kj)
 import_library(protobuf google/protobuf/message.h protobuf)
 find_program(PROTOC protoc REQUIRED)
+import_library(prometheus prometheus/registry.h prometheus-cpp-core)
 find_program(CAPNP capnp REQUIRED)
 find_program(CAPNPC_CXX capnpc-c++ REQUIRED)
 

@@ -88,6 +88,12 @@ void telemetry(call&, const responder& respond) {
   respond(json_reply({{"status", "accepted"}}));
 }
 
+void show_metrics(service& all, const responder& respond) {
+  const gauges now{all.sessions.num_live(), all.futures.num_open(), all.futures.num_waiting(),
+                   all.num_samples()};
+  respond({200, "text/plain; version=0.0.4", all.watched.text(now)});
+}
+
 }  // namespace
 
 std::optional<boost::json::object> object_of(const call& from, const responder& respond) {
@@ -112,6 +118,9 @@ void add_session_routes(router& routes, service& all) {
   routes.add({"POST", "/api/v1/sessions/{}/finish", access::with_key, with(finish_session)});
   routes.add({"GET", "/api/v1/sessions", access::with_key, with(list_sessions)});
   routes.add({"POST", "/api/v1/telemetry", access::with_key, telemetry});
+  // Counts only, and only on loopback: a scraper needs no key.
+  routes.add({"GET", "/metrics", access::open,
+              [&all](call&, const responder& respond) { show_metrics(all, respond); }});
 }
 
 }  // namespace troupe::gateway

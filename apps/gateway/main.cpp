@@ -35,7 +35,7 @@ result<void> serve(const options& wanted, node::exit_signal& exit) {
 
   boost::asio::io_context loop(1);
   service all(loop, wanted, std::move(*bases), std::move(*link));
-  router routes(all.keys);
+  router routes(all.keys, all.watched);
   add_session_routes(routes, all);
   add_training_routes(routes, all);
   add_weights_routes(routes, all);

@@ -57,7 +57,11 @@ void router::serve(http_call http, const responder& respond) {
   taken.key_id = keys_.find(http.credential).value_or(std::string());
   taken.http = std::move(http);
   taken.parts = std::move(fits.parts);
-  fits.found->handler(taken, respond);
+  const auto start = std::chrono::steady_clock::now();
+  fits.found->handler(taken, [this, start, entry = fits.found, respond](reply answer) {
+    watched_.answered(entry->pattern, answer.status, std::chrono::steady_clock::now() - start);
+    respond(std::move(answer));
+  });
 }
 
 }  // namespace troupe::gateway

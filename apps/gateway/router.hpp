@@ -13,6 +13,7 @@
 
 #include "apps/gateway/http_server.hpp"
 #include "apps/gateway/key_ring.hpp"
+#include "apps/gateway/metrics.hpp"
 
 namespace troupe::gateway {
 
@@ -35,7 +36,7 @@ struct route {
 
 class router {
  public:
-  explicit router(key_ring& keys) : keys_(keys) {}
+  router(key_ring& keys, metrics& watched) : keys_(keys), watched_(watched) {}
 
   void add(route entry) { routes_.push_back(std::move(entry)); }
   [[nodiscard]] const std::vector<route>& routes() const { return routes_; }
@@ -52,6 +53,7 @@ class router {
   [[nodiscard]] match find(std::string_view method, std::string_view path) const;
 
   key_ring& keys_;
+  metrics& watched_;
   std::vector<route> routes_;
 };
 

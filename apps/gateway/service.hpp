@@ -59,6 +59,7 @@ class service {
   cluster_link cluster;
   future_table futures;
   session_table sessions;
+  metrics watched;
   std::map<std::string, sampling_session> samplers;  ///< by sampling_session_id
 
  private:

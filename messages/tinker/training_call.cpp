@@ -1,6 +1,8 @@
 #include "messages/tinker/training_call.hpp"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "config/limits.hpp"
 #include "messages/tinker/detail_tensors.hpp"
@@ -12,13 +14,25 @@ std::string in_datum(int index, std::string_view field) {
   return "datum " + std::to_string(index) + ": " + std::string(field);
 }
 
+constexpr std::array<std::pair<std::string_view, loss_fn>, 7> losses{{
+    {"cross_entropy", loss_fn::cross_entropy},
+    {"importance_sampling", loss_fn::importance_sampling},
+    {"ppo", loss_fn::ppo},
+    {"cispo", loss_fn::cispo},
+    {"dro", loss_fn::dro},
+    {"dapo", loss_fn::dapo},
+    {"gspo", loss_fn::gspo},
+}};
+
 result<loss_fn> loss_of(const std::string& name) {
-  if (name == "cross_entropy") return loss_fn::cross_entropy;
-  if (name == "importance_sampling") return loss_fn::importance_sampling;
-  if (name == "ppo") return loss_fn::ppo;
+  std::string known;
+  for (const auto& [key, loss] : losses) {
+    if (key == name) return loss;
+    known += (known.empty() ? "" : ", ") + std::string(key);
+  }
   return fail(errc::unsupported, "there is no loss_fn '" + name.substr(0, 64) + "'",
-              "the loops may come from another server",
-              "use cross_entropy, importance_sampling or ppo, or forward_backward_custom");
+              "the loop may come from another server",
+              "use one of " + known + ", or forward_backward_custom");
 }
 
 result<void> take_input(datum& out, const std::string& key, const tinker_public::Tensor& tensor,
@@ -34,9 +48,10 @@ result<void> take_input(datum& out, const std::string& key, const tinker_public:
   if (key == "weights") target = &out.weights;
   if (key == "logprobs") target = &out.logprobs;
   if (key == "advantages") target = &out.advantages;
+  if (key == "sequence_ratio_mask") target = &out.sequence_ratio_mask;
   if (target == nullptr) {
     return fail(errc::unsupported, field + " is no input of a loss here",
-                "inputs are target_tokens, weights, logprobs and advantages",
+                "inputs are target_tokens, weights, logprobs, advantages, sequence_ratio_mask",
                 "leave other keys out of loss_fn_inputs");
   }
   auto row = detail::float_row(tensor, field);
@@ -54,6 +69,9 @@ result<void> check_lengths(const datum& row, loss_fn loss, int index) {
   if (loss == loss_fn::cross_entropy && misses(row.weights)) field = "weights";
   if (loss != loss_fn::cross_entropy && misses(row.logprobs)) field = "logprobs";
   if (loss != loss_fn::cross_entropy && misses(row.advantages)) field = "advantages";
+  if (!row.sequence_ratio_mask.empty() && misses(row.sequence_ratio_mask)) {
+    field = "sequence_ratio_mask";
+  }
   if (field == nullptr) return {};
   return fail(errc::invalid_argument,
               in_datum(index, field) + " does not have one value for each of the " +

@@ -32,10 +32,10 @@ class Client:
         self.key = cluster.key if key is None else key
         self.connection = http.client.HTTPConnection(self.place.hostname, self.place.port, 90)
 
-    def send(self, method, path, body=b"", content_type=JSON, headers=None):
+    def send(self, method, path, body=b"", content_type=JSON):
         if isinstance(body, dict):
             body = json.dumps(body).encode()
-        headers = {"content-type": content_type, "accept": f"{JSON}, {PROTOBUF}", **(headers or {})}
+        headers = {"content-type": content_type, "accept": f"{JSON}, {PROTOBUF}"}
         if self.key:
             headers["x-api-key"] = self.key
         self.connection.request(method, path, body, headers)
@@ -315,6 +315,17 @@ class BadInput(Gateway):
         self.raw(head + b"\r\ncontent-length: minus\r\n\r\n", b"400")
         # A stranger's body is not even read.
         self.raw(start + b"content-length: 99\r\n\r\n", b"401")
+
+    def test_metrics_count_answers_by_route(self):
+        route = 'troupe_gateway_answers_total{route="/api/v1/sessions/{}/finish",status="404"}'
+        for _ in range(2):
+            self.client.post("sessions/made-up/finish", {})
+        status, text = self.client.send("GET", "/metrics")
+        self.assertEqual(status, 200)
+        rows = dict(line.rsplit(" ", 1) for line in text.decode().splitlines() if line[0] != "#")
+        self.assertGreaterEqual(float(rows[route]), 2)
+        self.assertGreaterEqual(float(rows['troupe_gateway_open{kind="sessions"}']), 1)
+        self.assertNotIn("made-up", text.decode())
 
     def test_silent_connections_hold_nobody_up(self):
         place = (self.client.place.hostname, self.client.place.port)

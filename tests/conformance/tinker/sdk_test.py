@@ -143,7 +143,7 @@ class Training(ClusterTest):
             stepped.result()
         self.assert_same_model(training, reference)
 
-    def test_importance_sampling_and_ppo_take_their_inputs(self):
+    def test_losses_of_reinforcement_learning_are_their_formulas(self):
         training = self.training()
         tokens = list(b"hello there")
         inputs = {
@@ -164,9 +164,16 @@ class Training(ClusterTest):
             plain.metrics["loss:sum"], -(0.5 * ratio).sum().item(), delta=1e-3
         )
         config = {"clip_low_threshold": 0.9, "clip_high_threshold": 1.1}
-        clipped = training.forward_backward([row], "ppo", loss_fn_config=config).result()
-        wanted = -torch.minimum(0.5 * ratio, 0.5 * ratio.clamp(0.9, 1.1)).sum().item()
-        self.assertAlmostEqual(clipped.metrics["loss:sum"], wanted, delta=1e-3)
+        bounded = ratio.clamp(0.9, 1.1)
+        change = logprobs + 5.0
+        dro = 0.5 * logprobs - 0.5 * 0.05 * change**2
+        for loss, options, wanted in [
+            ("ppo", config, torch.minimum(0.5 * ratio, 0.5 * bounded)),
+            ("cispo", config, bounded * logprobs * 0.5),
+            ("dro", {"beta": 0.05}, dro),
+        ]:
+            passed = training.forward_backward([row], loss, loss_fn_config=options).result()
+            self.assertAlmostEqual(passed.metrics["loss:sum"], -wanted.sum().item(), delta=1e-3)
 
     def test_a_bad_batch_fails_alone(self):
         training = self.training()
@@ -175,7 +182,7 @@ class Training(ClusterTest):
             model_input=types.ModelInput.from_ints([1, 2, 99999]),
             loss_fn_inputs={"target_tokens": [1, 2, 3], "weights": [1.0, 1.0, 1.0]},
         )
-        for batch, loss in [([bad], "cross_entropy"), (BATCH, "dro")]:
+        for batch, loss in [([bad], "cross_entropy"), (BATCH, "ppo")]:
             with self.assertRaises(tinker.RequestFailedError):
                 training.forward_backward(batch, loss).result()
         after = training.forward(BATCH, "cross_entropy").result()

@@ -1,0 +1,54 @@
+#include "apps/gateway/metrics.hpp"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+namespace troupe::gateway {
+namespace {
+
+const prometheus::Histogram::BucketBoundaries bounds{0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60};
+
+}  // namespace
+
+struct metrics::families {
+  prometheus::Registry registry;
+  prometheus::Family<prometheus::Counter>& answers = prometheus::BuildCounter()
+                                                         .Name("troupe_gateway_answers_total")
+                                                         .Help("HTTP answers by route and status")
+                                                         .Register(registry);
+  prometheus::Family<prometheus::Histogram>& times =
+      prometheus::BuildHistogram()
+          .Name("troupe_gateway_answer_seconds")
+          .Help("From a whole request to its answer; polls wait for results")
+          .Register(registry);
+  prometheus::Family<prometheus::Gauge>& levels = prometheus::BuildGauge()
+                                                      .Name("troupe_gateway_open")
+                                                      .Help("What is there or waits, by kind")
+                                                      .Register(registry);
+};
+
+metrics::metrics() : families_(std::make_unique<families>()) {}
+
+metrics::~metrics() = default;
+
+void metrics::answered(const std::string& route, unsigned status,
+                       std::chrono::duration<double> seconds) {
+  families_->answers.Add({{"route", route}, {"status", std::to_string(status)}}).Increment();
+  families_->times.Add({{"route", route}}, bounds).Observe(seconds.count());
+}
+
+std::string metrics::text(const gauges& now) {
+  const auto set = [this](const char* kind, std::size_t value) {
+    families_->levels.Add({{"kind", kind}}).Set(static_cast<double>(value));
+  };
+  set("sessions", now.sessions);
+  set("futures", now.open_futures);
+  set("polls", now.waiting_polls);
+  set("samples", now.samples);
+  return prometheus::TextSerializer().Serialize(families_->registry.Collect());
+}
+
+}  // namespace troupe::gateway
