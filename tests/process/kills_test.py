@@ -1,7 +1,8 @@
 """SIGKILL to whatever process of a cluster, again and again, while a run trains: the run ends with
 the weights of an undisturbed one, and says how each recovery went.
 
-The kills are tied to the run's own progress, never to elapsed time. TROUPE_KILLS and TROUPE_KILL_SEEDS make long runs of the same test.
+The kills are tied to the run's own progress, never to elapsed time. TROUPE_KILLS and
+TROUPE_KILL_SEEDS make long runs of the same test.
 Usage: kills_test.py TROUPE_PROGRAM
 """
 
