@@ -20,7 +20,7 @@ def merged(folder):
 
 
 def expected(folder, parameters):
-    """The flat file of make_goldens.py, whose biases stand behind the three matrices they follow."""
+    """The flat file of make_goldens.py, with the biases behind the matrices they follow."""
     names = list(parameters)
     place = {name: i for i, name in enumerate(names)}
     last = {name: name[:name.rindex(".self_attn")] + ".self_attn.v_proj.weight"
