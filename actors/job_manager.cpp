@@ -8,6 +8,7 @@
 #include "actors/training_run.hpp"
 #include "config/deadlines.hpp"
 #include "config/limits.hpp"
+#include "gpu/models/adapters.hpp"
 #include "storage/sha256.hpp"
 
 namespace troupe::actors {
@@ -75,6 +76,10 @@ caf::result<run_info, training_run_actor> job_manager_state::create_run(
   }
   auto model = open_model(wanted.model);
   if (!model) return to_caf(model.error());
+  if (wanted.lora) {
+    if (auto ok = gpu::validate(model->files->config(), *wanted.lora); !ok)
+      return to_caf(ok.error());
+  }
   run_record record;
   record.run = id;
   record.request = wanted;

@@ -63,6 +63,12 @@ void training_run_state::execute_load(const op_request& op, const load_state_op&
                                   "checkpoint " + record.id.value + " is of another model", "",
                                   "load it in a run of the same architecture"});
         }
+        if (record.manifest.lora != record_.request.lora) {
+          return finish(op, error{errc::invalid_argument,
+                                  "checkpoint " + record.id.value + " trains other parameters",
+                                  "it was saved with another LoRA configuration, or with none",
+                                  "load it in a run with the same LoRA configuration"});
+        }
         const auto world = record_.request.world_size;
         give_work(op, {std::vector<shard_body>(world, shard_load_state{record, body.optimizer}),
                        logic::batch_plan(world)});
@@ -161,6 +167,8 @@ checkpoint_manifest training_run_state::manifest(checkpoint_kind kind, const std
   out.state = merged.weights;
   out.optimizer_steps = static_cast<std::uint64_t>(metric(merged.metrics, "optimizer_steps:max"));
   out.created_unix_ms = unix_time_ms();
+  const bool is_training = kind == checkpoint_kind::training || kind == checkpoint_kind::snapshot;
+  if (is_training) out.lora = record_.request.lora;
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "actors/engine_io/delta_chain.hpp"
+#include "gpu/models/adapters.hpp"
 
 namespace troupe::actors {
 namespace {
@@ -45,7 +46,10 @@ result<start_shard_reply> trainer_host::start(const start_shard_request& request
   auto ranks = listener_->connect(request.comm_addresses);
   if (!ranks) return fail(ranks.error());
   comm_ = ranks->get();
-  auto engine = engines_.make_trainer(model_.files->config(), std::move(*ranks));
+  const model_config& config = model_.files->config();
+  auto engine = opened_.lora
+                    ? engines_.make_adapter_trainer(config, *opened_.lora, std::move(*ranks))
+                    : engines_.make_trainer(config, std::move(*ranks));
   if (!engine) return fail(engine.error());
   engine_ = std::move(*engine);
   if (auto loaded = load_weights(request); !loaded) return fail(loaded.error());
@@ -54,10 +58,17 @@ result<start_shard_reply> trainer_host::start(const start_shard_request& request
 }
 
 result<void> trainer_host::load_weights(const start_shard_request& request) {
+  hf_source source(model_);
+  if (opened_.lora) {
+    if (auto loaded = engine_->load_frozen(source); !loaded) return loaded;
+  }
   if (!request.resume.empty()) {
     return load_training(request.resume.front().manifest, optimizer_state::restore);
   }
-  hf_source source(model_);
+  if (opened_.lora) {
+    gpu::initial_adapters first(model_.files->config(), *opened_.lora);
+    return engine_->load(first, optimizer_state::reset, 0);
+  }
   return engine_->load(source, optimizer_state::reset, 0);
 }
 
@@ -75,7 +86,7 @@ result<void> trainer_host::load_published(const start_shard_request& request) {
   if (request.published_chain.empty()) return {};
   bf16_state whole(whole_model(model_.layout));
   if (auto loaded = load_chain(blobs_, request.published_chain, whole); !loaded) return loaded;
-  bf16_state mine(engine_->owned_slices());
+  bf16_state mine(engine_->published_slices());
   for (const auto& slice : mine.slices()) {
     std::vector<std::uint16_t> bits(slice.num_elements());
     if (auto got = whole.read(slice, bits); !got) return got;
@@ -157,7 +168,7 @@ result<void> trainer_host::work(const shard_load_state& body, shard_work_reply& 
 }
 
 result<void> trainer_host::work(const shard_save_weights& body, shard_work_reply& reply) {
-  bf16_state current(engine_->owned_slices());
+  bf16_state current(engine_->published_slices());
   if (auto taken = engine_->publish(current); !taken) return taken;
   current.refresh_digest();
   const bool is_base = body.kind == checkpoint_kind::sampler_base;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ struct form_group {
   std::vector<checkpoint_record> resume;
   checkpoint_id published;
   std::vector<checkpoint_record> published_chain;
+  std::optional<lora_config> lora;
 };
 
 struct group_formed {

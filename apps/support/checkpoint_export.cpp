@@ -2,8 +2,10 @@
 
 #include "actors/engine_io/delta_chain.hpp"
 #include "actors/engine_io/parameter_files.hpp"
+#include "gpu/models/adapters.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "storage/hf_directory.hpp"
+#include "storage/peft_directory.hpp"
 #include "storage/slice_file.hpp"
 
 namespace troupe::apps {
@@ -11,13 +13,15 @@ namespace {
 
 class training_reader final : public storage::tensor_reader {
  public:
-  explicit training_reader(storage::slice_reader& slices) : slices_(slices) {}
+  training_reader(storage::slice_reader& slices, std::uint32_t first)
+      : slices_(slices), first_(first) {}
   result<void> read(std::uint32_t parameter, std::uint64_t begin, std::span<float> out) override {
-    return slices_.read(storage::slice_part::weights, parameter, begin, out);
+    return slices_.read(storage::slice_part::weights, first_ + parameter, begin, out);
   }
 
  private:
   storage::slice_reader& slices_;
+  const std::uint32_t first_;  ///< index of the layout's first parameter in the checkpoint
 };
 
 class sampler_reader final : public storage::tensor_reader {
@@ -75,7 +79,13 @@ result<void> export_checkpoint(storage::blob_store& blobs,
                                               storage::slice_reader::verification::contents);
     if (!slices) return fail(slices.error());
     target.type = dtype::f32;
-    training_reader reader(*slices);
+    if (wanted.lora) {
+      training_reader adapters(*slices, static_cast<std::uint32_t>(layout.size()));
+      return storage::write_peft_directory({directory, wanted.model_directory, *wanted.lora},
+                                           gpu::adapter_layout(wanted.model, *wanted.lora),
+                                           adapters);
+    }
+    training_reader reader(*slices, 0);
     return storage::write_hf_directory(target, layout, reader);
   }
   actors::bf16_state state(whole_model(layout));

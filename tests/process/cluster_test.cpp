@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include <boost/test/unit_test.hpp>
 #include <signal.h>
@@ -106,10 +108,12 @@ void kill_a_rank(client::service_client& service) {
   BOOST_FAIL("no node hosts a rank");
 }
 
-std::string digest_of_ten_steps(bool is_killed) {
+std::string digest_of_ten_steps(bool is_killed, const std::optional<lora_config>& lora = {}) {
   const live_cluster cluster;
   auto service = cluster.connect();
-  auto training = service.create_training_run(cluster.request("run"));
+  auto request = cluster.request("run");
+  request.lora = lora;
+  auto training = service.create_training_run(request);
   BOOST_REQUIRE_MESSAGE(training.has_value(), reason_of(training));
   train(*training, 5);
   if (is_killed) kill_a_rank(service);
@@ -127,6 +131,41 @@ std::string digest_of_ten_steps(bool is_killed) {
 
 BOOST_AUTO_TEST_CASE(a_killed_rank_changes_nothing) {
   BOOST_TEST(digest_of_ten_steps(true) == digest_of_ten_steps(false));
+}
+
+BOOST_AUTO_TEST_CASE(a_killed_rank_changes_no_adapter) {
+  const lora_config lora{.rank = 4, .alpha = 8, .seed = 5, .train_unembed = false};
+  const std::string undisturbed = digest_of_ten_steps(false, lora);
+  BOOST_TEST(digest_of_ten_steps(true, lora) == undisturbed);
+  BOOST_TEST(undisturbed != digest_of_ten_steps(false));
+}
+
+BOOST_FIXTURE_TEST_CASE(adapters_are_saved_published_and_exported, live_cluster) {
+  auto service = connect();
+  auto wanted = request("adapters");
+  wanted.lora = lora_config{.rank = 4, .train_unembed = false};
+  auto training = service.create_training_run(wanted);
+  BOOST_REQUIRE_MESSAGE(training.has_value(), reason_of(training));
+  train(*training, 2);
+  const auto saved = training->save_state("adapters").get(deadlines::op);
+  BOOST_REQUIRE_MESSAGE(saved.has_value(), reason_of(saved));
+  const auto published =
+      training->save_weights_for_sampler("merged", publish_kind::base).get(deadlines::op);
+  BOOST_REQUIRE_MESSAGE(published.has_value(), reason_of(published));
+  // Adapters alone are smaller than the weights they are merged into.
+  BOOST_TEST(saved->bytes < published->bytes);
+  for (const auto& [checkpoint, file] : {std::pair{saved->checkpoint.value, "adapter_config.json"},
+                                         std::pair{published->checkpoint.value, "config.json"}}) {
+    const std::string target = folder + "/" + checkpoint.substr(0, 8);
+    BOOST_TEST(run_program("checkpoint export " + checkpoint + " " + target + " --data-folder " +
+                           folder + "/data") == 0);
+    BOOST_TEST(std::filesystem::exists(target + "/" + file));
+  }
+  wanted.name = "refused";
+  wanted.lora->rank = 1000;
+  const auto refused = service.create_training_run(wanted);
+  BOOST_REQUIRE(!refused.has_value());
+  BOOST_TEST((refused.error().code == errc::invalid_argument));
 }
 
 BOOST_AUTO_TEST_CASE(wrong_use_is_refused_with_its_exit_status) {
