@@ -113,10 +113,12 @@ void read_gateway(reader& in, const toml::table& table, gateway_config& out) {
       in.read(node, key.str(), out.ranks, 1, limits::world_size_max);
     } else if (key == "lora") {
       in.read(node, key.str(), choice);
-      if (choice != "full-parameter" && choice != "refuse") {
-        in.refuse(node, key.str(), "is neither full-parameter nor refuse");
+      out.lora = lora_mode::full_parameter;
+      if (choice == "refuse") out.lora = lora_mode::refuse;
+      if (choice == "adapters") out.lora = lora_mode::adapters;
+      if (out.lora == lora_mode::full_parameter && choice != "full-parameter") {
+        in.refuse(node, key.str(), "is neither adapters, full-parameter nor refuse");
       }
-      out.lora = choice == "refuse" ? lora_mode::refuse : lora_mode::full_parameter;
     } else {
       in.refuse(node, key.str(), "is no key of [gateway]");
     }

@@ -24,10 +24,11 @@ struct process_group {
   bool operator==(const process_group&) const = default;
 };
 
-/// What becomes of a client that asks for LoRA, which the engine does not have.
+/// What becomes of a client that asks for LoRA.
 enum class lora_mode : std::uint8_t {
   full_parameter = 0,  ///< all weights are trained instead, and the client is told its own rank
   refuse = 1,
+  adapters = 2,  ///< low-rank adapters of the rank it asks for
 };
 
 enum class gateway_start : std::uint8_t { off = 0, on = 1 };

@@ -171,6 +171,9 @@ void make_model(service& all, const std::string& model_id, const tinker::create_
                      "set it to \"full-parameter\" to train all weights instead"));
   }
   auto record = record_of(model_id, wanted, **base);
+  record.has_adapters = record.is_lora && all.wanted.lora == config::lora_mode::adapters;
+  // Clients ask for an adapter on the head by default; merged weights could not stay tied.
+  if (record.has_adapters && (*base)->has_tied_head) record.lora.train_unembed = false;
   await_idle_nodes(
       all.cluster, node_role::trainer, all.wanted.ranks,
       [&all, record = std::move(record), then = std::move(then)](const result<void>& idle) {

@@ -51,6 +51,8 @@ result<base_model> open_base_model(const std::string& name, const std::string& d
     return fail(errc::bad_model, "model '" + name + "' has no max_position_embeddings");
   }
   out.max_positions = static_cast<std::uint32_t>(*positions);
+  const auto* tied = config->if_contains("tie_word_embeddings");
+  out.has_tied_head = tied != nullptr && tied->is_bool() && tied->get_bool();
   const auto generation = read_object(directory + "/generation_config.json");
   if (generation) add_end_tokens(*generation, out.end_tokens);
   if (out.end_tokens.empty()) add_end_tokens(*config, out.end_tokens);

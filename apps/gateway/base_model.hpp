@@ -21,6 +21,7 @@ struct base_model {
   std::uint32_t max_positions = 0;
   std::vector<token_id> end_tokens;
   bool has_tokenizer = false;
+  bool has_tied_head = false;  ///< the vocabulary head is the embedding
 };
 
 [[nodiscard]] result<base_model> open_base_model(const std::string& name,

@@ -20,6 +20,17 @@ std::string path_of(const std::string& data_folder, const run_id& run) {
 
 }  // namespace
 
+std::optional<troupe::lora_config> model_record::adapters() const {
+  if (!has_adapters) return std::nullopt;
+  troupe::lora_config out;
+  out.rank = lora.rank;
+  out.seed = lora.seed;
+  out.train_attn = lora.train_attn;
+  out.train_mlp = lora.train_mlp;
+  out.train_unembed = lora.train_unembed;
+  return out;
+}
+
 result<void> write_record(const std::string& data_folder, const model_record& record) {
   std::error_code problem;
   std::filesystem::create_directories(folder_of(data_folder), problem);
@@ -27,6 +38,8 @@ result<void> write_record(const std::string& data_folder, const model_record& re
                                 {"base_model", record.base_model},
                                 {"directory", record.directory},
                                 {"is_lora", record.is_lora},
+                                {"has_adapters", record.has_adapters},
+                                {"seed", record.lora.seed},
                                 {"rank", record.lora.rank},
                                 {"train_unembed", record.lora.train_unembed},
                                 {"train_mlp", record.lora.train_mlp},
@@ -53,6 +66,8 @@ result<model_record> read_record(const std::string& data_folder, const run_id& r
   out.base_model = in.text("base_model");
   out.directory = in.text("directory");
   out.is_lora = in.truth("is_lora").value_or(false);
+  out.has_adapters = in.truth("has_adapters").value_or(false);
+  out.lora.seed = in.optional_integer("seed").value_or(0);
   out.lora.rank = static_cast<std::uint32_t>(in.integer("rank"));
   out.lora.train_unembed = in.truth("train_unembed").value_or(true);
   out.lora.train_mlp = in.truth("train_mlp").value_or(true);

@@ -6,6 +6,7 @@
 // Threading: pure functions over files. Errors: errc::storage, errc::not_found.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
+#include "messages/model.hpp"
 #include "messages/tinker/requests.hpp"
 
 namespace troupe::gateway {
@@ -21,10 +23,14 @@ struct model_record {
   std::string model_id;
   run_id run;
   std::string base_model;
-  std::string directory;  ///< of the base model
-  bool is_lora = false;   ///< what the client asked for
+  std::string directory;      ///< of the base model
+  bool is_lora = false;       ///< what the client asked for
+  bool has_adapters = false;  ///< what it got
   tinker::lora_config lora;
   boost::json::object user_metadata;
+
+  /// Of the run; none when every parameter is trained.
+  [[nodiscard]] std::optional<troupe::lora_config> adapters() const;
 };
 
 [[nodiscard]] result<void> write_record(const std::string& data_folder, const model_record& record);

@@ -38,7 +38,7 @@ result<options> parse_options(int count, const char* const* words) {
   app.add_option("--port", out.port, "0 takes the last one again, or picks one");
   app.add_option("--ranks", out.ranks, "trainer nodes of each run")
       ->check(CLI::Range(1U, limits::world_size_max));
-  app.add_option("--lora", lora)->check(CLI::IsMember({"full-parameter", "refuse"}));
+  app.add_option("--lora", lora)->check(CLI::IsMember({"adapters", "full-parameter", "refuse"}));
   app.add_option("--model", models, "NAME=DIRECTORY, repeatable");
   app.add_option("--ready-descriptor", out.ready_descriptor);
   try {
@@ -51,7 +51,8 @@ result<options> parse_options(int count, const char* const* words) {
                 "API keys and data would cross the network unencrypted",
                 "keep 127.0.0.1 and put a TLS proxy or an SSH tunnel in front of it");
   }
-  out.lora = lora == "refuse" ? config::lora_mode::refuse : config::lora_mode::full_parameter;
+  if (lora == "adapters") out.lora = config::lora_mode::adapters;
+  if (lora == "refuse") out.lora = config::lora_mode::refuse;
   for (const std::string& text : models) {
     if (auto ok = add_model(text, out); !ok) return fail(ok.error());
   }

@@ -41,6 +41,7 @@ void training_model::start(std::uint32_t ranks, std::function<void(result<run_in
     request.name = self->record_.run.value;
     request.model.directory = self->record_.directory;
     request.world_size = ranks;
+    request.lora = self->record_.adapters();
     using taken_run = std::pair<run_info, actors::training_run_actor>;
     self->link_.ask_manager_for<run_info, actors::training_run_actor>(
         deadlines::op, request, [self, then](result<taken_run> run) {

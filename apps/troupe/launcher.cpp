@@ -87,14 +87,15 @@ std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
 process_plan plan_gateway(const config::cluster_config& cluster, const std::string& data_folder,
                           const std::string& gateway_program) {
   const config::gateway_config& gateway = cluster.gateway;
-  const bool refuses_lora = gateway.lora == config::lora_mode::refuse;
-  process_plan out{
-      "gateway",
-      gateway_program,
-      {"--data-folder=" + data_folder, "--host=" + gateway.host,
-       "--port=" + std::to_string(gateway.port), "--ranks=" + std::to_string(gateway.ranks),
-       std::string("--lora=") + (refuses_lora ? "refuse" : "full-parameter")},
-      data_folder + "/log/gateway.log"};
+  std::string lora = "full-parameter";
+  if (gateway.lora == config::lora_mode::adapters) lora = "adapters";
+  if (gateway.lora == config::lora_mode::refuse) lora = "refuse";
+  process_plan out{"gateway",
+                   gateway_program,
+                   {"--data-folder=" + data_folder, "--host=" + gateway.host,
+                    "--port=" + std::to_string(gateway.port),
+                    "--ranks=" + std::to_string(gateway.ranks), "--lora=" + lora},
+                   data_folder + "/log/gateway.log"};
   for (const config::named_model& model : cluster.models) {
     out.arguments.push_back("--model=" + model.name + "=" + model.directory);
   }

@@ -53,6 +53,7 @@ std::optional<lora_config> lora_of(json_fields& in) {
   json_fields fields(value->get_object());
   lora_config out;
   const auto rank = fields.integer("rank");
+  out.seed = static_cast<std::uint64_t>(fields.integer_or("seed", 0));
   out.train_unembed = fields.truth("train_unembed").value_or(true);
   out.train_mlp = fields.truth("train_mlp").value_or(true);
   out.train_attn = fields.truth("train_attn").value_or(true);

@@ -18,6 +18,7 @@ namespace troupe::tinker {
 
 struct lora_config {
   std::uint32_t rank = 0;
+  std::uint64_t seed = 0;
   bool train_unembed = true;
   bool train_mlp = true;
   bool train_attn = true;

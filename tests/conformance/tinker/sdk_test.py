@@ -77,9 +77,11 @@ def squared_loss(data, logprobs):
 
 
 class ClusterTest(unittest.TestCase):
+    SECTIONS = ""
+
     @classmethod
     def setUpClass(cls):
-        cls.cluster = LiveCluster(PROGRAMS)
+        cls.cluster = LiveCluster(PROGRAMS, cls.SECTIONS)
         os.environ["TINKER_BASE_URL"] = cls.cluster.url
         os.environ["TINKER_API_KEY"] = cls.cluster.key
 
@@ -317,6 +319,63 @@ class Sampling(ClusterTest):
         with self.assertRaises(tinker.RequestFailedError):
             self.tokens(sampling, 1, max_tokens=100000)
         self.assertEqual(len(self.tokens(sampling, 1)), 1)
+
+
+class Adapters(ClusterTest):
+    SECTIONS = '[gateway]\nlora = "adapters"\n'
+
+    def logprobs(self, training):
+        out = training.forward(BATCH, "cross_entropy").result().loss_fn_outputs
+        return [torch.tensor(row["logprobs"].data) for row in out]
+
+    def train(self, training, steps):
+        for _ in range(steps):
+            passed = training.forward_backward(BATCH, "cross_entropy")
+            self.step(training)
+        return passed.result().metrics["loss:sum"]
+
+    def test_adapters_start_as_the_base_and_learn(self):
+        training, reference = self.training(seed=3), Reference(self.cluster.model)
+        with torch.no_grad():
+            wanted = reference.logprobs(BATCH)
+        for one, other in zip(self.logprobs(training), wanted):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+        first = self.train(training, 1)
+        self.assertLess(self.train(training, 10), first - 1.0)
+
+    def test_ranks_and_seeds_are_those_asked_for(self):
+        norms = []
+        for options in [{"rank": 4, "seed": 1}, {"rank": 4, "seed": 2}, {"rank": 16, "seed": 1},
+                        {"rank": 4, "seed": 1}]:
+            training = self.training(**options)
+            training.forward_backward(BATCH, "cross_entropy")
+            norms.append(self.step(training).result().metrics["grad_norm:max"])
+            self.service.close("success").result()
+            self.service = tinker.ServiceClient()
+        self.assertEqual(norms[0], norms[3])
+        self.assertEqual(len(set(norms)), 3)
+
+    def test_saved_adapters_resume_and_sample(self):
+        training = self.training()
+        self.train(training, 5)
+        path = training.save_state("adapters").result().path
+        saved = self.logprobs(training)
+        again = self.service.create_training_client_from_state_with_optimizer(path).result()
+        for one, other in zip(saved, self.logprobs(again)):
+            self.assertTrue(torch.equal(one, other))
+        self.assertEqual(again.get_info().lora_rank, 8)
+        sampling = again.save_weights_and_get_sampling_client().result()
+        prompt = types.ModelInput.from_ints(list(b"two and two is "))
+        params = types.SamplingParams(max_tokens=4, temperature=0.0, stop=[])
+        (greedy,) = sampling.sample(prompt, 1, params).result().sequences
+        tokens = prompt.to_ints() + list(greedy.tokens)
+        row = types.Datum(
+            model_input=types.ModelInput.from_ints(tokens[:-1]),
+            loss_fn_inputs={"target_tokens": tokens[1:], "weights": [1.0] * (len(tokens) - 1)},
+        )
+        scored = again.forward([row], "cross_entropy").result().loss_fn_outputs[0]["logprobs"]
+        for one, other in zip(greedy.logprobs, list(scored.data)[-4:]):
+            self.assertAlmostEqual(one, other, delta=0.1)
 
 
 class Examples(ClusterTest):
