@@ -1,5 +1,7 @@
 #include "apps/client/training_session.hpp"
 
+#include <algorithm>
+
 #include "config/deadlines.hpp"
 
 namespace troupe::client {
@@ -43,12 +45,14 @@ void training_session::send_next(hub_actor::pointer self) {
   if (waiting_.empty()) return;
   current_ = std::move(waiting_.front());
   waiting_.pop_front();
+  current_seq_id_ = current_->seq_id == 0 ? next_seq_id_ : current_->seq_id;
+  if (current_->numbered) current_->numbered(current_seq_id_);
   send(self, 1);
 }
 
 void training_session::send(hub_actor::pointer self, std::uint32_t attempt) {
   if (!is_linked_) return;
-  const op_request request{info_.run, client_epoch_, next_seq_id_, current_->body,
+  const op_request request{info_.run, client_epoch_, current_seq_id_, current_->body,
                            current_->cursor};
   if (const auto fits = fits_frame(request); !fits) {
     return answered(self, fail(fits.error()));
@@ -57,7 +61,7 @@ void training_session::send(hub_actor::pointer self, std::uint32_t attempt) {
       self, run(), deadlines::op, request,
       [session = shared_from_this(), self, link = link_number_](const op_reply& reply) {
         if (link != session->link_number_) return;
-        ++session->next_seq_id_;
+        session->next_seq_id_ = std::max(session->next_seq_id_, session->current_seq_id_ + 1);
         session->answered(self, reply);
       },
       [session = shared_from_this(), self, attempt, link = link_number_](const error& e) {

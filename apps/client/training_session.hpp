@@ -26,6 +26,9 @@ struct submission {
   std::string cursor;
   /// Told the answer and its number; may give an operation that goes before all others.
   std::function<std::optional<submission>(std::uint64_t seq_id, const result<op_reply>&)> done;
+  std::uint64_t seq_id = 0;  ///< the number it was sent under by an earlier client; 0: the next one
+  /// Told the number before the run is; called in the hub.
+  std::function<void(std::uint64_t seq_id)> numbered = {};
 };
 
 class training_session final : public link_listener,
@@ -59,6 +62,7 @@ class training_session final : public link_listener,
   actors::training_run_actor run_;
   std::uint64_t client_epoch_;
   std::uint64_t next_seq_id_;
+  std::uint64_t current_seq_id_ = 0;
   std::uint64_t link_number_ = 0;  ///< answers of an older link are ignored
   bool is_linked_ = true;
   std::deque<submission> waiting_;

@@ -10,7 +10,9 @@ namespace troupe::gateway {
 namespace {
 
 void opened(service& all, const std::string& id, sampling_session made, const responder& respond) {
-  all.samplers[id] = std::move(made);
+  if (const auto ok = all.samplers.add(id, std::move(made)); !ok) {
+    return respond(refusal(ok.error()));
+  }
   respond(json_reply({{"sampling_session_id", id}, {"type", "create_sampling_session"}}));
 }
 
@@ -26,11 +28,11 @@ void open_on_weights(service& all, call& from, const std::string& id, const std:
   }
   const auto record = read_record(all.wanted.data_folder, *run);
   if (!record) return respond(refusal(record.error()));
-  const base_model* base = all.bases.of_directory(record->directory);
   find_checkpoint(all.cluster, *run, checkpoint_kind::sampler_base, path->name,
-                  [&all, id, text, base, respond](const result<checkpoint_record>& found) {
+                  [&all, id, text, directory = record->directory,
+                   respond](const result<checkpoint_record>& found) {
                     if (!found) return respond(refusal(found.error()));
-                    opened(all, id, {base, found->id, text}, respond);
+                    opened(all, id, {directory, found->id, text}, respond);
                   });
 }
 
@@ -47,30 +49,35 @@ void create_sampling_session(service& all, call& from, const responder& respond)
   }
   const auto base = all.bases.find(*wanted->base_model);
   if (!base) return respond(refusal(base.error()));
-  opened(all, id, {*base, {}, {}}, respond);
+  opened(all, id, {(*base)->directory, {}, {}}, respond);
 }
 
-result<const sampling_session*> find_sampler(service& all, const std::string& key_id,
-                                             const std::string& id) {
+struct found_sampler {
+  sampling_session session;
+  const base_model* base = nullptr;
+};
+
+result<found_sampler> find_sampler(service& all, const std::string& key_id, const std::string& id) {
   const auto owner = all.sessions.find(key_id, id);
   if (!owner) return fail(owner.error());
-  const auto known = all.samplers.find(id);
-  if (known == all.samplers.end() || known->second.base == nullptr) {
+  const auto* known = all.samplers.find(id);
+  const auto* base = known == nullptr ? nullptr : all.bases.of_directory(known->directory);
+  if (base == nullptr) {
     return fail(errc::not_found, "there is no sampling session '" + id.substr(0, 200) + "'",
-                "the gateway was restarted, or its base model is served no more",
+                "it is mistyped, or its base model is served no more",
                 "make a new sampling client");
   }
-  return &known->second;
+  return found_sampler{*known, base};
 }
 
 void get_sampler(service& all, call& from, const responder& respond) {
   const std::string& id = from.parts.front();
   const auto sampler = find_sampler(all, from.key_id, id);
   if (!sampler) return respond(refusal(sampler.error()));
-  const base_model& base = *(*sampler)->base;
+  const base_model& base = *sampler->base;
   boost::json::object out{{"sampler_id", id},
                           {"base_model", base.has_tokenizer ? base.directory : base.name}};
-  if (!(*sampler)->model_path.empty()) out["model_path"] = (*sampler)->model_path;
+  if (!sampler->session.model_path.empty()) out["model_path"] = sampler->session.model_path;
   respond(json_reply(out));
 }
 
@@ -108,17 +115,17 @@ void asample(service& all, call& from, const responder& respond) {
   boost::json::array sequences;
   for (std::uint32_t i = 0; i < wanted->num_samples; ++i)
     sequences.emplace_back(turn + "/" + std::to_string(i));
-  respond(all.acknowledge(
-      from.key_id, "sample/" + turn, from.http.body,
-      {{"sample_sequence_ids", std::move(sequences)}}, [&](const std::string& request) {
+  respond(all.desk.take(
+      from, "sample/" + turn, keeping::in_memory, {{"sample_sequence_ids", std::move(sequences)}},
+      [&](const std::string& request) {
         if (!wanted->body) {
           return all.futures.resolve(request, failed_future(wanted->body.error()));
         }
-        const base_model& base = *(*sampler)->base;
+        const base_model& base = *sampler->base;
         auto full = complete(std::move(*wanted->body), base, turn);
         if (!full) return all.futures.resolve(request, failed_future(full.error()));
         all.pool_of(base).sample(
-            (*sampler)->weights, std::move(*full),
+            sampler->session.weights, std::move(*full),
             [&all, request](const result<sample_reply>& done) {
               all.futures.resolve(request, done
                                                ? protobuf_reply(tinker::encode_sample_output(*done))

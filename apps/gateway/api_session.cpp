@@ -1,5 +1,6 @@
 #include "apps/gateway/api.hpp"
 #include "apps/gateway/names.hpp"
+#include "config/limits.hpp"
 #include "messages/tinker/json_fields.hpp"
 
 namespace troupe::gateway {
@@ -49,9 +50,26 @@ void dynamic_config(call&, const responder& respond) {
                       {"sample_cancel_max_batch_size", 64}}));
 }
 
+/// What a client says of itself, to be found by later.
+result<boost::json::object> client_of(const boost::json::object& in) {
+  boost::json::object out;
+  for (const char* key : {"user_metadata", "tags", "display_name", "project_id", "sdk_version"}) {
+    const auto* value = in.if_contains(key);
+    if (value != nullptr && !value->is_null()) out[key] = *value;
+  }
+  if (boost::json::serialize(out).size() <= limits::user_metadata_bytes_max) return out;
+  return fail(errc::invalid_argument,
+              "tags and user_metadata are larger than " +
+                  std::to_string(limits::user_metadata_bytes_max) + " bytes",
+              "", "shorten them");
+}
+
 void create_session(service& all, call& from, const responder& respond) {
-  if (!object_of(from, respond)) return;
-  const auto id = all.sessions.open(from.key_id);
+  const auto object = object_of(from, respond);
+  if (!object) return;
+  auto client = client_of(*object);
+  if (!client) return respond(refusal(client.error()));
+  const auto id = all.sessions.open(from.key_id, std::move(*client));
   if (!id) return respond(refusal(id.error()));
   respond(json_reply({{"type", "create_session"}, {"session_id", *id}}));
 }

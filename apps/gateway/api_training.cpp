@@ -34,8 +34,8 @@ void create_model(service& all, call& from, const responder& respond) {
     return respond(refusal(ok.error()));
   }
   const std::string model_id = model_id_of(wanted->session_id, wanted->model_seq_id);
-  respond(all.acknowledge(
-      from.key_id, "model/" + model_id, from.http.body, {{"model_id", model_id}},
+  respond(all.desk.take(
+      from, "model/" + model_id, keeping::on_disk, {{"model_id", model_id}},
       [&](const std::string& request) {
         make_model(all, model_id, *wanted, [&all, request, model_id](const made_model& made) {
           all.futures.resolve(request,
@@ -110,16 +110,18 @@ void forward_backward(service& all, call& from, const responder& respond) {
   const auto model = all.find_model(from.key_id, taken->model_id);
   if (!model) return respond(refusal(model.error()));
   const std::string key = "op/" + taken->model_id + "/" + std::to_string(taken->seq_id);
-  respond(all.acknowledge(
-      from.key_id, key, from.http.body, {{"model_id", taken->model_id}},
-      [&](const std::string& request) {
-        if (!taken->body) return all.futures.resolve(request, failed_future(taken->body.error()));
-        auto weights = weights_of(*taken->body);
-        (*model)->submit(std::move(*taken->body), [&all, request, weights = std::move(weights)](
-                                                      const result<op_reply>& done) {
-          all.futures.resolve(request, training_reply(done, weights));
-        });
-      }));
+  respond(all.desk.take(from, key, keeping::on_disk, {{"model_id", taken->model_id}},
+                        [&](const std::string& request) {
+                          if (!taken->body)
+                            return all.futures.resolve(request, failed_future(taken->body.error()));
+                          auto weights = weights_of(*taken->body);
+                          (*model)->submit(
+                              std::move(*taken->body), all.desk.place_of(request),
+                              [&all, request,
+                               weights = std::move(weights)](const result<op_reply>& done) {
+                                all.futures.resolve(request, training_reply(done, weights));
+                              });
+                        }));
 }
 
 reply step_reply(const result<op_reply>& done) {
@@ -141,13 +143,13 @@ void optim_step(service& all, call& from, const responder& respond) {
   const auto model = all.find_model(from.key_id, wanted->model_id);
   if (!model) return respond(refusal(model.error()));
   const std::string key = "op/" + wanted->model_id + "/" + std::to_string(wanted->seq_id);
-  respond(all.acknowledge(from.key_id, key, from.http.body, {{"model_id", wanted->model_id}},
-                          [&](const std::string& request) {
-                            (*model)->submit(optim_step_op{wanted->adam},
-                                             [&all, request](const result<op_reply>& done) {
-                                               all.futures.resolve(request, step_reply(done));
-                                             });
-                          }));
+  respond(all.desk.take(from, key, keeping::on_disk, {{"model_id", wanted->model_id}},
+                        [&](const std::string& request) {
+                          (*model)->submit(optim_step_op{wanted->adam}, all.desk.place_of(request),
+                                           [&all, request](const result<op_reply>& done) {
+                                             all.futures.resolve(request, step_reply(done));
+                                           });
+                        }));
 }
 
 void retrieve_future(service& all, call& from, const responder& respond) {
@@ -170,6 +172,13 @@ void make_model(service& all, const std::string& model_id, const tinker::create_
                      "[gateway] lora is \"refuse\" in its cluster file",
                      "set it to \"full-parameter\" to train all weights instead"));
   }
+  // Made by an earlier gateway, which could not tell any more.
+  if (auto made = read_record(all.wanted.data_folder, run_of(model_id).value_or(run_id{}))) {
+    const auto model = all.open_model(std::move(*made));
+    return model->await_start([model, then = std::move(then)](const result<void>& started) {
+      started ? then(model) : then(fail(started.error()));
+    });
+  }
   auto record = record_of(model_id, wanted, **base);
   record.has_adapters = record.is_lora && all.wanted.lora == config::lora_mode::adapters;
   // Clients ask for an adapter on the head by default; merged weights could not stay tied.
@@ -181,9 +190,9 @@ void make_model(service& all, const std::string& model_id, const tinker::create_
         if (const auto ok = write_record(all.wanted.data_folder, record); !ok) {
           return then(fail(ok.error()));
         }
-        const auto model = all.add_model(record);
-        model->start(all.wanted.ranks, [model, then](const result<run_info>& made) {
-          made ? then(model) : then(fail(made.error()));
+        const auto model = all.open_model(record);
+        model->await_start([model, then](const result<void>& started) {
+          started ? then(model) : then(fail(started.error()));
         });
       });
 }

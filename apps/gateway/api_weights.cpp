@@ -23,15 +23,17 @@ void save_weights(service& all, call& from, const responder& respond) {
   if (wanted->name.empty()) wanted->name = "state-" + std::to_string(wanted->seq_id);
   const std::string path =
       to_string(checkpoint_path{wanted->model_id, weights_kind::training, wanted->name});
-  respond(all.acknowledge(
-      from.key_id, op_key(wanted->model_id, wanted->seq_id), from.http.body,
-      {{"model_id", wanted->model_id}}, [&](const std::string& request) {
-        (*model)->submit(save_state_op{wanted->name}, [&all, request,
-                                                       path](const result<op_reply>& done) {
-          all.futures.resolve(request, done ? json_reply({{"path", path}, {"type", "save_weights"}})
-                                            : failed_future(done.error()));
-        });
-      }));
+  respond(all.desk.take(from, op_key(wanted->model_id, wanted->seq_id), keeping::on_disk,
+                        {{"model_id", wanted->model_id}}, [&](const std::string& request) {
+                          (*model)->submit(
+                              save_state_op{wanted->name}, all.desk.place_of(request),
+                              [&all, request, path](const result<op_reply>& done) {
+                                all.futures.resolve(
+                                    request,
+                                    done ? json_reply({{"path", path}, {"type", "save_weights"}})
+                                         : failed_future(done.error()));
+                              });
+                        }));
 }
 
 reply saved_for_sampler(service& all, const result<op_reply>& done, const model_record& record,
@@ -42,8 +44,8 @@ reply saved_for_sampler(service& all, const result<op_reply>& done, const model_
   boost::json::object out{{"type", "save_weights_for_sampler"}};
   if (!path.empty()) out["path"] = path;
   if (!sampler_id.empty()) {
-    const base_model* base = all.bases.of_directory(record.directory);
-    all.samplers[sampler_id] = {base, output->checkpoint, path};
+    const auto ok = all.samplers.add(sampler_id, {record.directory, output->checkpoint, path});
+    if (!ok) return failed_future(ok.error());
     out["sampling_session_id"] = sampler_id;
   }
   return json_reply(out);
@@ -65,14 +67,14 @@ void save_for_sampler(service& all, call& from, const responder& respond) {
     sampler_id = sampler_id_of(session_of(wanted->model_id), *wanted->sampling_session_seq_id);
   }
   const model_record record = (*model)->record();
-  respond(all.acknowledge(
-      from.key_id, op_key(wanted->model_id, wanted->seq_id), from.http.body,
+  respond(all.desk.take(
+      from, op_key(wanted->model_id, wanted->seq_id), keeping::on_disk,
       {{"model_id", wanted->model_id}}, [&](const std::string& request) {
-        (*model)->submit(save_weights_op{wanted->name, publish_kind::automatic},
-                         [&all, request, record, path, sampler_id](const result<op_reply>& done) {
-                           all.futures.resolve(
-                               request, saved_for_sampler(all, done, record, path, sampler_id));
-                         });
+        (*model)->submit(
+            save_weights_op{wanted->name, publish_kind::automatic}, all.desk.place_of(request),
+            [&all, request, record, path, sampler_id](const result<op_reply>& done) {
+              all.futures.resolve(request, saved_for_sampler(all, done, record, path, sampler_id));
+            });
       }));
 }
 
@@ -105,14 +107,14 @@ void load_into_new(service& all, call& from, const tinker::load_weights_call& wa
   making.base_model = wanted.base_model.value_or(source.base_model);
   if (source.is_lora) making.lora = source.lora;
   making.user_metadata = wanted.user_metadata;
-  respond(all.acknowledge(
-      from.key_id, "model/" + model_id, from.http.body, {{"model_id", model_id}},
+  respond(all.desk.take(
+      from, "model/" + model_id, keeping::on_disk, {{"model_id", model_id}},
       [&](const std::string& request) {
         make_model(all, model_id, making,
                    [&all, request, model_id, wanted, path,
                     run = source.run](const result<std::shared_ptr<training_model>>& made) {
                      if (!made) return all.futures.resolve(request, failed_future(made.error()));
-                     (*made)->load(run, path.name, wanted.optimizer,
+                     (*made)->load(run, path.name, wanted.optimizer, all.desk.place_of(request),
                                    [&all, request, model_id,
                                     text = wanted.path](const result<op_reply>& done) {
                                      resolve_load(all, request, model_id, text, done);
@@ -142,14 +144,15 @@ void load_weights(service& all, call& from, const responder& respond) {
   }
   const auto model = all.find_model(from.key_id, wanted->model_id);
   if (!model) return respond(refusal(model.error()));
-  respond(all.acknowledge(from.key_id, op_key(wanted->model_id, wanted->seq_id), from.http.body,
-                          {{"model_id", wanted->model_id}}, [&](const std::string& request) {
-                            (*model)->load(source->run, path->name, wanted->optimizer,
-                                           [&all, request, id = wanted->model_id,
-                                            text = wanted->path](const result<op_reply>& done) {
-                                             resolve_load(all, request, id, text, done);
-                                           });
-                          }));
+  respond(all.desk.take(from, op_key(wanted->model_id, wanted->seq_id), keeping::on_disk,
+                        {{"model_id", wanted->model_id}}, [&](const std::string& request) {
+                          (*model)->load(source->run, path->name, wanted->optimizer,
+                                         all.desk.place_of(request),
+                                         [&all, request, id = wanted->model_id,
+                                          text = wanted->path](const result<op_reply>& done) {
+                                           resolve_load(all, request, id, text, done);
+                                         });
+                        }));
 }
 
 void weights_info(service& all, call& from, const responder& respond) {

@@ -21,6 +21,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "apps/client/connection.hpp"
+#include "messages/cluster.hpp"
 
 namespace troupe::gateway {
 
@@ -36,6 +37,9 @@ class cluster_link {
 
   [[nodiscard]] const std::shared_ptr<client::connection>& link() const { return link_; }
   [[nodiscard]] boost::asio::io_context& loop() const { return loop_; }
+
+  /// How many nodes of a role were attached at once: fewer means that some are missing.
+  [[nodiscard]] std::size_t& most_nodes(node_role role) { return most_nodes_[role]; }
 
   /// Handles of actors that the control node hosts are dead after `lost`.
   void watch(std::function<void()> lost, std::function<void(result<void>)> restored);
@@ -140,6 +144,7 @@ class cluster_link {
   std::shared_ptr<watcher> watcher_;
   std::vector<std::pair<std::function<void()>, std::function<void(result<void>)>>> watchers_;
   std::map<std::uint64_t, open_request> open_;
+  std::map<node_role, std::size_t> most_nodes_;
   std::uint64_t last_number_ = 0;
   std::uint64_t generation_ = 0;  ///< counts the control nodes that were lost
   bool is_linked_ = true;

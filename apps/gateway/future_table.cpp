@@ -39,9 +39,22 @@ void future_table::resolve(const std::string& request_id, reply value) {
   known->second.value = std::make_shared<const reply>(std::move(value));
   --num_open_;
   resolved_.emplace_back(request_id, std::chrono::steady_clock::now());
+  if (listener_.resolved) listener_.resolved(request_id, *known->second.value);
   const auto waiters = std::exchange(known->second.waiters, {});
   for (const auto& who : waiters)
     answer(*who, *known->second.value);
+}
+
+void future_table::restore(const std::string& request_id, const std::string& key_id,
+                           const std::optional<reply>& value) {
+  entry& made = entries_[request_id];
+  made.key_id = key_id;
+  if (!value) {
+    ++num_open_;
+    return;
+  }
+  made.value = std::make_shared<const reply>(*value);
+  resolved_.emplace_back(request_id, std::chrono::steady_clock::now());
 }
 
 void future_table::retrieve(const std::string& request_id, const std::string& key_id,
@@ -72,6 +85,7 @@ void future_table::tick() {
     answer(*who, not_yet);
   }
   while (!resolved_.empty() && now - resolved_.front().second > deadlines::future_kept) {
+    if (listener_.forgotten) listener_.forgotten(resolved_.front().first);
     entries_.erase(resolved_.front().first);
     resolved_.pop_front();
   }

@@ -11,6 +11,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -23,11 +24,22 @@ namespace troupe::gateway {
 
 class future_table {
  public:
+  /// Who keeps results beyond this process.
+  struct listener {
+    std::function<void(const std::string& request_id, const reply& value)> resolved;
+    std::function<void(const std::string& request_id)> forgotten;
+  };
+
   explicit future_table(boost::asio::io_context& loop);
+
+  void listen(listener who) { listener_ = std::move(who); }
 
   /// A new unguessable id; errc::busy when the table is full.
   [[nodiscard]] result<std::string> open(const std::string& key_id);
   void resolve(const std::string& request_id, reply value);
+  /// One of an earlier process.
+  void restore(const std::string& request_id, const std::string& key_id,
+               const std::optional<reply>& value);
 
   /// Answers when the result is there, or 408 after a while. Unknown ids are answered with 410:
   /// clients then submit samples again.
@@ -52,6 +64,7 @@ class future_table {
   void answer(waiter& who, const reply& value);
 
   boost::asio::steady_timer timer_;
+  listener listener_;
   std::unordered_map<std::string, entry> entries_;
   std::deque<std::shared_ptr<waiter>> patience_;  ///< in order of their end
   std::deque<std::pair<std::string, time_point>> resolved_;

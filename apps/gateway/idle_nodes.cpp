@@ -1,5 +1,6 @@
 #include "apps/gateway/idle_nodes.hpp"
 
+#include <algorithm>
 #include <memory>
 
 #include "config/deadlines.hpp"
@@ -42,7 +43,11 @@ void ask(const std::shared_ptr<question>& asked) {
           if (node.hosting.empty()) ++num_idle;
         }
         if (num_idle >= asked->count) return asked->then({});
-        const bool may_join = num_all < asked->count && ++asked->attempts < attempts_max;
+        // One that was here is probably being started again.
+        std::size_t& most = asked->link.most_nodes(asked->role);
+        most = std::max({most, num_all, std::size_t{asked->count}});
+        const bool may_join = num_all < most && ++asked->attempts < attempts_max;
+        if (!may_join) most = num_all;
         if (!may_join) return asked->then(none_idle(*asked, num_idle, num_all));
         asked->pause.expires_after(retry_pause);
         asked->pause.async_wait([asked](boost::system::error_code) { ask(asked); });

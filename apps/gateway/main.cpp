@@ -44,6 +44,7 @@ result<void> serve(const options& wanted, node::exit_signal& exit) {
                                [&routes](http_call http, const responder& respond) {
                                  routes.serve(std::move(http), respond);
                                }};
+  if (const auto ok = all.desk.restore(routes); !ok) return fail(ok.error());
   const auto server = listen_as_before(loop, wanted, handlers);
   if (!server) return fail(server.error());
   std::thread worker([&loop] { loop.run(); });
@@ -52,7 +53,7 @@ result<void> serve(const options& wanted, node::exit_signal& exit) {
   exit.tell_ready();
   const auto reason = exit.wait();
   config::log(config::log_level::info, "leaving");
-  // Requests may be under way; what was acknowledged to a client is in the cluster's op log.
+  // Requests may be under way: those that matter are in the request log.
   std::_Exit(reason && !reason->empty() ? 1 : 0);
 }
 

@@ -52,10 +52,17 @@ std::optional<reply> router::gate(const http_call& http) {
 }
 
 void router::serve(http_call http, const responder& respond) {
-  match fits = find(http.method, http.path);
   call taken;
   taken.key_id = keys_.find(http.credential).value_or(std::string());
   taken.http = std::move(http);
+  handle(std::move(taken), respond);
+}
+
+void router::handle(call taken, const responder& respond) {
+  match fits = find(taken.http.method, taken.http.path);
+  if (fits.found == nullptr) {
+    return respond(refusal({errc::not_found, "there is no " + taken.http.path, "", ""}));
+  }
   taken.parts = std::move(fits.parts);
   const auto start = std::chrono::steady_clock::now();
   fits.found->handler(taken, [this, start, entry = fits.found, respond](reply answer) {

@@ -44,6 +44,8 @@ class router {
   /// The refusal of a call that no route or no key lets in.
   [[nodiscard]] std::optional<reply> gate(const http_call& http);
   void serve(http_call http, const responder& respond);
+  /// A call that was let in by an earlier gateway.
+  void handle(call taken, const responder& respond);
 
  private:
   struct match {

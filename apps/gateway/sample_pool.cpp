@@ -119,7 +119,9 @@ void sample_pool::sync(const std::string& weights, std::uint32_t attempt) {
       *deployment_, deadlines::sync, sync_request{id_, checkpoint_id{weights}},
       [self = shared_from_this(), weights, attempt, at = generation_](result<sync_reply> reply) {
         if (at != self->generation_) return;
-        if (!reply && reply.error().code == errc::busy && attempt < sync_attempts_max) {
+        // No replica takes a sync now, or it died in the middle: another one takes its place.
+        const bool again = !reply && is_retryable(reply.error().code);
+        if (again && attempt < sync_attempts_max) {
           self->pause_.expires_after(sync_retry);
           return self->pause_.async_wait([self, weights, attempt, at](boost::system::error_code) {
             if (at == self->generation_) self->sync(weights, attempt + 1);

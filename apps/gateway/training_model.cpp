@@ -35,8 +35,8 @@ void training_model::finished() {
   }
 }
 
-void training_model::start(std::uint32_t ranks, std::function<void(result<run_info>)> then) {
-  enqueue([self = shared_from_this(), ranks, then = std::move(then)] {
+void training_model::start(std::uint32_t ranks) {
+  enqueue([self = shared_from_this(), ranks] {
     create_run_request request;
     request.name = self->record_.run.value;
     request.model.directory = self->record_.directory;
@@ -44,25 +44,27 @@ void training_model::start(std::uint32_t ranks, std::function<void(result<run_in
     request.lora = self->record_.adapters();
     using taken_run = std::pair<run_info, actors::training_run_actor>;
     self->link_.ask_manager_for<run_info, actors::training_run_actor>(
-        deadlines::op, request, [self, then](result<taken_run> run) {
-          if (run || run.error().code != errc::already_exists) {
-            return self->taken(std::move(run), then);
-          }
+        deadlines::op, request, [self](result<taken_run> run) {
+          if (run || run.error().code != errc::already_exists) return self->taken(std::move(run));
           self->link_.ask_manager_for<run_info, actors::training_run_actor>(
               deadlines::op, attach_run_request{self->record_.run},
-              [self, then](result<taken_run> again) { self->taken(std::move(again), then); });
+              [self](result<taken_run> again) { self->taken(std::move(again)); });
         });
   });
 }
 
-void training_model::taken(result<std::pair<run_info, actors::training_run_actor>> run,
-                           const std::function<void(result<run_info>)>& then) {
+void training_model::await_start(std::function<void(result<void>)> then) {
+  enqueue([self = shared_from_this(), then = std::move(then)] {
+    self->failure_ ? then(fail(*self->failure_)) : then({});
+    self->finished();
+  });
+}
+
+void training_model::taken(result<std::pair<run_info, actors::training_run_actor>> run) {
   if (run) {
     session_ = client::training_session::start(link_.link(), run->first, run->second);
-    then(run->first);
   } else {
     failure_ = run.error();
-    then(fail(run.error()));
   }
   finished();
 }
@@ -73,7 +75,7 @@ result<void> training_model::check(const op_body& body) const {
   return wire::validate(op_request{record_.run, 1, 1, body, ""});
 }
 
-void training_model::run_op(op_body body, answer then) {
+void training_model::run_op(op_body body, run_place place, answer then) {
   if (const auto ok = check(body); !ok) {
     then(fail(ok.error()));
     return finished();
@@ -83,24 +85,30 @@ void training_model::run_op(op_body body, answer then) {
         then(std::move(reply));
         self->finished();
       });
-  session_->submit({std::move(body), "", [deliver](std::uint64_t, const result<op_reply>& reply) {
+  session_->submit({std::move(body), "",
+                    [deliver](std::uint64_t, const result<op_reply>& reply) {
                       deliver(reply);
                       return std::optional<client::submission>();
-                    }});
+                    },
+                    place.run_seq, std::move(place.placed)});
 }
 
-void training_model::submit(op_body body, answer then) {
-  enqueue([self = shared_from_this(), body = std::move(body), then = std::move(then)]() mutable {
-    self->run_op(std::move(body), std::move(then));
+void training_model::submit(op_body body, run_place place, answer then) {
+  enqueue([self = shared_from_this(), body = std::move(body), place = std::move(place),
+           then = std::move(then)]() mutable {
+    self->run_op(std::move(body), std::move(place), std::move(then));
   });
 }
 
 void training_model::load(const run_id& source, const std::string& name, optimizer_state optimizer,
-                          answer then) {
-  enqueue([self = shared_from_this(), source, name, optimizer, then = std::move(then)] {
+                          run_place place, answer then) {
+  enqueue([self = shared_from_this(), source, name, optimizer, place = std::move(place),
+           then = std::move(then)] {
     find_checkpoint(self->link_, source, checkpoint_kind::training, name,
-                    [self, optimizer, then](result<checkpoint_record> found) {
-                      if (found) return self->run_op(load_state_op{found->id, optimizer}, then);
+                    [self, optimizer, place, then](const result<checkpoint_record>& found) {
+                      if (found) {
+                        return self->run_op(load_state_op{found->id, optimizer}, place, then);
+                      }
                       then(fail(found.error()));
                       self->finished();
                     });

@@ -18,6 +18,7 @@
 #include "apps/client/training_session.hpp"
 #include "apps/gateway/cluster_link.hpp"
 #include "apps/gateway/model_record.hpp"
+#include "apps/gateway/request_log.hpp"
 
 namespace troupe::gateway {
 
@@ -30,10 +31,12 @@ class training_model : public std::enable_shared_from_this<training_model> {
   [[nodiscard]] const model_record& record() const { return record_; }
 
   /// Makes the run, or takes over the one that is there. First of all calls.
-  void start(std::uint32_t ranks, std::function<void(result<run_info>)> then);
+  void start(std::uint32_t ranks);
+  void await_start(std::function<void(result<void>)> then);
 
-  void submit(op_body body, answer then);
-  void load(const run_id& source, const std::string& name, optimizer_state optimizer, answer then);
+  void submit(op_body body, run_place place, answer then);
+  void load(const run_id& source, const std::string& name, optimizer_state optimizer,
+            run_place place, answer then);
 
   /// Gives the run's nodes back once everything asked so far is done; the next request takes some.
   void park(std::function<void(result<run_info>)> then);
@@ -46,10 +49,9 @@ class training_model : public std::enable_shared_from_this<training_model> {
   void enqueue(task next);
   void finished();
   [[nodiscard]] result<void> check(const op_body& body) const;
-  void run_op(op_body body, answer then);
+  void run_op(op_body body, run_place place, answer then);
   void ask_to_park(const std::function<void(result<run_info>)>& then, std::uint32_t attempt);
-  void taken(result<std::pair<run_info, actors::training_run_actor>> run,
-             const std::function<void(result<run_info>)>& then);
+  void taken(result<std::pair<run_info, actors::training_run_actor>> run);
 
   cluster_link& link_;
   model_record record_;

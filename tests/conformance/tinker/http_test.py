@@ -32,6 +32,15 @@ class Client:
         self.key = cluster.key if key is None else key
         self.connection = http.client.HTTPConnection(self.place.hostname, self.place.port, 90)
 
+    def connect_again(self):
+        """To a gateway that is being started again."""
+        self.connection.close()
+        while True:
+            try:
+                return self.connection.connect()
+            except ConnectionRefusedError:
+                pass
+
     def send(self, method, path, body=b"", content_type=JSON):
         if isinstance(body, dict):
             body = json.dumps(body).encode()
@@ -473,6 +482,34 @@ class Deaths(Gateway):
 
     def test_of_the_sampler(self):
         self.check("--role=sampler")
+
+    def test_of_the_gateway(self):
+        """Acknowledged requests, their repeats and results survive; samples are asked again."""
+        first = self.step()
+        done = self.client.result(first)
+        turn = pass_body(self.made, 3).SerializeToString()
+        step = {"model_id": self.made, "seq_id": 4, "adam_params": {"learning_rate": 0.01}}
+        passed = self.client.post("forward_backward", turn, PROTOBUF)[1]
+        stepped = self.client.post("optim_step", step)[1]
+        sampled = self.sample(0)
+        self.kill("troupe-gateway")
+        self.client.connect_again()
+        self.assertEqual(self.client.post("optim_step", step)[1], stepped)
+        self.assertEqual(self.client.post("forward_backward", turn, PROTOBUF)[1], passed)
+        other = pass_body(self.made, 3, targets=(4, 4, 4)).SerializeToString()
+        self.assertEqual(self.client.post("forward_backward", other, PROTOBUF)[0], 400)
+        metrics = self.client.result(stepped)["metrics"]
+        self.assertEqual(metrics["step:max"], 2)
+        self.assertGreater(metrics["grad_norm:max"], 0)
+        self.assertTrue(loss_of(self.client.result(passed)) > 0)
+        self.assertEqual(self.client.result(first), done)
+        lost = {"request_id": sampled["request_id"]}
+        self.assertEqual(self.client.post("retrieve_future", lost)[0], 410)
+        self.assertTrue(self.client.result(self.sample(1)))
+        self.assertEqual(self.client.post("session_heartbeat",
+                                          {"session_id": self.session})[0], 200)
+        self.turn = 4
+        self.assertEqual(self.client.result(self.step())["metrics"]["step:max"], 3)
 
     def test_of_the_control_node(self):
         self.check("--role=control")
