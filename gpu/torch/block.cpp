@@ -45,41 +45,39 @@ block_tensors view_block(const model_config& model, const parameter_group& group
 std::size_t kept_elements_per_row(const model_config& m) {
   const std::size_t queries = std::size_t{m.num_heads} * m.head_dim;
   const std::size_t keys = std::size_t{m.num_kv_heads} * m.head_dim;
-  return 3 * std::size_t{m.hidden_size} + 3 * queries + 3 * keys + 2 * std::size_t{m.num_heads} +
-         m.num_kv_heads + 2 + 3 * std::size_t{m.intermediate_size};
+  return std::size_t{m.hidden_size} + 3 * queries + 3 * keys + 2 * std::size_t{m.num_heads} +
+         m.num_kv_heads + 2 * std::size_t{m.intermediate_size};
 }
 
 at::Tensor block_forward(const block_context& c, const block_tensors& w, const at::Tensor& x,
                          block_state& state) {
   const double eps = c.model.rms_norm_eps;
-  state.input = rms_norm(x, w.input_norm, eps);
-  state.qkv = project(w.qkv, state.input.y);
+  state.qkv = project(w.qkv, rms_norm(x, w.input_norm, eps).y);
   state.rotated = norm_and_rotate(c.model, c.batch, c.rotary, state.qkv, w.q_norm, w.k_norm);
   state.attention = attention(c.model, c.batch, state.rotated.heads, state.qkv);
   state.middle = project_add(w.out, state.attention.out, x);
-  state.post = rms_norm(state.middle, w.post_norm, eps);
-  state.gate_up = project(w.gate_up, state.post.y);
-  state.inner = swiglu(state.gate_up);
-  return project_add(w.down, state.inner, state.middle);
+  state.gate_up = project(w.gate_up, rms_norm(state.middle, w.post_norm, eps).y);
+  return project_add(w.down, swiglu(state.gate_up), state.middle);
 }
 
 void block_backward(const block_context& c, const block_tensors& w, block_state& state,
                     at::Tensor dy, const block_tensors& g, write_mode mode) {
-  const at::Tensor inner_gradient = project_backward(w.down, state.inner, dy, g.down, mode);
+  const double eps = c.model.rms_norm_eps;
+  const at::Tensor inner_gradient =
+      project_backward(w.down, swiglu(state.gate_up), dy, g.down, mode);
   swiglu_backward(inner_gradient, state.gate_up);
-  at::Tensor normed_gradient =
-      project_backward(w.gate_up, state.post.y, state.gate_up, g.gate_up, mode);
-  rms_norm_backward(state.middle, w.post_norm, state.post.rstd, normed_gradient, dy, g.post_norm,
-                    mode);
+  const normed post = rms_norm(state.middle, w.post_norm, eps);
+  at::Tensor normed_gradient = project_backward(w.gate_up, post.y, state.gate_up, g.gate_up, mode);
+  rms_norm_backward(state.middle, w.post_norm, post.rstd, normed_gradient, dy, g.post_norm, mode);
 
   const at::Tensor out_gradient = project_backward(w.out, state.attention.out, dy, g.out, mode);
   const at::Tensor qkv_gradient = attention_backward(c.model, c.batch, state.rotated.heads,
                                                      state.qkv, state.attention, out_gradient);
   norm_and_rotate_backward(c.model, c.batch, c.rotary, state.qkv, state.rotated.rstd, w.q_norm,
                            w.k_norm, qkv_gradient, g.q_norm, g.k_norm, mode);
-  normed_gradient = project_backward(w.qkv, state.input.y, qkv_gradient, g.qkv, mode);
-  rms_norm_backward(state.x, w.input_norm, state.input.rstd, normed_gradient, dy, g.input_norm,
-                    mode);
+  const normed input = rms_norm(state.x, w.input_norm, eps);
+  normed_gradient = project_backward(w.qkv, input.y, qkv_gradient, g.qkv, mode);
+  rms_norm_backward(state.x, w.input_norm, input.rstd, normed_gradient, dy, g.input_norm, mode);
   state = block_state{};
 }
 

@@ -34,19 +34,17 @@ struct block_tensors {
 [[nodiscard]] block_tensors view_block(const model_config& model, const parameter_group& group,
                                        std::uint32_t block, const at::Tensor& flat);
 
-/// What a block's backward needs. Only `x` is set when the rest will be computed again.
+/// What a block's backward needs; norms and activations, a pass over memory each, are computed
+/// again. Only `x` is set when the products will be as well.
 struct block_state {
   at::Tensor x;    ///< [T, D] input
-  normed input;    ///< after the first norm
   at::Tensor qkv;  ///< [T, (N + 2 K) H]
   rotated_heads rotated;
   attended attention;
   at::Tensor middle;   ///< [T, D] after attention
-  normed post;         ///< after the second norm
   at::Tensor gate_up;  ///< [T, 2 I]
-  at::Tensor inner;    ///< [T, I]
 
-  [[nodiscard]] bool is_complete() const { return inner.defined(); }
+  [[nodiscard]] bool is_complete() const { return gate_up.defined(); }
 };
 
 /// Elements per packed row that a complete block_state holds beyond its input.

@@ -1,120 +1,261 @@
-// Speed of the engine: the training step that engine_baseline.py runs on transformers, and decoding
-// of many short sequences. Prints one JSON line per measurement.
+// Speed and memory of training: one-shot steps, two-phase steps beside the double pass they spare,
+// and adapters beside all parameters. One JSON object; with --baseline, engine_baseline.py's
+// numbers from the same machine at the same time, and ratios (more than 1: the engine is better).
 //
-// Usage: engine_bench [--threads N] [--steps N] [--hidden N] [--layers N] [--vocabulary N]
-//                     [--sequences N] [--tokens N] [--decode N]
+// Every workload is measured in a process of its own, in turn with the baseline's, so that peaks of
+// memory are its own and a busy machine slows both.
+//
+// Usage: engine_bench [--baseline PYTHON] [--threads N] [--steps N] [--workload NAME]
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <functional>
 #include <limits>
-#include <map>
-#include <random>
+#include <memory>
+#include <numeric>
+#include <optional>
 #include <string>
+#include <vector>
+
+#include <boost/json.hpp>
 
 #include "gpu/comm/thread_comm.hpp"
 #include "gpu/make_engine.hpp"
+#include "gpu/models/adapters.hpp"
 #include "tests/conformance/engine_memory.hpp"
 
 namespace {
 
 using namespace troupe;
-using options = std::map<std::string, std::uint32_t>;
+namespace json = boost::json;
 
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+struct workload {
+  std::string name;
+  std::uint32_t hidden = 0;
+  std::uint32_t layers = 0;
+  std::uint32_t vocabulary = 0;
+  std::vector<std::size_t> lengths;
+};
+
+std::vector<workload> all_workloads() {
+  return {{"h256 l4 8x256", 256, 4, 4096, std::vector<std::size_t>(8, 256)},
+          {"h512 l8 4x256", 512, 8, 8192, std::vector<std::size_t>(4, 256)},
+          {"h512 l8 2x1024", 512, 8, 8192, std::vector<std::size_t>(2, 1024)},
+          {"h256 l4 mixed", 256, 4, 4096, {32, 1024, 64, 200, 512, 48, 96, 320, 40, 128}}};
 }
 
-model_config model_of(options& o) {
+struct options {
+  std::uint32_t threads = 2;
+  std::uint32_t steps = 4;
+  std::string python;
+  std::string workload_name;
+};
+
+[[noreturn]] void give_up(const std::string& what) {
+  std::fprintf(stderr, "%s\n", what.c_str());
+  std::exit(1);
+}
+
+template <class T>
+T must(result<T> outcome) {
+  if (!outcome) give_up(to_string(outcome.error()));
+  return std::move(*outcome);
+}
+
+void must(const result<void>& outcome) {
+  if (!outcome) give_up(to_string(outcome.error()));
+}
+
+options read_options(int argc, char** argv) {
+  options o;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string key = argv[i];
+    const std::string value = argv[i + 1];
+    if (key == "--threads") o.threads = static_cast<std::uint32_t>(std::stoul(value));
+    if (key == "--steps") o.steps = static_cast<std::uint32_t>(std::stoul(value));
+    if (key == "--baseline") o.python = value;
+    if (key == "--workload") o.workload_name = value;
+  }
+  return o;
+}
+
+model_config model_of(const workload& w) {
   model_config m;
-  m.vocab_size = o["vocabulary"];
-  m.hidden_size = o["hidden"];
-  m.intermediate_size = 3 * o["hidden"];
-  m.num_layers = o["layers"];
-  m.num_heads = std::max(1U, o["hidden"] / 64);
-  m.num_kv_heads = std::max(1U, o["hidden"] / 128);
+  m.vocab_size = w.vocabulary;
+  m.hidden_size = w.hidden;
+  m.intermediate_size = 3 * w.hidden;
+  m.num_layers = w.layers;
+  m.num_heads = std::max(1U, w.hidden / 64);
+  m.num_kv_heads = std::max(1U, w.hidden / 128);
   m.head_dim = 64;
   m.max_positions = 4096;
   m.tied_head = true;
   return m;
 }
 
-[[noreturn]] void give_up(const error& e) {
-  std::fprintf(stderr, "%s\n", to_string(e).c_str());
-  std::exit(1);
+double peak_bytes() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word)
+    if (word == "VmHWM:" && status >> word) return std::stod(word) * 1024;
+  return 0;
 }
 
-void bench_training(gpu::engine_factory& engines, const model_config& model,
-                    test::model_memory& memory, options& o) {
-  auto trainer = engines.make_trainer(model, std::move(gpu::make_thread_comms(1).front()));
-  if (!trainer) give_up(trainer.error());
-  if (auto ok = (*trainer)->load(memory, optimizer_state::reset, 0); !ok) give_up(ok.error());
-  const auto batch =
-      test::random_batch(model, std::vector<std::size_t>(o["sequences"], o["tokens"]), 1);
-  adam_params adam;
-  adam.learning_rate = 1e-3;
-  adam.grad_clip_norm = 1.0;
-  double best = std::numeric_limits<double>::infinity();
-  double best_step = best;
-  for (std::uint32_t step = 0; step < o["steps"]; ++step) {
-    const auto begin = std::chrono::steady_clock::now();
-    const auto done = (*trainer)->forward_backward(1, batch, loss_fn::cross_entropy, {});
-    if (!done) give_up(done.error());
-    const auto middle = std::chrono::steady_clock::now();
-    if (const auto stepped = (*trainer)->optim_step(adam); !stepped) give_up(stepped.error());
-    best_step = std::min(best_step, seconds_since(middle));
-    best = std::min(best, seconds_since(begin));
+/// One trainer and what it repeats.
+struct bench {
+  gpu::trainer_engine& trainer;
+  const std::vector<datum>& batch;
+  std::uint32_t steps;
+
+  [[nodiscard]] double best_seconds(const std::function<void()>& pass) const {
+    double best = std::numeric_limits<double>::infinity();
+    for (std::uint32_t step = 0; step < steps; ++step) {
+      const auto begin = std::chrono::steady_clock::now();
+      pass();
+      (void)must(trainer.optim_step({.learning_rate = 1e-3, .grad_clip_norm = 1.0}));
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+      best = std::min(best, taken.count());
+    }
+    return best;
   }
-  std::printf(
-      "{\"name\": \"train\", \"seconds_per_step\": %.6f, \"optim_step_seconds\": %.6f, "
-      "\"tokens_per_second\": %.0f}\n",
-      best, best_step, o["sequences"] * o["tokens"] / best);
+
+  [[nodiscard]] double one_shot() const {
+    return best_seconds(
+        [&] { (void)must(trainer.forward_backward(1, batch, loss_fn::cross_entropy, {})); });
+  }
+
+  [[nodiscard]] double two_phase() const {
+    return best_seconds([&] {
+      const auto forward = must(trainer.forward(1, batch, retention::keep_for_backward));
+      std::vector<std::vector<float>> gradients;
+      for (const auto& part : forward.logprobs)
+        gradients.emplace_back(part.size(), -1.0F);
+      (void)must(trainer.backward(1, gradients));
+    });
+  }
+
+  [[nodiscard]] double double_pass() const {
+    return best_seconds([&] {
+      (void)must(trainer.forward(1, batch, retention::discard));
+      (void)must(trainer.forward_backward(2, batch, loss_fn::cross_entropy, {}));
+    });
+  }
+};
+
+json::object measure(const workload& w, const options& o) {
+  const double idle_bytes = peak_bytes();
+  gpu::engine_options engine;
+  engine.num_threads = o.threads;
+  auto engines = must(gpu::make_engine_factory(engine));
+  const model_config model = model_of(w);
+  auto memory = std::make_unique<test::model_memory>(model);
+  test::fill_randomly(*memory, model, 1);
+  const auto batch = test::random_batch(model, w.lengths, 1);
+  // The copies of weights that only the bench holds are not the engine's.
+  const double prepared_bytes = peak_bytes();
+  auto trainer = must(engines->make_trainer(model, std::move(gpu::make_thread_comms(1).front())));
+  must(trainer->load(*memory, optimizer_state::reset, 0));
+  const bench full{*trainer, batch, o.steps};
+  json::object out;
+  out["one_shot_seconds"] = full.one_shot();
+  out["working_bytes"] = peak_bytes() - prepared_bytes;
+  out["held_by_bench_bytes"] = prepared_bytes - idle_bytes;
+  out["two_phase_seconds"] = full.two_phase();
+  out["double_pass_seconds"] = full.double_pass();
+  trainer.reset();
+
+  const lora_config lora{.rank = 16, .train_unembed = false};
+  auto adapters = must(
+      engines->make_adapter_trainer(model, lora, std::move(gpu::make_thread_comms(1).front())));
+  must(adapters->load_frozen(*memory));
+  gpu::initial_adapters first(model, lora);
+  must(adapters->load(first, optimizer_state::reset, 0));
+  out["adapters_seconds"] = bench{*adapters, batch, o.steps}.one_shot();
+  return out;
 }
 
-void bench_decoding(gpu::engine_factory& engines, const model_config& model,
-                    test::model_memory& memory, options& o) {
-  auto sampler = engines.make_sampler(model);
-  if (!sampler) give_up(sampler.error());
-  if (auto ok = (*sampler)->load(memory); !ok) give_up(ok.error());
-  std::mt19937 random(2);
-  for (std::uint32_t i = 0; i < o["decode"]; ++i) {
-    gpu::sequence_start start;
-    start.sequence = i;
-    for (int t = 0; t < 24; ++t)
-      start.prompt.push_back(static_cast<token_id>(random() % model.vocab_size));
-    start.params.max_tokens = 32;
-    start.sample_index = i;
-    if (auto ok = (*sampler)->admit(start); !ok) give_up(ok.error());
-  }
-  const auto begin = std::chrono::steady_clock::now();
-  std::size_t tokens = 0;
-  while ((*sampler)->num_active() > 0) {
-    const auto step = (*sampler)->step();
-    if (!step) give_up(step.error());
-    tokens += step->size();
-  }
-  const double seconds = seconds_since(begin);
-  std::printf("{\"name\": \"decode\", \"sequences\": %u, \"tokens_per_second\": %.0f}\n",
-              o["decode"], static_cast<double>(tokens) / seconds);
+json::object output_of(const std::string& command) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command.c_str(), "r"), &::pclose);
+  if (!pipe) give_up("cannot run " + command);
+  std::string text;
+  std::array<char, 4096> piece{};
+  while (const std::size_t count = std::fread(piece.data(), 1, piece.size(), pipe.get()))
+    text.append(piece.data(), count);
+  json::error_code problem;
+  const json::value value = json::parse(text, problem);
+  if (problem || !value.is_object()) give_up(command + " printed no numbers");
+  return value.get_object();
+}
+
+std::string quoted(const std::string& text) {
+  return "'" + text + "'";
+}
+
+json::object run_baseline(const workload& w, const options& o) {
+  std::string lengths;
+  for (const std::size_t length : w.lengths)
+    lengths += (lengths.empty() ? "" : ",") + std::to_string(length);
+  return output_of(quoted(o.python) + " " + quoted(TROUPE_BENCH_FOLDER "/engine_baseline.py") +
+                   " --lengths " + lengths + " --threads " + std::to_string(o.threads) +
+                   " --steps " + std::to_string(o.steps) + " --hidden " + std::to_string(w.hidden) +
+                   " --layers " + std::to_string(w.layers) + " --vocabulary " +
+                   std::to_string(w.vocabulary) + " 2>/dev/null");
+}
+
+double number(const json::object& from, const char* name) {
+  return from.at(name).to_number<double>();
+}
+
+json::object compare(const std::string& self, const workload& w, const options& o) {
+  const std::string again = quoted(self) + " --workload " + quoted(w.name) + " --threads " +
+                            std::to_string(o.threads) + " --steps " + std::to_string(o.steps);
+  json::object row = output_of(again);
+  const double one_shot = number(row, "one_shot_seconds");
+  const auto tokens =
+      static_cast<double>(std::accumulate(w.lengths.begin(), w.lengths.end(), std::size_t{0}));
+  row["workload"] = w.name;
+  row["tokens_per_second"] = tokens / one_shot;
+  row["two_phase_over_one_shot"] = number(row, "two_phase_seconds") / one_shot;
+  row["double_pass_over_two_phase"] =
+      number(row, "double_pass_seconds") / number(row, "two_phase_seconds");
+  row["full_over_adapters"] = one_shot / number(row, "adapters_seconds");
+  if (o.python.empty()) return row;
+  const json::object base = run_baseline(w, o);
+  const double best = std::min(number(base, "sdpa_seconds"), number(base, "eager_seconds"));
+  row["baseline_seconds"] = best;
+  row["ratio"] = best / one_shot;
+  row["memory_over_baseline"] = number(row, "working_bytes") / number(base, "working_bytes");
+  return row;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  options o{{"threads", 2},       {"steps", 8},     {"hidden", 256}, {"layers", 4},
-            {"vocabulary", 4096}, {"sequences", 8}, {"tokens", 256}, {"decode", 256}};
-  for (int i = 1; i + 1 < argc; i += 2)
-    o[std::string(argv[i]).substr(2)] =
-        static_cast<std::uint32_t>(std::strtoul(argv[i + 1], nullptr, 10));
-  const model_config model = model_of(o);
-  gpu::engine_options engine;
-  engine.num_threads = o["threads"];
-  auto engines = gpu::make_engine_factory(engine);
-  if (!engines) give_up(engines.error());
-  test::model_memory memory(model);
-  test::fill_randomly(memory, model, 1);
-  if (o["steps"] > 0) bench_training(**engines, model, memory, o);
-  if (o["decode"] > 0) bench_decoding(**engines, model, memory, o);
+  const options o = read_options(argc, argv);
+  const std::vector<workload> workloads = all_workloads();
+  if (!o.workload_name.empty()) {
+    const auto found = std::ranges::find(workloads, o.workload_name, &workload::name);
+    if (found == workloads.end()) give_up("no workload '" + o.workload_name + "'");
+    std::printf("%s\n", json::serialize(measure(*found, o)).c_str());
+    return 0;
+  }
+  json::array rows;
+  double product = 1;
+  std::size_t compared = 0;
+  for (const workload& w : workloads) {
+    rows.push_back(compare(argv[0], w, o));
+    const json::object& row = rows.back().get_object();
+    if (!row.contains("ratio") || w.name.ends_with("mixed")) continue;
+    product *= number(row, "ratio");
+    ++compared;
+  }
+  json::object report{{"name", "engine"}, {"threads", o.threads}, {"rows", rows}};
+  if (compared > 0) report["ratio"] = std::pow(product, 1.0 / static_cast<double>(compared));
+  std::printf("%s\n", json::serialize(report).c_str());
   return 0;
 }
