@@ -19,6 +19,13 @@
 
 namespace troupe::gpu {
 
+/// What adapters stand on. Engines of one factory with the same identity, model and rank hold one
+/// copy of the frozen weights, which the first of them loads; an empty identity is never shared.
+struct adapter_base {
+  model_config model;
+  std::string identity = {};  ///< of the weights' content, not of their place alone
+};
+
 class engine_factory {
  public:
   virtual ~engine_factory() = default;
@@ -34,7 +41,7 @@ class engine_factory {
 
   /// The same with low-rank adapters beside frozen weights; errc::unsupported where an engine has
   /// none, errc::invalid_argument for impossible ones.
-  virtual result<std::unique_ptr<trainer_engine>> make_adapter_trainer(const model_config& model,
+  virtual result<std::unique_ptr<trainer_engine>> make_adapter_trainer(const adapter_base& base,
                                                                        const lora_config& lora,
                                                                        std::unique_ptr<comm> ranks);
 
@@ -42,7 +49,7 @@ class engine_factory {
 };
 
 inline result<std::unique_ptr<trainer_engine>> engine_factory::make_adapter_trainer(
-    const model_config&, const lora_config&, std::unique_ptr<comm>) {
+    const adapter_base&, const lora_config&, std::unique_ptr<comm>) {
   return fail(errc::unsupported, "this engine trains no low-rank adapters", "",
               "create the run without LoRA");
 }

@@ -6,6 +6,7 @@
 #include "gpu/comm/socket_comm.hpp"
 #include "gpu/models/adapters.hpp"
 #include "gpu/models/parameter_layout.hpp"
+#include "gpu/torch/frozen_base.hpp"
 #include "gpu/torch/maths_library.hpp"
 #include "gpu/torch/sampler.hpp"
 #include "gpu/torch/trainer.hpp"
@@ -35,10 +36,13 @@ class cpu_engines final : public engine_factory {
   }
 
   result<std::unique_ptr<trainer_engine>> make_adapter_trainer(
-      const model_config& model, const lora_config& lora, std::unique_ptr<comm> ranks) override {
-    if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
-    if (auto ok = validate(model, lora); !ok) return fail(std::move(ok.error()));
-    return make_torch_trainer(model, lora, std::move(ranks), resources_);
+      const adapter_base& base, const lora_config& lora, std::unique_ptr<comm> ranks) override {
+    if (auto ok = validate(base.model); !ok) return fail(std::move(ok.error()));
+    if (auto ok = validate(base.model, lora); !ok) return fail(std::move(ok.error()));
+    auto frozen =
+        bases_.find_or_make({base.identity, base.model, ranks->rank(), ranks->world_size()});
+    return make_torch_trainer(base.model, adapter_setup{lora, std::move(frozen)}, std::move(ranks),
+                              resources_);
   }
 
   result<std::unique_ptr<sampler_engine>> make_sampler(const model_config& model) override {
@@ -49,6 +53,7 @@ class cpu_engines final : public engine_factory {
  private:
   const std::string comm_address_;
   const engine_resources resources_;
+  frozen_bases bases_;
 };
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <filesystem>
+#include <system_error>
 
 #include "gpu/models/parameter_layout.hpp"
 #include "messages/state_digest.hpp"
@@ -33,6 +35,26 @@ result<opened_model> open_model(const model_source& source) {
   auto layout = gpu::parameter_layout((*files)->config());
   if (auto fits = (*files)->check_layout(layout); !fits) return fail(fits.error());
   return opened_model{std::move(*files), std::move(layout)};
+}
+
+std::string weights_identity(const model_source& source) {
+  namespace fs = std::filesystem;
+  std::error_code problem;
+  std::vector<std::string> files;
+  for (fs::directory_iterator each(source.directory, problem), end; !problem && each != end;
+       each.increment(problem)) {
+    const auto size = each->file_size(problem);
+    if (problem) break;
+    const auto time = each->last_write_time(problem).time_since_epoch().count();
+    files.push_back(each->path().filename().string() + " " + std::to_string(size) + " " +
+                    std::to_string(time));
+  }
+  if (problem || files.empty()) return {};
+  std::ranges::sort(files);
+  std::string identity = source.directory;
+  for (const std::string& file : files)
+    identity += "\n" + file;
+  return identity;
 }
 
 result<void> hf_source::read(gpu::state_part part, const gpu::parameter_slice& slice,

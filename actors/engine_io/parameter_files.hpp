@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "gpu/parameter_io.hpp"
@@ -31,6 +32,10 @@ struct opened_model {
 };
 
 [[nodiscard]] result<opened_model> open_model(const model_source& source);
+
+/// Names the weights of a directory by its path and the sizes and times of its files, so that other
+/// weights put in the same place are not taken for the old ones. Empty when it cannot be read.
+[[nodiscard]] std::string weights_identity(const model_source& source);
 
 /// Weights of a model directory; moments are not there (errc::internal if asked for).
 class hf_source final : public gpu::parameter_source {

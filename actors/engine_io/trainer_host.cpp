@@ -48,7 +48,8 @@ result<start_shard_reply> trainer_host::start(const start_shard_request& request
   comm_ = ranks->get();
   const model_config& config = model_.files->config();
   auto engine = opened_.lora
-                    ? engines_.make_adapter_trainer(config, *opened_.lora, std::move(*ranks))
+                    ? engines_.make_adapter_trainer({config, weights_identity(opened_.model)},
+                                                    *opened_.lora, std::move(*ranks))
                     : engines_.make_trainer(config, std::move(*ranks));
   if (!engine) return fail(engine.error());
   engine_ = std::move(*engine);

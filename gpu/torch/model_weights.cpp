@@ -44,18 +44,41 @@ at::Tensor matrix_at(const at::Tensor& flat, std::uint64_t offset, std::uint64_t
 
 }  // namespace
 
-model_weights::model_weights(const model_config& model, const std::optional<lora_config>& lora,
+model_weights::model_weights(const model_config& model, std::optional<adapter_setup> adapters,
                              std::unique_ptr<comm> ranks)
     : model_(model),
       ranks_(std::move(ranks)),
       weights_(make_sharding_plan(model, ranks_->world_size()), *ranks_,
-               lora ? training::frozen : training::trained) {
-  if (!lora) return;
-  adapter_scale_ = static_cast<float>(lora->alpha / lora->rank);
-  rank_ = lora->rank;
-  list_ = adapters_of(model, *lora);
-  adapters_.emplace(make_adapter_plan(model, *lora, ranks_->world_size()), *ranks_,
+               adapters ? training::frozen : training::trained) {
+  if (!adapters) return;
+  base_ = adapters->base ? std::move(adapters->base) : std::make_shared<frozen_base>();
+  const lora_config& lora = adapters->lora;
+  adapter_scale_ = static_cast<float>(lora.alpha / lora.rank);
+  rank_ = lora.rank;
+  list_ = adapters_of(model, lora);
+  adapters_.emplace(make_adapter_plan(model, lora, ranks_->world_size()), *ranks_,
                     training::trained);
+}
+
+result<void> model_weights::load_frozen(const slice_reader& read) {
+  const std::lock_guard lock(base_->loading);
+  if (!base_->is_loaded) {
+    base_->shards.clear();
+    for (const parameter_group& group : weights_.plan().groups)
+      base_->shards.push_back(
+          at::zeros({static_cast<std::int64_t>(group.shard_elements)}, at::kFloat));
+    for (const owned_slice& owned : weights_.slices()) {
+      at::Tensor& flat = base_->shards[owned.group];
+      const std::span<float> whole(values(flat), count(flat));
+      if (auto ok =
+              read(owned.slice, whole.subspan(owned.shard_offset, owned.slice.num_elements()));
+          !ok)
+        return ok;
+    }
+    base_->is_loaded = true;
+  }
+  weights_.adopt(base_->shards);
+  return {};
 }
 
 root_tensors model_weights::view_root(const at::Tensor& flat) const {

@@ -17,7 +17,9 @@
 #include <vector>
 
 #include "gpu/models/adapters.hpp"
+#include "gpu/torch/adapter_setup.hpp"
 #include "gpu/torch/block.hpp"
+#include "gpu/torch/frozen_base.hpp"
 #include "gpu/torch/sharded_state.hpp"
 
 namespace troupe::gpu {
@@ -37,8 +39,8 @@ struct gradient_views {
 
 class model_weights {
  public:
-  /// Requires: validate(model), and validate(model, *lora).
-  model_weights(const model_config& model, const std::optional<lora_config>& lora,
+  /// Requires: validate(model), and validate(model, adapters->lora).
+  model_weights(const model_config& model, std::optional<adapter_setup> adapters,
                 std::unique_ptr<comm> ranks);
 
   /// What optimizer steps change and checkpoints hold.
@@ -48,6 +50,10 @@ class model_weights {
   [[nodiscard]] sharded_state& model_state() { return weights_; }
   [[nodiscard]] const sharded_state& model_state() const { return weights_; }
   [[nodiscard]] bool has_adapters() const { return adapters_.has_value(); }
+
+  using slice_reader = std::function<result<void>(const parameter_slice&, std::span<float>)>;
+  /// With adapters: loads the frozen weights, unless another engine has loaded the same base.
+  result<void> load_frozen(const slice_reader& read);
 
   /// Valid until the next gather.
   result<root_tensors> gather_root();
@@ -74,6 +80,7 @@ class model_weights {
 
   const model_config model_;
   const std::unique_ptr<comm> ranks_;
+  std::shared_ptr<frozen_base> base_;  ///< null without adapters
   float adapter_scale_ = 1;
   std::size_t rank_ = 0;
   std::vector<adapter> list_;

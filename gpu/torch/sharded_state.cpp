@@ -38,8 +38,11 @@ sharded_state::sharded_state(sharding_plan plan, comm& ranks, training kind)
   for (std::size_t g = 0; g < plan_.groups.size(); ++g) {
     const parameter_group& group = plan_.groups[g];
     const std::uint64_t elements = group.shard_elements;
-    const std::uint64_t trained = kind == training::trained ? elements : 0;
-    shards_.push_back({zeros(elements), zeros(trained), zeros(trained), zeros(trained)});
+    if (kind == training::frozen) {
+      shards_.emplace_back();
+    } else {
+      shards_.push_back({zeros(elements), zeros(elements), zeros(elements), zeros(elements)});
+    }
     largest_shard = std::max(largest_shard, elements);
     if (g > 0) largest_block = std::max(largest_block, padded_elements(plan_, group));
   }
@@ -50,6 +53,12 @@ sharded_state::sharded_state(sharding_plan plan, comm& ranks, training kind)
   root_gradients_ = zeros(padded_elements(plan_, plan_.groups[0]));
   block_gradients_ = zeros(largest_block);
   reduced_ = zeros(largest_shard);
+}
+
+void sharded_state::adopt(const std::vector<at::Tensor>& weights) {
+  for (std::size_t g = 0; g < shards_.size(); ++g)
+    shards_[g].weights = weights[g];
+  weights_changed();
 }
 
 result<at::Tensor> sharded_state::gather(std::uint32_t group) {

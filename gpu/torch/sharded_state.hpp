@@ -31,7 +31,7 @@ struct gradient_target {
   write_mode mode;
 };
 
-/// A frozen state has weights only.
+/// A frozen state has weights only, and those only once they are adopted.
 enum class training : std::uint8_t { frozen, trained };
 
 class sharded_state {
@@ -45,8 +45,12 @@ class sharded_state {
   [[nodiscard]] std::vector<state_shard>& shards() { return shards_; }
   [[nodiscard]] const std::vector<state_shard>& shards() const { return shards_; }
 
-  /// Whole weights of a group. Valid until another block is gathered; group 0 stays until
-  /// weights_changed().
+  /// Frozen: the weights, one shard per group, which others may hold as well.
+  void adopt(const std::vector<at::Tensor>& weights);
+  [[nodiscard]] bool has_weights() const { return shards_.front().weights.defined(); }
+
+  /// Whole weights of a group. Requires: has_weights(). Valid until another block is gathered;
+  /// group 0 stays until weights_changed().
   result<at::Tensor> gather(std::uint32_t group);
 
   [[nodiscard]] gradient_target gradient_buffer(std::uint32_t group);

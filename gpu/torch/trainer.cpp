@@ -56,11 +56,12 @@ loss_counts count_losses(const packed_batch& batch, std::span<const float> gradi
 
 class torch_trainer final : public trainer_engine {
  public:
-  torch_trainer(const model_config& model, const std::optional<lora_config>& lora,
+  torch_trainer(const model_config& model, std::optional<adapter_setup> adapters,
                 std::unique_ptr<comm> ranks, const engine_resources& resources)
       : model_(model),
         threads_(resources.threads),
-        network_(std::make_unique<transformer>(model, lora, std::move(ranks), resources)) {}
+        network_(std::make_unique<transformer>(model, std::move(adapters), std::move(ranks),
+                                               resources)) {}
 
   std::vector<parameter_slice> owned_slices() const override { return slices_of(state()); }
 
@@ -72,15 +73,18 @@ class torch_trainer final : public trainer_engine {
     if (!network_->weights().has_adapters()) return trainer_engine::load_frozen(source);
     return run("load_frozen", [&]() -> result<void> {
       open_.clear();
-      sharded_state& frozen = network_->weights().model_state();
-      frozen.weights_changed();
-      return read_part(source, state_part::weights, frozen);
+      return network_->weights().load_frozen(
+          [&](const parameter_slice& slice, std::span<float> out) {
+            return source.read(state_part::weights, slice, out);
+          });
     });
   }
 
   result<void> load(parameter_source& source, optimizer_state optimizer,
                     std::uint64_t optimizer_steps) override {
     return run("load", [&]() -> result<void> {
+      if (!network_->weights().model_state().has_weights())
+        return fail(errc::internal, "adapters were loaded before the weights they stand beside");
       open_.clear();
       clear_gradients();
       state().weights_changed();
@@ -316,11 +320,11 @@ class torch_trainer final : public trainer_engine {
 }  // namespace
 
 result<std::unique_ptr<trainer_engine>> make_torch_trainer(const model_config& model,
-                                                           const std::optional<lora_config>& lora,
+                                                           std::optional<adapter_setup> adapters,
                                                            std::unique_ptr<comm> ranks,
                                                            const engine_resources& resources) {
   return guarded("making a trainer", [&]() -> result<std::unique_ptr<trainer_engine>> {
-    return std::make_unique<torch_trainer>(model, lora, std::move(ranks), resources);
+    return std::make_unique<torch_trainer>(model, std::move(adapters), std::move(ranks), resources);
   });
 }
 

@@ -13,14 +13,15 @@
 #include <optional>
 
 #include "gpu/comm.hpp"
+#include "gpu/torch/adapter_setup.hpp"
 #include "gpu/torch/engine_resources.hpp"
 #include "gpu/trainer_engine.hpp"
 
 namespace troupe::gpu {
 
-/// Requires: validate(model), and validate(model, *lora).
+/// Requires: validate(model), and validate(model, adapters->lora).
 [[nodiscard]] result<std::unique_ptr<trainer_engine>> make_torch_trainer(
-    const model_config& model, const std::optional<lora_config>& lora, std::unique_ptr<comm> ranks,
+    const model_config& model, std::optional<adapter_setup> adapters, std::unique_ptr<comm> ranks,
     const engine_resources& resources = {});
 
 }  // namespace troupe::gpu

@@ -13,11 +13,11 @@ bool keeps_blocks_whole(const model_config& model, std::size_t rows, std::size_t
 
 }  // namespace
 
-transformer::transformer(const model_config& model, const std::optional<lora_config>& lora,
+transformer::transformer(const model_config& model, std::optional<adapter_setup> adapters,
                          std::unique_ptr<comm> ranks, const engine_resources& resources)
     : model_(model),
       resources_(resources),
-      weights_(model, lora, std::move(ranks)),
+      weights_(model, std::move(adapters), std::move(ranks)),
       rotary_(model) {}
 
 result<kept_pass> transformer::forward(packed_batch batch, retention keep) {

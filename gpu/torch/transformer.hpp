@@ -29,7 +29,7 @@ struct kept_pass {
 
 class transformer {
  public:
-  transformer(const model_config& model, const std::optional<lora_config>& lora,
+  transformer(const model_config& model, std::optional<adapter_setup> adapters,
               std::unique_ptr<comm> ranks, const engine_resources& resources);
 
   [[nodiscard]] model_weights& weights() { return weights_; }

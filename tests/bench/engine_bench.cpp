@@ -171,7 +171,7 @@ json::object measure(const workload& w, const options& o) {
 
   const lora_config lora{.rank = 16, .train_unembed = false};
   auto adapters = must(
-      engines->make_adapter_trainer(model, lora, std::move(gpu::make_thread_comms(1).front())));
+      engines->make_adapter_trainer({model}, lora, std::move(gpu::make_thread_comms(1).front())));
   must(adapters->load_frozen(*memory));
   gpu::initial_adapters first(model, lora);
   must(adapters->load(first, optimizer_state::reset, 0));

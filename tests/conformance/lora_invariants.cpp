@@ -1,5 +1,6 @@
 // What a trainer of adapters promises whatever the model: phases, ranks, recovery, merging.
 
+#include <atomic>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -224,12 +225,97 @@ BOOST_FIXTURE_TEST_CASE(seeds_make_adapters, fixture) {
   BOOST_TEST(std::abs(squares / count * 3 * 20 - 1) < 0.3);
 }
 
+/// Counts what is read of a model, and may fail.
+struct watched_source final : gpu::parameter_source {
+  explicit watched_source(test::model_memory& from) : memory(from) {}
+  result<void> read(gpu::state_part part, const gpu::parameter_slice& slice,
+                    std::span<float> out) override {
+    ++num_reads;
+    if (fails) return fail(errc::corrupt, "a damaged file");
+    return memory.read(part, slice, out);
+  }
+  test::model_memory& memory;
+  std::atomic<std::size_t> num_reads = 0;
+  bool fails = false;
+};
+
+std::unique_ptr<gpu::trainer_engine> on_shared_base(gpu::engine_factory& engines, fixture& f,
+                                                    const std::string& identity,
+                                                    watched_source& source) {
+  auto made = engines.make_adapter_trainer({f.model, identity}, f.lora,
+                                           std::move(gpu::make_thread_comms(1).front()));
+  BOOST_REQUIRE(made.has_value());
+  if (!(*made)->load_frozen(source)) return nullptr;
+  BOOST_REQUIRE((*made)->load(*f.memory, optimizer_state::reset, 0).has_value());
+  return std::move(*made);
+}
+
+state_digest train_two_steps(gpu::trainer_engine& trainer, std::span<const datum> batch) {
+  for (std::uint64_t step = 1; step <= 2; ++step) {
+    BOOST_REQUIRE(trainer.forward_backward(step, batch, loss_fn::cross_entropy, {}).has_value());
+    BOOST_REQUIRE(trainer.optim_step(some_adam()).has_value());
+  }
+  return trainer.weights_digest();
+}
+
+BOOST_FIXTURE_TEST_CASE(many_adapters_stand_on_one_base, fixture) {
+  auto engines = gpu::make_engine_factory({});
+  BOOST_REQUIRE(engines.has_value());
+  watched_source source(*memory);
+  auto first = on_shared_base(**engines, *this, "base", source);
+  const std::size_t one_model = source.num_reads;
+  BOOST_TEST(one_model == first_adapter());
+  auto second = on_shared_base(**engines, *this, "base", source);
+  BOOST_TEST(source.num_reads == one_model);
+  auto alone = on_shared_base(**engines, *this, "", source);
+  BOOST_TEST(source.num_reads == 2 * one_model);
+
+  // Each trains for itself, at the same time as the other.
+  const auto other_batch = test::random_batch(model, {12, 31}, 8);
+  const state_digest expected = train_two_steps(*alone, batch);
+  state_digest digest;
+  {
+    const std::jthread beside([&] { (void)train_two_steps(*second, other_batch); });
+    digest = train_two_steps(*first, batch);
+  }
+  BOOST_TEST((digest == expected));
+  BOOST_TEST((second->weights_digest() != expected));
+
+  // The base outlives its first user, and goes with the last one.
+  first.reset();
+  first = on_shared_base(**engines, *this, "base", source);
+  BOOST_TEST(source.num_reads == 2 * one_model);
+  BOOST_TEST((train_two_steps(*first, batch) == expected));
+  first.reset();
+  second.reset();
+  first = on_shared_base(**engines, *this, "base", source);
+  BOOST_TEST(source.num_reads == 3 * one_model);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_base_that_failed_to_load_is_loaded_by_the_next, fixture) {
+  auto engines = gpu::make_engine_factory({});
+  BOOST_REQUIRE(engines.has_value());
+  auto waiting = (*engines)->make_adapter_trainer({model, "base"}, lora,
+                                                  std::move(gpu::make_thread_comms(1).front()));
+  BOOST_REQUIRE(waiting.has_value());
+  // Adapters beside nothing are refused.
+  BOOST_TEST(((*waiting)->load(*memory, optimizer_state::reset, 0).error().code == errc::internal));
+  watched_source source(*memory);
+  source.fails = true;
+  BOOST_TEST(((*waiting)->load_frozen(source).error().code == errc::corrupt));
+  source.fails = false;
+  BOOST_TEST((on_shared_base(**engines, *this, "base", source) != nullptr));
+  const std::size_t reads = source.num_reads;
+  BOOST_TEST((*waiting)->load_frozen(source).has_value());
+  BOOST_TEST(source.num_reads == reads);
+}
+
 BOOST_FIXTURE_TEST_CASE(impossible_adapters_are_refused, fixture) {
   auto engines = gpu::make_engine_factory({});
   BOOST_REQUIRE(engines.has_value());
   const auto refusal = [&](const model_config& m, const lora_config& l) {
     const auto made =
-        (*engines)->make_adapter_trainer(m, l, std::move(gpu::make_thread_comms(1).front()));
+        (*engines)->make_adapter_trainer({m}, l, std::move(gpu::make_thread_comms(1).front()));
     return made ? errc::none : made.error().code;
   };
   BOOST_TEST((refusal(model, lora) == errc::none));
