@@ -44,8 +44,10 @@ void sampler_state::go_on() {
 void sampler_state::admit_waiting() {
   while (const auto next = queue_.front()) {
     const sample_request& request = queue_.request(next->request);
-    auto admitted =
-        engine_->admit({next->sequence, request.prompt, request.params, next->sample_index});
+    const bool scores = next->sample_index == 0;
+    auto admitted = engine_->admit({next->sequence, request.prompt, request.params,
+                                    next->sample_index, scores && request.prompt_logprobs,
+                                    scores ? request.topk_prompt_logprobs : 0});
     if (!admitted && admitted.error().code == errc::busy) return;
     if (!admitted) {
       give_up(next->request, admitted.error());
@@ -66,8 +68,10 @@ void sampler_state::step() {
   }
   sampled_tokens_ += tokens->size();
   for (const auto& token : *tokens) {
-    auto finished =
-        queue_.add_token(token.sequence, token.token, token.logprob, version_, token.finished);
+    if (token.prompt)
+      queue_.set_prompt(token.sequence, token.prompt->logprobs, token.prompt->topk,
+                        token.prompt->cached_tokens);
+    auto finished = queue_.add_token(token.sequence, token.chosen, version_, token.finished);
     if (finished) finish(finished->first, std::move(finished->second));
   }
   if (engine_->num_active() > 0 || queue_.num_waiting() > 0) go_on();

@@ -72,6 +72,23 @@ inline constexpr seconds future_kept{900};
 /// A client that sends nothing for this long, not even heartbeats (10 s), has gone.
 inline constexpr seconds session_silence{300};
 
+/// A checkpoint whose chain was asked for is about to be read or served: nobody removes it.
+inline constexpr seconds checkpoint_lease{900};
+
+/// A file that nothing needs stays this long for those who began to read it before, and for a
+/// writer of the same content whose record is still to come. Superseded snapshots are read by
+/// nobody but their run, which has a newer one.
+inline constexpr seconds garbage_grace{900};
+inline constexpr seconds superseded_grace{60};
+
+/// Unnamed sampler checkpoints that nothing needs are removed by themselves after this.
+inline constexpr seconds sampler_checkpoint_kept{86'400};
+
+/// Sequences that end on old weights before a commit may take this long.
+inline constexpr seconds finish_old{300};
+
+static_assert(garbage_grace > shard_work + store, "a publish ends before its files are swept");
+static_assert(checkpoint_lease > sync, "what a sync loads stays until it is recorded as live");
 static_assert(lease > 4 * lease_renewal, "one lost renewal must not look like a dead node");
 static_assert(shard_work > collective, "the rank that misses a peer must report before its caller");
 static_assert(sync > stage + commit, "a sync contains staging and commit");

@@ -35,9 +35,21 @@ inline constexpr std::uint32_t world_size_max = 64;
 inline constexpr std::uint32_t samples_per_request_max = 256;
 inline constexpr std::uint32_t sample_tokens_max = 65'536;
 inline constexpr std::size_t stop_tokens_max = 256;
+
+/// Likeliest tokens named at one position, and in one answer: half a frame.
+inline constexpr std::uint32_t topk_logprobs_max = 128;
+inline constexpr std::size_t topk_cells_max = 512 * 1024;
+static_assert(topk_cells_max * 8 <= frame_bytes_max / 2);
+
+/// Weight versions that one sequence can span: one a second for as long as a request may last.
+inline constexpr std::size_t version_spans_max = 1024;
 inline constexpr std::size_t nodes_max = 256;
 inline constexpr std::size_t runs_max = 4096;
 inline constexpr std::size_t deployments_max = 256;
+inline constexpr std::uint32_t replicas_max = 64;
+
+/// Positions at which the sampler's logprobs are compared with the trainer's at every sync.
+inline constexpr std::size_t probe_tokens_max = 64;
 inline constexpr std::size_t checkpoint_files_max = 4096;
 inline constexpr std::size_t checkpoint_chain_max = 256;
 inline constexpr std::size_t checkpoint_list_max = 16'384;
@@ -52,6 +64,9 @@ inline constexpr std::size_t op_outcomes_kept_max = 1024;
 
 /// Lines kept of a deployment's ledger: months of syncs, megabytes of database.
 inline constexpr std::uint64_t ledger_entries_max = 16'384;
+
+/// Lines of a ledger that one answer shows.
+inline constexpr std::size_t ledger_page_max = 1024;
 
 /// A delta chain longer than this makes a catch-up slower than reading a base.
 inline constexpr std::uint32_t delta_depth_max = 32;

@@ -31,13 +31,26 @@ struct sequence_start {
   std::vector<token_id> prompt;
   sampling_params params;
   std::uint32_t sample_index = 0;  ///< which of the num_samples; part of the random key
+  bool wants_prompt_logprobs = false;
+  std::uint32_t topk_prompt_logprobs = 0;
+
+  [[nodiscard]] bool wants_scores() const {
+    return wants_prompt_logprobs || topk_prompt_logprobs > 0;
+  }
+};
+
+/// What was learnt of a prompt while it was computed: as in sample_reply.
+struct prompt_scores {
+  std::vector<float> logprobs;
+  likeliest_tokens topk;
+  std::uint32_t cached_tokens = 0;
 };
 
 struct decoded_token {
   std::uint64_t sequence = 0;
-  token_id token = 0;
-  float logprob = 0;
-  std::optional<stop_reason> finished;  ///< set on a sequence's last token
+  scored_token chosen;
+  std::optional<stop_reason> finished;          ///< set on a sequence's last token
+  std::shared_ptr<const prompt_scores> prompt;  ///< set on its first one
 };
 
 /// New bits of single elements of one parameter, for a small in-place change.

@@ -8,6 +8,7 @@
 
 #include "config/limits.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/likeliest.hpp"
 #include "messages/state_digest.hpp"
 
 namespace troupe::gpu {
@@ -38,6 +39,18 @@ std::size_t draw(std::size_t count, double share, const Probability& probability
   return last;
 }
 
+/// From tokens in order of probability, those below a share of the first one's.
+void drop_unlikely(std::vector<std::uint32_t>& order, std::span<const float> probabilities,
+                   double min_share) {
+  const double least = min_share * static_cast<double>(probabilities[order.front()]);
+  while (static_cast<double>(probabilities[order.back()]) < least)
+    order.pop_back();
+}
+
+bool is_truncated(const sampling_params& params) {
+  return params.top_k > 0 || params.top_p < 1.0 || params.min_p > 0;
+}
+
 /// Tokens that truncation leaves, likeliest first.
 std::vector<std::uint32_t> candidates(std::span<const float> probabilities,
                                       const sampling_params& params) {
@@ -51,7 +64,10 @@ std::vector<std::uint32_t> candidates(std::span<const float> probabilities,
     order.resize(static_cast<std::size_t>(params.top_k));
   }
   std::ranges::sort(order, is_likelier);
-  if (params.top_p >= 1.0) return order;
+  if (params.top_p >= 1.0) {
+    drop_unlikely(order, probabilities, params.min_p);
+    return order;
+  }
   double total = 0;
   for (const std::uint32_t token : order)
     total += static_cast<double>(probabilities[token]);
@@ -60,6 +76,7 @@ std::vector<std::uint32_t> candidates(std::span<const float> probabilities,
   while (kept < order.size() && sum < params.top_p * total)
     sum += static_cast<double>(probabilities[order[kept++]]);
   order.resize(std::max<std::size_t>(1, kept));
+  drop_unlikely(order, probabilities, params.min_p);
   return order;
 }
 
@@ -85,35 +102,57 @@ result<void> check_sampling(const sampling_params& params) {
   if (params.top_k < -1 || params.top_k == 0)
     return refuse("top_k is " + std::to_string(params.top_k),
                   "use -1 for no limit, or a positive number");
+  if (!(params.min_p >= 0) || !(params.min_p <= 1))
+    return refuse("min_p is " + std::to_string(params.min_p), "use a share in [0, 1]");
+  if (params.topk_logprobs > limits::topk_logprobs_max)
+    return refuse("topk_logprobs is " + std::to_string(params.topk_logprobs),
+                  "ask for at most " + std::to_string(limits::topk_logprobs_max));
   if (params.stop_tokens.size() > limits::stop_tokens_max)
     return refuse(std::to_string(params.stop_tokens.size()) + " stop tokens",
                   "use at most " + std::to_string(limits::stop_tokens_max));
   return {};
 }
 
-chosen_token choose_token(std::span<float> logits, const sampling_params& params,
+scored_token choose_token(std::span<float> logits, const sampling_params& params,
                           const random_key& key) {
   const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
+  const auto log_sum = [&] { return cpu.log_sum_exp(logits.size(), logits.data()); };
+  scored_token out;
   if (params.temperature == 0) {
-    const std::size_t token = argmax(logits);
-    const float lse = cpu.log_sum_exp(logits.size(), logits.data());
-    return {static_cast<token_id>(token), std::min(0.0F, logits[token] - lse)};
+    const std::size_t best = argmax(logits);
+    const float lse = log_sum();
+    out.token = static_cast<token_id>(best);
+    out.logprob = out.raw_logprob = std::min(0.0F, logits[best] - lse);
+    if (params.topk_logprobs > 0) append_likeliest(logits, lse, params.topk_logprobs, out.topk);
+    return out;
   }
+  const bool needs_raw = params.with_other_logprobs && params.temperature != 1.0;
+  const std::vector<float> raw(logits.begin(), needs_raw ? logits.end() : logits.begin());
+  const float raw_lse = needs_raw ? log_sum() : 0.0F;
   const auto inverse = static_cast<float>(1.0 / params.temperature);
   for (float& logit : logits)
     logit *= inverse;
-  const float lse = cpu.log_sum_exp(logits.size(), logits.data());
+  const float lse = log_sum();
+  if (params.topk_logprobs > 0) append_likeliest(logits, lse, params.topk_logprobs, out.topk);
   cpu.exponentials(logits.size(), lse, logits.data());
   const double share = uniform(key);
-  const bool is_truncated = params.top_k > 0 || params.top_p < 1.0;
   std::size_t token = 0;
-  if (is_truncated) {
+  double kept = 1;
+  if (is_truncated(params)) {
     const auto order = candidates(logits, params);
     token = order[draw(order.size(), share, [&](std::size_t i) { return logits[order[i]]; })];
+    kept = 0;
+    for (const std::uint32_t candidate : order)
+      kept += static_cast<double>(logits[candidate]);
   } else {
     token = draw(logits.size(), share, [&](std::size_t i) { return logits[i]; });
   }
-  return {static_cast<token_id>(token), std::min(0.0F, std::log(logits[token]))};
+  out.token = static_cast<token_id>(token);
+  out.logprob = std::min(0.0F, std::log(logits[token]));
+  if (!params.with_other_logprobs) return out;
+  out.raw_logprob = needs_raw ? std::min(0.0F, raw[token] - raw_lse) : out.logprob;
+  out.sampling_logprob = std::min(0.0F, out.logprob - static_cast<float>(std::log(kept)));
+  return out;
 }
 
 }  // namespace troupe::gpu

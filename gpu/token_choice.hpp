@@ -1,9 +1,10 @@
 #pragma once
 
 // From logits to one token. Logprobs are those of the temperature-scaled distribution over the
-// whole vocabulary, before top-k and top-p remove anything; at temperature 0 they are those of the
+// whole vocabulary, before truncation removes anything; at temperature 0 they are those of the
 // unscaled distribution. Truncation keeps the top_k likeliest tokens, then the smallest head of
-// them that holds top_p of their probability; ties go to the lower token.
+// them that holds top_p of their probability, then those with at least min_p of the probability of
+// the likeliest; ties go to the lower token.
 //
 // The random number is a function of (seed, sample_index, position) alone, so a sequence can be
 // made again without what was sampled beside it.
@@ -27,16 +28,11 @@ struct random_key {
 /// Uniform in [0, 1).
 [[nodiscard]] double uniform(const random_key& key);
 
-struct chosen_token {
-  token_id token = 0;
-  float logprob = 0;
-};
-
 /// errc::invalid_argument names the parameter that makes no sense.
 [[nodiscard]] result<void> check_sampling(const sampling_params& params);
 
 /// Overwrites `logits`. Requires: check_sampling.
-[[nodiscard]] chosen_token choose_token(std::span<float> logits, const sampling_params& params,
+[[nodiscard]] scored_token choose_token(std::span<float> logits, const sampling_params& params,
                                         const random_key& key);
 
 }  // namespace troupe::gpu

@@ -47,6 +47,8 @@ struct checkpoint_manifest {
   std::vector<checkpoint_file> files;
   std::uint64_t created_unix_ms = 0;
   std::optional<lora_config> lora = std::nullopt;  ///< training, snapshot: holds adapters only
+  /// Sampler kinds: the trainer's own logprobs of probe_prompt's tokens from the second one on.
+  std::vector<float> probe_logprobs = {};
   bool operator==(const checkpoint_manifest&) const = default;
 };
 
@@ -83,9 +85,46 @@ struct checkpoint_list {
 };
 
 /// The chain from the newest base (or root) to the asked one, oldest first.
+/// Nothing of it is removed for deadlines::checkpoint_lease.
 struct checkpoint_chain_request {
   checkpoint_id checkpoint;
   bool operator==(const checkpoint_chain_request&) const = default;
 };
+
+/// Forgets a checkpoint. errc::in_use while something needs it: a run, a deployment, a later delta.
+struct remove_checkpoint_request {
+  checkpoint_id checkpoint;
+  bool operator==(const remove_checkpoint_request&) const = default;
+};
+
+/// Looks for what nothing needs any more, and removes it unless `dry_run`.
+struct collect_garbage_request {
+  bool dry_run = true;
+  /// Unnamed sampler checkpoints that nothing needs are kept for this long.
+  std::uint64_t sampler_age_s = 0;
+  bool operator==(const collect_garbage_request&) const = default;
+};
+
+struct garbage_item {
+  checkpoint_id checkpoint;
+  run_id run;
+  checkpoint_kind kind = checkpoint_kind::snapshot;
+  std::uint64_t step = 0;
+  std::uint64_t bytes = 0;
+  bool operator==(const garbage_item&) const = default;
+};
+
+struct garbage_report {
+  std::vector<garbage_item> checkpoints;  ///< forgotten, or what would be
+  std::uint64_t removed_files = 0;        ///< now; those of young checkpoints follow later
+  std::uint64_t removed_bytes = 0;
+  std::uint64_t dying_files = 0;  ///< wait for readers that may have begun before
+  std::uint64_t dying_bytes = 0;
+  std::uint64_t kept_checkpoints = 0;
+  bool operator==(const garbage_report&) const = default;
+};
+
+/// Tokens on which trainer and sampler are compared: spread over the vocabulary, the same always.
+[[nodiscard]] std::vector<token_id> probe_prompt(const model_config& model);
 
 }  // namespace troupe

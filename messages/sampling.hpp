@@ -8,6 +8,7 @@
 // Threading: plain values.
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,9 @@ struct sampling_params {
   double top_p = 1.0;
   std::uint64_t seed = 0;
   std::vector<token_id> stop_tokens;
+  double min_p = 0;                  ///< drops tokens below this share of the likeliest one
+  std::uint32_t topk_logprobs = 0;   ///< likeliest tokens to name beside each sampled one
+  bool with_other_logprobs = false;  ///< fills raw_logprobs and sampling_logprobs
   bool operator==(const sampling_params&) const = default;
 };
 
@@ -32,10 +36,38 @@ struct sample_request {
   sampling_params params;
   std::uint32_t num_samples = 1;
   std::uint64_t min_version = 0;  ///< wait-free: an older replica answers errc::busy
+  bool prompt_logprobs = false;
+  std::uint32_t topk_prompt_logprobs = 0;  ///< likeliest tokens to name at each prompt position
+  /// No token may come from a newer version; with min_version equal to it, exactly this one.
+  std::uint64_t max_version = std::numeric_limits<std::uint64_t>::max();
   bool operator==(const sample_request&) const = default;
 };
 
 enum class stop_reason : std::uint8_t { stop = 0, length = 1 };
+
+/// The likeliest tokens at each of a row of positions, best first: `per_position` for each of them.
+struct likeliest_tokens {
+  std::uint32_t per_position = 0;
+  std::vector<token_id> tokens;
+  std::vector<float> logprobs;  ///< same length as tokens
+  bool operator==(const likeliest_tokens&) const = default;
+};
+
+/// A sampled token with what its request wanted to know of it; not a message by itself.
+struct scored_token {
+  token_id token = 0;
+  float logprob = 0;
+  float raw_logprob = 0;       ///< with with_other_logprobs
+  float sampling_logprob = 0;  ///< with with_other_logprobs
+  likeliest_tokens topk;       ///< of its position, with topk_logprobs
+};
+
+/// Tokens from `first_token` on, to the next span, came from `version`.
+struct version_span {
+  std::uint32_t first_token = 0;
+  std::uint64_t version = 0;
+  bool operator==(const version_span&) const = default;
+};
 
 struct sampled_sequence {
   std::vector<token_id> tokens;
@@ -43,11 +75,18 @@ struct sampled_sequence {
   stop_reason reason = stop_reason::length;
   std::uint64_t first_version = 0;  ///< weight version of the first sampled token
   std::uint64_t last_version = 0;   ///< of the last one
+  std::vector<version_span> versions;
+  likeliest_tokens topk;                 ///< under the distribution of `logprobs`
+  std::vector<float> raw_logprobs;       ///< of the model's own distribution: temperature 1
+  std::vector<float> sampling_logprobs;  ///< of what was drawn from: after top-k, top-p, min-p
   bool operator==(const sampled_sequence&) const = default;
 };
 
 struct sample_reply {
   std::vector<sampled_sequence> sequences;
+  std::vector<float> prompt_logprobs;      ///< at temperature 1, of prompt[1], prompt[2], ...
+  likeliest_tokens prompt_topk;            ///< at the same positions
+  std::uint32_t cached_prompt_tokens = 0;  ///< that needed no computing
   bool operator==(const sample_reply&) const = default;
 };
 
@@ -56,16 +95,44 @@ struct sample_reply {
 struct create_deployment_request {
   std::string name;
   model_source model;  ///< served as version 0 until the first sync
+  std::uint32_t replicas = 1;
   bool operator==(const create_deployment_request&) const = default;
+};
+
+/// Changes how many replicas a deployment has. Those that go finish what they decode.
+struct scale_deployment_request {
+  deployment_id deployment;
+  std::uint32_t replicas = 1;
+  bool operator==(const scale_deployment_request&) const = default;
+};
+
+enum class replica_phase : std::uint8_t { opening = 0, catching_up = 1, serving = 2, draining = 3 };
+
+/// What a deployment knows of one of its replicas.
+struct replica_info {
+  std::uint32_t replica = 0;  ///< its place; a replacement takes it over
+  node_id node;
+  replica_phase phase = replica_phase::opening;
+  std::uint64_t version = 0;
+  std::uint64_t active_requests = 0;
+  std::uint64_t answered_requests = 0;
+  std::uint32_t restarts = 0;
+  bool operator==(const replica_info&) const = default;
 };
 
 struct deployment_info {
   deployment_id deployment;
-  std::uint64_t version = 0;  ///< 0: the model directory itself; then +1 per sync
-  checkpoint_id checkpoint;   ///< live sampler checkpoint; empty at version 0
-  std::uint32_t replicas = 0;
-  std::uint64_t active_sequences = 0;
+  std::uint64_t version = 0;           ///< 0: the model directory itself; then +1 per sync
+  checkpoint_id checkpoint;            ///< live sampler checkpoint; empty at version 0
+  std::uint32_t replicas = 0;          ///< that serve
+  std::uint64_t active_sequences = 0;  ///< requests under way
   model_config model;
+  std::uint32_t wanted_replicas = 1;
+  std::vector<replica_info> places = {};
+  std::uint64_t waiting_requests = 0;
+  /// Distance of the sampler's logprobs from the trainer's on a probe, at the last sync.
+  double logprob_gap_mean = 0;
+  double logprob_gap_max = 0;
   bool operator==(const deployment_info&) const = default;
 };
 

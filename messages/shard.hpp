@@ -126,6 +126,7 @@ struct shard_work_reply {
   state_digest published_before;       ///< save_weights: bf16 slices last published
   state_digest published;              ///< save_weights: bf16 slices just written
   std::vector<checkpoint_file> files;  ///< durable blobs just written
+  std::vector<float> probe_logprobs;   ///< save_weights, rank 0: as in checkpoint_manifest
   bool operator==(const shard_work_reply&) const = default;
 };
 

@@ -15,10 +15,18 @@
 
 namespace troupe {
 
+/// What becomes of sequences that are being decoded when new weights go live.
+enum class in_flight_policy : std::uint8_t {
+  keep_cache = 0,       ///< they go on with the new weights and their old keys and values
+  recompute_cache = 1,  ///< the new weights compute their keys and values again first
+  finish_old = 2,       ///< they end on the old weights; what waits starts on the new ones
+};
+
 /// Asks a deployment to serve a sampler checkpoint.
 struct sync_request {
   deployment_id deployment;
   checkpoint_id checkpoint;
+  in_flight_policy in_flight = in_flight_policy::keep_cache;
   bool operator==(const sync_request&) const = default;
 };
 
@@ -30,6 +38,10 @@ struct sync_reply {
   double stage_ms = 0;      ///< slowest replica: read, decode, verify while serving
   double pause_ms = 0;      ///< slowest replica: decoding stood still
   double total_ms = 0;
+  std::uint32_t replicas = 1;  ///< that committed it
+  /// Distance of the sampler's logprobs from the trainer's on the checkpoint's probe.
+  double logprob_gap_mean = 0;
+  double logprob_gap_max = 0;
   bool operator==(const sync_reply&) const = default;
 };
 
@@ -52,6 +64,7 @@ struct stage_weights_reply {
 struct commit_weights_request {
   std::uint64_t version = 0;
   state_digest state;
+  in_flight_policy in_flight = in_flight_policy::keep_cache;
   bool operator==(const commit_weights_request&) const = default;
 };
 
@@ -86,7 +99,22 @@ struct ledger_entry {
   checkpoint_id checkpoint;
   std::string outcome;  ///< "committed", or why not
   std::uint64_t unix_time_ms = 0;
+  std::uint32_t replica = 0;
+  std::uint64_t bytes = 0;
+  double stage_ms = 0;
+  double pause_ms = 0;
   bool operator==(const ledger_entry&) const = default;
+};
+
+struct list_ledger_request {
+  deployment_id deployment;
+  bool operator==(const list_ledger_request&) const = default;
+};
+
+/// The newest lines, oldest first.
+struct ledger_list {
+  std::vector<ledger_entry> entries;
+  bool operator==(const ledger_list&) const = default;
 };
 
 }  // namespace troupe

@@ -37,8 +37,12 @@ class sample_queue {
 
   /// Appends a token; answers the finished request's reply when it was the last one of it.
   [[nodiscard]] std::optional<std::pair<std::uint64_t, sample_reply>> add_token(
-      std::uint64_t sequence, token_id token, float logprob, std::uint64_t version,
+      std::uint64_t sequence, const scored_token& token, std::uint64_t version,
       std::optional<stop_reason> finished);
+
+  /// What was learnt of the prompt; told of every sequence, the first of a request counts.
+  void set_prompt(std::uint64_t sequence, std::vector<float> logprobs, likeliest_tokens topk,
+                  std::uint32_t cached_tokens);
 
   /// Gives up a request: its waiting sequences are dropped, its active ones are answered.
   [[nodiscard]] std::vector<std::uint64_t> drop(std::uint64_t request);
@@ -49,7 +53,7 @@ class sample_queue {
   struct open_request {
     sample_request request;
     std::uint64_t first_sequence = 0;
-    std::vector<sampled_sequence> sequences;
+    sample_reply reply;
     std::size_t num_open = 0;
   };
 

@@ -37,6 +37,8 @@ class decoder {
   /// Hidden rows after the last block, [R, D]. Rows of a sequence come in order of position.
   [[nodiscard]] at::Tensor run(std::span<const decoder_row> rows);
 
+  [[nodiscard]] std::size_t vocab_size() const { return model_.vocab_size; }
+
   /// Logits of hidden rows, [R, V].
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const;
 

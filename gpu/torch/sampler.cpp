@@ -12,13 +12,13 @@
 #include "gpu/torch/boundary.hpp"
 #include "gpu/torch/decoder.hpp"
 #include "gpu/torch/prefix_cache.hpp"
+#include "gpu/torch/prompt_scoring.hpp"
 
 namespace troupe::gpu {
 namespace {
 
-/// Rows that run through the model at once, and logits that exist at once.
+/// Rows that run through the model at once.
 constexpr std::size_t chunk_rows_max = 1024;
-constexpr std::size_t chunk_logits_max = 16 * 1024 * 1024;
 
 /// Elements of a parameter read at once; whole rows are not needed.
 constexpr std::uint64_t load_elements = 1024 * 1024;
@@ -37,10 +37,12 @@ struct active_sequence {
   bool is_started = false;    ///< knows what it need not compute
   bool is_remembered = false;
   std::shared_ptr<const std::vector<float>> hidden;  ///< of a prompt that is known completely
+  prompt_scores scores;                              ///< handed out with the first token
 
   std::size_t num_decoded() const { return tokens.size() - start.prompt.size(); }
   std::size_t num_pending() const { return tokens.size() - num_cached; }
   bool is_computing_prompt() const { return is_started && !is_remembered; }
+  bool is_scoring() const { return start.wants_scores() && num_decoded() == 0; }
   std::size_t num_missing_pages() const {
     return pages_needed(start) - std::min(pages_needed(start), cache.num_pages());
   }
@@ -55,6 +57,13 @@ struct torch_staged final : staged_weights {
 struct complete_rows {
   std::vector<active_sequence*> sequences;
   at::Tensor hidden;
+};
+
+/// Rows on their way through the model together.
+struct pending_rows {
+  std::vector<decoder_row> rows;
+  std::vector<std::pair<std::size_t, std::size_t>> ends;  ///< row, place among complete_rows
+  std::vector<scored_row> scored;
 };
 
 class torch_sampler final : public sampler_engine {
@@ -111,6 +120,7 @@ class torch_sampler final : public sampler_engine {
       for (active_sequence& s : active_) {
         s.cache.clear();
         s.hidden.reset();
+        s.scores = {};
         s.num_cached = 0;
         s.is_started = s.is_remembered = false;
       }
@@ -215,11 +225,13 @@ class torch_sampler final : public sampler_engine {
 
   /// Takes over what is known of a sequence's tokens; false while another one computes its prompt.
   bool start_computing(active_sequence& s) {
-    prefix_match match = prefixes_.find(s.tokens);
+    prefix_match match;
+    if (!s.is_scoring()) match = prefixes_.find(s.tokens);
     const auto computes_it = [&s](const active_sequence& other) {
       return &other != &s && other.is_computing_prompt() && other.start.prompt == s.start.prompt;
     };
-    if (!match.hidden && std::ranges::any_of(active_, computes_it)) return false;
+    const bool may_wait = !match.hidden && !s.is_scoring();
+    if (may_wait && std::ranges::any_of(active_, computes_it)) return false;
     if (!match.hidden && match.num_tokens == s.tokens.size()) {
       match.pages.pop_back();
       match.num_tokens = match.pages.size() * kernels::cache_page;
@@ -227,6 +239,7 @@ class torch_sampler final : public sampler_engine {
     for (page_ref& page : match.pages)
       s.cache.append(std::move(page));
     s.num_cached = match.num_tokens;
+    s.scores.cached_tokens = static_cast<std::uint32_t>(match.num_tokens);
     s.hidden = std::move(match.hidden);
     s.weights = version_;
     s.is_started = true;
@@ -244,14 +257,19 @@ class torch_sampler final : public sampler_engine {
 
   /// Queues tokens without a cache entry: one of a sequence that decodes, else as many of its
   /// prompt as this step has left.
-  void gather(active_sequence& s, std::size_t& prompt_rows_left, std::vector<decoder_row>& rows) {
+  void gather(active_sequence& s, std::size_t& prompt_rows_left, pending_rows& pending) {
     const bool decodes = s.num_pending() == 1 && s.num_decoded() > 0;
     const std::size_t size = decodes ? 1 : std::min(s.num_pending(), prompt_rows_left);
     if (!decodes) prompt_rows_left -= size;
     if (size == 0) return;
     prepare_pages(s, s.num_cached + size);
-    for (std::size_t i = 0; i < size; ++i, ++s.num_cached)
-      rows.push_back({s.tokens[s.num_cached], s.num_cached, &s.cache});
+    for (std::size_t i = 0; i < size; ++i, ++s.num_cached) {
+      const std::size_t position = s.num_cached;
+      if (s.is_scoring() && position + 1 < s.tokens.size())
+        pending.scored.push_back(
+            {pending.rows.size(), s.tokens[position + 1], &s.start, &s.scores});
+      pending.rows.push_back({s.tokens[position], position, &s.cache});
+    }
   }
 
   /// Computes what this step computes, in the order of admission.
@@ -259,21 +277,20 @@ class torch_sampler final : public sampler_engine {
     const std::size_t width = model_.hidden_size;
     std::vector<float> hidden;
     complete_rows out;
-    std::vector<decoder_row> rows;
-    std::vector<std::pair<std::size_t, std::size_t>> ends;  // row in chunk, place in out
+    pending_rows pending;
     const auto flush = [&] {
-      if (rows.empty()) return;
-      const at::Tensor computed = decoder_.run(rows);
-      num_computed_ += rows.size();
-      for (const auto& [row, place] : ends)
+      if (pending.rows.empty()) return;
+      const at::Tensor computed = decoder_.run(pending.rows);
+      num_computed_ += pending.rows.size();
+      for (const auto& [row, place] : pending.ends)
         std::copy_n(values(computed) + row * width, width, hidden.data() + place * width);
-      rows.clear();
-      ends.clear();
+      score_prompt_rows(decoder_, computed, pending.scored);
+      pending = {};
     };
     std::size_t prompt_rows_left = limits::sampler_prefill_rows_max;
     for (active_sequence& s : active_) {
       if (!s.is_started && !start_computing(s)) continue;
-      gather(s, prompt_rows_left, rows);
+      gather(s, prompt_rows_left, pending);
       if (s.num_pending() == 0) {
         const std::size_t place = out.sequences.size();
         out.sequences.push_back(&s);
@@ -282,10 +299,10 @@ class torch_sampler final : public sampler_engine {
           std::ranges::copy(*s.hidden, hidden.begin() + static_cast<std::ptrdiff_t>(place * width));
           s.hidden.reset();
         } else {
-          ends.emplace_back(rows.size() - 1, place);
+          pending.ends.emplace_back(pending.rows.size() - 1, place);
         }
       }
-      if (rows.size() >= chunk_rows_max) flush();
+      if (pending.rows.size() >= chunk_rows_max) flush();
     }
     flush();
     remember(out.sequences, hidden);
@@ -310,8 +327,8 @@ class torch_sampler final : public sampler_engine {
     }
   }
 
-  std::vector<chosen_token> choose(const complete_rows& rows) {
-    std::vector<chosen_token> chosen(rows.sequences.size());
+  std::vector<scored_token> choose(const complete_rows& rows) {
+    std::vector<scored_token> chosen(rows.sequences.size());
     const std::size_t vocabulary = model_.vocab_size;
     const std::size_t step = std::max<std::size_t>(1, chunk_logits_max / vocabulary);
     for (std::size_t first = 0; first < chosen.size(); first += step) {
@@ -332,21 +349,23 @@ class torch_sampler final : public sampler_engine {
   }
 
   std::vector<decoded_token> append(const std::vector<active_sequence*>& sequences,
-                                    const std::vector<chosen_token>& chosen) {
+                                    std::vector<scored_token> chosen) {
     std::vector<decoded_token> out;
     for (std::size_t i = 0; i < chosen.size(); ++i) {
       active_sequence& s = *sequences[i];
-      const chosen_token& next = chosen[i];
-      s.tokens.push_back(next.token);
+      const token_id token = chosen[i].token;
       const sampling_params& params = s.start.params;
-      decoded_token decoded{s.start.sequence, next.token, next.logprob, std::nullopt};
-      if (std::ranges::find(params.stop_tokens, next.token) != params.stop_tokens.end()) {
+      decoded_token decoded{s.start.sequence, std::move(chosen[i]), std::nullopt, nullptr};
+      if (s.num_decoded() == 0)
+        decoded.prompt = std::make_shared<prompt_scores>(std::move(s.scores));
+      s.tokens.push_back(token);
+      if (std::ranges::find(params.stop_tokens, token) != params.stop_tokens.end()) {
         decoded.finished = stop_reason::stop;
       } else if (s.num_decoded() == params.max_tokens) {
         decoded.finished = stop_reason::length;
       }
-      out.push_back(decoded);
-      if (decoded.finished) finish(s);
+      out.push_back(std::move(decoded));
+      if (out.back().finished) finish(s);
     }
     return out;
   }

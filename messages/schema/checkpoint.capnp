@@ -37,6 +37,7 @@ struct CheckpointManifest {
   files @13 :List(CheckpointFile);  # <= checkpoint_files_max
   createdUnixMs @14 :UInt64;
   lora @15 :Model.LoraConfig;  # training, snapshot: holds adapters only
+  probeLogprobs @16 :List(Float32);  # < probe_tokens_max, finite
 }
 
 struct CheckpointRecord {
@@ -62,4 +63,30 @@ struct CheckpointList {
 
 struct CheckpointChainRequest {
   checkpoint @0 :Text;  # 64 hexadecimal digits
+}
+
+struct RemoveCheckpointRequest {
+  checkpoint @0 :Text;  # 64 hexadecimal digits
+}
+
+struct CollectGarbageRequest {
+  dryRun @0 :Bool;
+  samplerAgeS @1 :UInt64;
+}
+
+struct GarbageItem {
+  checkpoint @0 :Text;  # 64 hexadecimal digits
+  run @1 :Text;         # a valid name
+  kind @2 :CheckpointKind;
+  step @3 :UInt64;
+  bytes @4 :UInt64;
+}
+
+struct GarbageReport {
+  checkpoints @0 :List(GarbageItem);  # <= checkpoint_list_max
+  removedFiles @1 :UInt64;
+  removedBytes @2 :UInt64;
+  dyingFiles @3 :UInt64;
+  dyingBytes @4 :UInt64;
+  keptCheckpoints @5 :UInt64;
 }

@@ -99,6 +99,7 @@ struct ShardWorkReply {
   publishedBefore @5 :Common.StateDigest;
   published @6 :Common.StateDigest;
   files @7 :List(Checkpoint.CheckpointFile);  # <= checkpoint_files_max
+  probeLogprobs @8 :List(Float32);            # < probe_tokens_max, finite
 }
 
 struct CloseShardRequest {

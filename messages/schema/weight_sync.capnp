@@ -6,9 +6,16 @@ using Common = import "/messages/schema/common.capnp";
 using Checkpoint = import "/messages/schema/checkpoint.capnp";
 $Cxx.namespace("troupe::schema");
 
+enum InFlightPolicy {
+  keepCache @0;
+  recomputeCache @1;
+  finishOld @2;
+}
+
 struct SyncRequest {
   deployment @0 :Text;  # a valid name
   checkpoint @1 :Text;  # 64 hexadecimal digits
+  inFlight @2 :InFlightPolicy;
 }
 
 struct SyncReply {
@@ -19,6 +26,9 @@ struct SyncReply {
   stageMs @4 :Float64;
   pauseMs @5 :Float64;
   totalMs @6 :Float64;
+  replicas @7 :UInt32 = 1;
+  logprobGapMean @8 :Float64;
+  logprobGapMax @9 :Float64;
 }
 
 struct StageWeightsRequest {
@@ -36,6 +46,7 @@ struct StageWeightsReply {
 struct CommitWeightsRequest {
   version @0 :UInt64;
   state @1 :Common.StateDigest;
+  inFlight @2 :InFlightPolicy;
 }
 
 struct CommitWeightsReply {
@@ -64,4 +75,16 @@ struct LedgerEntry {
   checkpoint @3 :Text;  # 64 hexadecimal digits or empty
   outcome @4 :Text;     # <= error_text_bytes_max, cut there by the sender
   unixTimeMs @5 :UInt64;
+  replica @6 :UInt32;
+  bytes @7 :UInt64;
+  stageMs @8 :Float64;
+  pauseMs @9 :Float64;
+}
+
+struct ListLedgerRequest {
+  deployment @0 :Text;  # a valid name
+}
+
+struct LedgerList {
+  entries @0 :List(LedgerEntry);  # <= ledger_page_max
 }

@@ -39,6 +39,8 @@ void build(const checkpoint_manifest& in, schema::CheckpointManifest::Builder ou
              [&](unsigned n) { return out.initFiles(n); });
   out.setCreatedUnixMs(in.created_unix_ms);
   if (in.lora) build(*in.lora, out.initLora());
+  write_numbers(in.probe_logprobs, limits::probe_tokens_max, "manifest.probe_logprobs", check,
+                [&](unsigned n) { return out.initProbeLogprobs(n); });
 }
 
 checkpoint_manifest read(schema::CheckpointManifest::Reader in, checks& check) {
@@ -63,6 +65,8 @@ checkpoint_manifest read(schema::CheckpointManifest::Reader in, checks& check) {
                                          "manifest.files", check);
   out.created_unix_ms = in.getCreatedUnixMs();
   if (in.hasLora()) out.lora = read(in.getLora(), check);
+  out.probe_logprobs = read_floats(in.getProbeLogprobs(), limits::probe_tokens_max,
+                                   "manifest.probe_logprobs", check);
   return out;
 }
 
@@ -126,6 +130,71 @@ static checkpoint_chain_request read(schema::CheckpointChainRequest::Reader in, 
   return {checkpoint_id{read_hash(in.getCheckpoint(), presence::required, "checkpoint", check)}};
 }
 
+static void build(const remove_checkpoint_request& in, schema::RemoveCheckpointRequest::Builder out,
+                  checks&) {
+  out.setCheckpoint(text(in.checkpoint.value));
+}
+
+static remove_checkpoint_request read(schema::RemoveCheckpointRequest::Reader in, checks& check) {
+  return {checkpoint_id{read_hash(in.getCheckpoint(), presence::required, "checkpoint", check)}};
+}
+
+static void build(const collect_garbage_request& in, schema::CollectGarbageRequest::Builder out,
+                  checks&) {
+  out.setDryRun(in.dry_run);
+  out.setSamplerAgeS(in.sampler_age_s);
+}
+
+static collect_garbage_request read(schema::CollectGarbageRequest::Reader in, checks&) {
+  return {in.getDryRun(), in.getSamplerAgeS()};
+}
+
+static void build(const garbage_item& in, schema::GarbageItem::Builder out, checks&) {
+  out.setCheckpoint(text(in.checkpoint.value));
+  out.setRun(text(in.run.value));
+  out.setKind(wire_enum<schema::CheckpointKind>(in.kind));
+  out.setStep(in.step);
+  out.setBytes(in.bytes);
+}
+
+static garbage_item read(schema::GarbageItem::Reader in, checks& check) {
+  garbage_item out;
+  out.checkpoint.value = read_hash(in.getCheckpoint(), presence::required, "checkpoint", check);
+  out.run.value = read_name(in.getRun(), presence::required, "run", check);
+  out.kind = read_enum(in.getKind(), checkpoint_kind::sampler_delta, "kind", check);
+  out.step = in.getStep();
+  out.bytes = in.getBytes();
+  return out;
+}
+
+static void build(const garbage_report& in, schema::GarbageReport::Builder out, checks& check) {
+  write_list(in.checkpoints, limits::checkpoint_list_max, "checkpoints", check,
+             [&](unsigned n) { return out.initCheckpoints(n); });
+  out.setRemovedFiles(in.removed_files);
+  out.setRemovedBytes(in.removed_bytes);
+  out.setDyingFiles(in.dying_files);
+  out.setDyingBytes(in.dying_bytes);
+  out.setKeptCheckpoints(in.kept_checkpoints);
+}
+
+static garbage_report read(schema::GarbageReport::Reader in, checks& check) {
+  garbage_report out;
+  out.checkpoints = read_list<garbage_item>(in.getCheckpoints(), limits::checkpoint_list_max,
+                                            "checkpoints", check);
+  out.removed_files = in.getRemovedFiles();
+  out.removed_bytes = in.getRemovedBytes();
+  out.dying_files = in.getDyingFiles();
+  out.dying_bytes = in.getDyingBytes();
+  out.kept_checkpoints = in.getKeptCheckpoints();
+  return out;
+}
+
+template <>
+struct schema_of<remove_checkpoint_request> : is_schema<schema::RemoveCheckpointRequest> {};
+template <>
+struct schema_of<collect_garbage_request> : is_schema<schema::CollectGarbageRequest> {};
+template <>
+struct schema_of<garbage_report> : is_schema<schema::GarbageReport> {};
 template <>
 struct schema_of<checkpoint_manifest> : is_schema<schema::CheckpointManifest> {};
 template <>
@@ -145,6 +214,9 @@ struct schema_of<checkpoint_chain_request> : is_schema<schema::CheckpointChainRe
 
 namespace troupe::wire {
 
+template struct codec<remove_checkpoint_request>;
+template struct codec<collect_garbage_request>;
+template struct codec<garbage_report>;
 template struct codec<checkpoint_manifest>;
 template struct codec<checkpoint_record>;
 template struct codec<commit_checkpoint_request>;

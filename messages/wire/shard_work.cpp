@@ -124,6 +124,8 @@ static void build(const shard_work_reply& in, schema::ShardWorkReply::Builder ou
   build(in.published, out.initPublished());
   write_list(in.files, limits::checkpoint_files_max, "files", check,
              [&](unsigned n) { return out.initFiles(n); });
+  write_numbers(in.probe_logprobs, limits::probe_tokens_max, "probe_logprobs", check,
+                [&](unsigned n) { return out.initProbeLogprobs(n); });
 }
 
 static shard_work_reply read(schema::ShardWorkReply::Reader in, checks& check) {
@@ -137,6 +139,8 @@ static shard_work_reply read(schema::ShardWorkReply::Reader in, checks& check) {
   out.published = read(in.getPublished());
   out.files =
       read_list<checkpoint_file>(in.getFiles(), limits::checkpoint_files_max, "files", check);
+  out.probe_logprobs =
+      read_floats(in.getProbeLogprobs(), limits::probe_tokens_max, "probe_logprobs", check);
   return out;
 }
 

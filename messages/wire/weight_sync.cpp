@@ -11,12 +11,14 @@ namespace troupe::wire::detail {
 static void build(const sync_request& in, schema::SyncRequest::Builder out, checks&) {
   out.setDeployment(text(in.deployment.value));
   out.setCheckpoint(text(in.checkpoint.value));
+  out.setInFlight(wire_enum<schema::InFlightPolicy>(in.in_flight));
 }
 
 static sync_request read(schema::SyncRequest::Reader in, checks& check) {
   sync_request out;
   out.deployment.value = read_name(in.getDeployment(), presence::required, "deployment", check);
   out.checkpoint.value = read_hash(in.getCheckpoint(), presence::required, "checkpoint", check);
+  out.in_flight = read_enum(in.getInFlight(), in_flight_policy::finish_old, "in_flight", check);
   return out;
 }
 
@@ -28,6 +30,9 @@ static void build(const sync_reply& in, schema::SyncReply::Builder out, checks&)
   out.setStageMs(in.stage_ms);
   out.setPauseMs(in.pause_ms);
   out.setTotalMs(in.total_ms);
+  out.setReplicas(in.replicas);
+  out.setLogprobGapMean(in.logprob_gap_mean);
+  out.setLogprobGapMax(in.logprob_gap_max);
 }
 
 static sync_reply read(schema::SyncReply::Reader in, checks& check) {
@@ -39,6 +44,9 @@ static sync_reply read(schema::SyncReply::Reader in, checks& check) {
   out.stage_ms = in.getStageMs();
   out.pause_ms = in.getPauseMs();
   out.total_ms = in.getTotalMs();
+  out.replicas = in.getReplicas();
+  out.logprob_gap_mean = in.getLogprobGapMean();
+  out.logprob_gap_max = in.getLogprobGapMax();
   return out;
 }
 
@@ -72,10 +80,12 @@ static void build(const commit_weights_request& in, schema::CommitWeightsRequest
                   checks&) {
   out.setVersion(in.version);
   build(in.state, out.initState());
+  out.setInFlight(wire_enum<schema::InFlightPolicy>(in.in_flight));
 }
 
-static commit_weights_request read(schema::CommitWeightsRequest::Reader in, checks&) {
-  return {in.getVersion(), read(in.getState())};
+static commit_weights_request read(schema::CommitWeightsRequest::Reader in, checks& check) {
+  return {in.getVersion(), read(in.getState()),
+          read_enum(in.getInFlight(), in_flight_policy::finish_old, "in_flight", check)};
 }
 
 static void build(const commit_weights_reply& in, schema::CommitWeightsReply::Builder out,
@@ -126,6 +136,10 @@ static void build(const ledger_entry& in, schema::LedgerEntry::Builder out, chec
   out.setCheckpoint(text(in.checkpoint.value));
   out.setOutcome(text(prose(in.outcome)));
   out.setUnixTimeMs(in.unix_time_ms);
+  out.setReplica(in.replica);
+  out.setBytes(in.bytes);
+  out.setStageMs(in.stage_ms);
+  out.setPauseMs(in.pause_ms);
 }
 
 static ledger_entry read(schema::LedgerEntry::Reader in, checks& check) {
@@ -136,7 +150,28 @@ static ledger_entry read(schema::LedgerEntry::Reader in, checks& check) {
   out.checkpoint.value = read_hash(in.getCheckpoint(), presence::optional, "checkpoint", check);
   out.outcome = read_prose(in.getOutcome(), "outcome", check);
   out.unix_time_ms = in.getUnixTimeMs();
+  out.replica = in.getReplica();
+  out.bytes = in.getBytes();
+  out.stage_ms = in.getStageMs();
+  out.pause_ms = in.getPauseMs();
   return out;
+}
+
+static void build(const list_ledger_request& in, schema::ListLedgerRequest::Builder out, checks&) {
+  out.setDeployment(text(in.deployment.value));
+}
+
+static list_ledger_request read(schema::ListLedgerRequest::Reader in, checks& check) {
+  return {deployment_id{read_name(in.getDeployment(), presence::required, "deployment", check)}};
+}
+
+static void build(const ledger_list& in, schema::LedgerList::Builder out, checks& check) {
+  write_list(in.entries, limits::ledger_page_max, "entries", check,
+             [&](unsigned n) { return out.initEntries(n); });
+}
+
+static ledger_list read(schema::LedgerList::Reader in, checks& check) {
+  return {read_list<ledger_entry>(in.getEntries(), limits::ledger_page_max, "entries", check)};
 }
 
 template <>
@@ -157,6 +192,10 @@ template <>
 struct schema_of<replica_status_request> : is_schema<schema::ReplicaStatusRequest> {};
 template <>
 struct schema_of<ledger_entry> : is_schema<schema::LedgerEntry> {};
+template <>
+struct schema_of<list_ledger_request> : is_schema<schema::ListLedgerRequest> {};
+template <>
+struct schema_of<ledger_list> : is_schema<schema::LedgerList> {};
 
 }  // namespace troupe::wire::detail
 
@@ -171,5 +210,7 @@ template struct codec<commit_weights_reply>;
 template struct codec<replica_status>;
 template struct codec<replica_status_request>;
 template struct codec<ledger_entry>;
+template struct codec<list_ledger_request>;
+template struct codec<ledger_list>;
 
 }  // namespace troupe::wire

@@ -75,8 +75,8 @@ struct fixture {
     BOOST_REQUIRE(step.has_value());
     for (const gpu::decoded_token& token : *step) {
       output& o = out[token.sequence];
-      o.tokens.push_back(token.token);
-      o.logprobs.push_back(token.logprob);
+      o.tokens.push_back(token.chosen.token);
+      o.logprobs.push_back(token.chosen.logprob);
       o.reason = token.finished;
     }
   }

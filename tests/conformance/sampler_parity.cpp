@@ -59,8 +59,8 @@ sequences decode_all(gpu::sampler_engine& sampler) {
     const auto step = sampler.step();
     BOOST_REQUIRE(step.has_value());
     for (const gpu::decoded_token& token : *step) {
-      out[token.sequence].first.push_back(token.token);
-      out[token.sequence].second.push_back(token.logprob);
+      out[token.sequence].first.push_back(token.chosen.token);
+      out[token.sequence].second.push_back(token.chosen.logprob);
     }
   }
   return out;

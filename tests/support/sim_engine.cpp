@@ -207,7 +207,10 @@ class sim_sampler final : public gpu::sampler_engine {
     std::vector<gpu::decoded_token> out;
     num_computed_ += active_.size();
     for (auto& a : active_) {
-      gpu::decoded_token token{a.start.sequence, a.start.prompt.back(), -0.5F, std::nullopt};
+      gpu::decoded_token token;
+      token.sequence = a.start.sequence;
+      token.chosen.token = a.start.prompt.back();
+      token.chosen.logprob = -0.5F;
       if (++a.num_tokens == a.start.params.max_tokens) token.finished = stop_reason::length;
       out.push_back(token);
     }

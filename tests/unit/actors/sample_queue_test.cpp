@@ -16,6 +16,13 @@ sample_request wanting(std::uint32_t num_samples) {
   return request;
 }
 
+scored_token of(token_id token, float logprob) {
+  scored_token out;
+  out.token = token;
+  out.logprob = logprob;
+  return out;
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(sample_queue_test)
@@ -30,9 +37,9 @@ BOOST_AUTO_TEST_CASE(a_request_is_answered_when_its_last_sequence_ends) {
   BOOST_TEST(first.sample_index == 0U);
   BOOST_TEST(second.sample_index == 1U);
   BOOST_TEST(!queue.front().has_value());
-  BOOST_TEST(!queue.add_token(second.sequence, 8, -1.0F, 3, std::nullopt).has_value());
-  BOOST_TEST(!queue.add_token(first.sequence, 7, -0.5F, 3, stop_reason::stop).has_value());
-  const auto done = queue.add_token(second.sequence, 9, -2.0F, 4, stop_reason::length);
+  BOOST_TEST(!queue.add_token(second.sequence, of(8, -1.0F), 3, std::nullopt).has_value());
+  BOOST_TEST(!queue.add_token(first.sequence, of(7, -0.5F), 3, stop_reason::stop).has_value());
+  const auto done = queue.add_token(second.sequence, of(9, -2.0F), 4, stop_reason::length);
   BOOST_REQUIRE(done.has_value());
   BOOST_TEST(done->first == request);
   const auto& sequences = done->second.sequences;
@@ -61,7 +68,7 @@ BOOST_AUTO_TEST_CASE(a_dropped_request_leaves_nothing) {
   BOOST_TEST(queue.drop(dropped).size() == 3U);
   BOOST_TEST(queue.num_waiting() == 1U);
   BOOST_TEST(queue.front()->request == kept);
-  BOOST_TEST(!queue.add_token(started.sequence, 1, 0.0F, 1, stop_reason::stop).has_value());
+  BOOST_TEST(!queue.add_token(started.sequence, of(1, 0.0F), 1, stop_reason::stop).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(the_queue_is_bounded) {

@@ -28,7 +28,7 @@ std::vector<double> distribution(double temperature) {
   return p;
 }
 
-gpu::chosen_token choose(const sampling_params& params, std::uint64_t position) {
+scored_token choose(const sampling_params& params, std::uint64_t position) {
   std::vector<float> copy = logits;
   return gpu::choose_token(copy, params, {params.seed, 0, position});
 }
@@ -87,6 +87,54 @@ BOOST_AUTO_TEST_CASE(truncation_keeps_the_likeliest_and_the_raw_logprobs) {
   BOOST_TEST(std::abs(counted[2] - p[2] / (p[1] + p[2] + p[3])) < 0.012);
   params.top_p = 1e-9;
   BOOST_TEST(shares(params).size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(min_p_drops_what_the_likeliest_dwarfs) {
+  // Tokens 1 and 3 are the likeliest, token 2 has 1/e of their probability.
+  sampling_params params;
+  params.min_p = 0.4;
+  BOOST_TEST(shares(params).size() == 2U);
+  params.min_p = 0.3;
+  BOOST_TEST(shares(params).size() == 3U);
+  params.top_p = 0.5;
+  BOOST_TEST(shares(params).size() == 2U);
+  params.min_p = 1.5;
+  BOOST_TEST(!gpu::check_sampling(params).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(other_logprobs_name_the_model_and_the_drawing) {
+  sampling_params params;
+  params.temperature = 2.0;
+  params.top_k = 3;
+  params.with_other_logprobs = true;
+  const auto raw = distribution(1.0);
+  const auto scaled = distribution(2.0);
+  const double kept = scaled[1] + scaled[3] + scaled[2];
+  for (std::uint64_t position = 0; position < 50; ++position) {
+    const auto chosen = choose(params, position);
+    const auto token = static_cast<std::size_t>(chosen.token);
+    const auto is = [](float value, double expected) {
+      return std::abs(static_cast<double>(value) - std::log(expected)) < 1e-5;
+    };
+    BOOST_TEST(is(chosen.logprob, scaled[token]));
+    BOOST_TEST(is(chosen.raw_logprob, raw[token]));
+    BOOST_TEST(is(chosen.sampling_logprob, scaled[token] / kept));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(likeliest_tokens_come_best_first) {
+  sampling_params params;
+  params.temperature = 2.0;
+  params.topk_logprobs = 4;
+  const auto scaled = distribution(2.0);
+  const auto topk = choose(params, 0).topk;
+  BOOST_TEST(topk.per_position == 4U);
+  BOOST_TEST((topk.tokens == std::vector<token_id>{1, 3, 2, 0}));
+  for (std::size_t i = 0; i < 4; ++i)
+    BOOST_TEST(std::abs(static_cast<double>(topk.logprobs[i]) -
+                        std::log(scaled[static_cast<std::size_t>(topk.tokens[i])])) < 1e-5);
+  params.topk_logprobs = 100;
+  BOOST_TEST(choose(params, 0).topk.tokens.size() == logits.size());
 }
 
 BOOST_AUTO_TEST_CASE(random_numbers_depend_on_every_part_of_the_key) {

@@ -26,6 +26,7 @@ static checkpoint_manifest make_manifest(value_source& from) {
   manifest.files = {make_file(from), make_file(from)};
   manifest.created_unix_ms = from.word();
   manifest.lora = from.lora();
+  manifest.probe_logprobs = from.reals(3);
   return manifest;
 }
 
@@ -74,16 +75,39 @@ checkpoint_chain_request sample<checkpoint_chain_request>(std::uint64_t seed) {
 }
 
 template <>
+remove_checkpoint_request sample<remove_checkpoint_request>(std::uint64_t seed) {
+  return {checkpoint_id{value_source(seed).hash()}};
+}
+
+template <>
+collect_garbage_request sample<collect_garbage_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {from.flag(), from.word()};
+}
+
+template <>
+garbage_report sample<garbage_report>(std::uint64_t seed) {
+  value_source from(seed);
+  const garbage_item item{checkpoint_id{from.hash()}, run_id{from.name()},
+                          from.pick(checkpoint_kind::sampler_delta), from.word(), from.word()};
+  return {{item}, from.word(), from.word(), from.word(), from.word(), from.word()};
+}
+
+template <>
 sync_request sample<sync_request>(std::uint64_t seed) {
   value_source from(seed);
-  return {deployment_id{from.name()}, checkpoint_id{from.hash()}};
+  return {deployment_id{from.name()}, checkpoint_id{from.hash()},
+          from.pick(in_flight_policy::finish_old)};
 }
 
 template <>
 sync_reply sample<sync_reply>(std::uint64_t seed) {
   value_source from(seed);
-  return {from.word(),          checkpoint_id{from.hash()}, from.flag(),    from.word(),
-          from.fraction() * 10, from.fraction() * 3,        from.fraction()};
+  return {from.word(),          checkpoint_id{from.hash()},
+          from.flag(),          from.word(),
+          from.fraction() * 10, from.fraction() * 3,
+          from.fraction(),      from.small(),
+          from.fraction(),      from.fraction()};
 }
 
 template <>
@@ -101,7 +125,7 @@ stage_weights_reply sample<stage_weights_reply>(std::uint64_t seed) {
 template <>
 commit_weights_request sample<commit_weights_request>(std::uint64_t seed) {
   value_source from(seed);
-  return {from.word(), from.digest()};
+  return {from.word(), from.digest(), from.pick(in_flight_policy::finish_old)};
 }
 
 template <>
@@ -125,8 +149,26 @@ replica_status_request sample<replica_status_request>(std::uint64_t seed) {
 template <>
 ledger_entry sample<ledger_entry>(std::uint64_t seed) {
   value_source from(seed);
-  return {deployment_id{from.name()}, node_id{from.name()}, from.word(),
-          checkpoint_id{from.hash()}, from.prose(),         from.word()};
+  return {deployment_id{from.name()},
+          node_id{from.name()},
+          from.word(),
+          checkpoint_id{from.hash()},
+          from.prose(),
+          from.word(),
+          from.small(),
+          from.word(),
+          from.fraction(),
+          from.fraction()};
+}
+
+template <>
+list_ledger_request sample<list_ledger_request>(std::uint64_t seed) {
+  return {deployment_id{value_source(seed).name()}};
+}
+
+template <>
+ledger_list sample<ledger_list>(std::uint64_t seed) {
+  return {{sample<ledger_entry>(seed), sample<ledger_entry>(seed + 1)}};
 }
 
 }  // namespace troupe::test

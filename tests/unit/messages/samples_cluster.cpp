@@ -16,9 +16,20 @@ sample_request sample<sample_request>(std::uint64_t seed) {
   request.params.top_p = from.fraction();
   request.params.seed = from.word();
   request.params.stop_tokens = from.tokens(2);
+  request.params.min_p = from.fraction();
+  request.params.topk_logprobs = from.small();
+  request.params.with_other_logprobs = true;
   request.num_samples = from.small();
-  request.min_version = from.word();
+  request.min_version = from.word() / 2;
+  request.prompt_logprobs = true;
+  request.topk_prompt_logprobs = from.small();
+  request.max_version = request.min_version + from.small();
   return request;
+}
+
+static likeliest_tokens make_likeliest(value_source& from, std::size_t positions) {
+  const std::uint32_t width = 1 + static_cast<std::uint32_t>(from.below(3));
+  return {width, from.tokens(positions * width), from.reals(positions * width)};
 }
 
 template <>
@@ -33,14 +44,33 @@ sample_reply sample<sample_reply>(std::uint64_t seed) {
     sequence.reason = from.pick(stop_reason::length);
     sequence.first_version = from.word();
     sequence.last_version = from.word();
+    sequence.versions = {{0, from.word()}, {from.small(), from.word()}};
+    sequence.topk = make_likeliest(from, length);
+    sequence.raw_logprobs = from.reals(length);
+    sequence.sampling_logprobs = from.reals(length);
   }
+  reply.prompt_logprobs = from.reals(4);
+  reply.prompt_topk = make_likeliest(from, 4);
+  reply.cached_prompt_tokens = from.small();
   return reply;
 }
 
 template <>
 create_deployment_request sample<create_deployment_request>(std::uint64_t seed) {
   value_source from(seed);
-  return {from.name(), model_source{from.path()}};
+  return {from.name(), model_source{from.path()}, from.small()};
+}
+
+template <>
+scale_deployment_request sample<scale_deployment_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {deployment_id{from.name()}, from.small()};
+}
+
+static replica_info make_replica(value_source& from) {
+  return {from.small(), node_id{from.name()}, from.pick(replica_phase::draining),
+          from.word(),  from.word(),          from.word(),
+          from.small()};
 }
 
 deployment_info make_deployment(value_source& from) {
@@ -49,7 +79,12 @@ deployment_info make_deployment(value_source& from) {
           checkpoint_id{from.hash()},
           from.small(),
           from.word(),
-          from.model()};
+          from.model(),
+          from.small(),
+          {make_replica(from), make_replica(from)},
+          from.word(),
+          from.fraction(),
+          from.fraction()};
 }
 
 template <>

@@ -71,8 +71,8 @@ shard_work sample<shard_work>(std::uint64_t seed) {
 template <>
 shard_work_reply sample<shard_work_reply>(std::uint64_t seed) {
   value_source from(seed);
-  return {make_identity(from), from.word(),   from.real_lists(3), from.numbers(2),
-          from.digest(),       from.digest(), from.digest(),      {make_file(from)}};
+  return {make_identity(from), from.word(),   from.real_lists(3), from.numbers(2), from.digest(),
+          from.digest(),       from.digest(), {make_file(from)},  from.reals(3)};
 }
 
 template <>
