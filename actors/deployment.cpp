@@ -46,7 +46,7 @@ void deployment_state::replica_lost() {
 void deployment_state::open_replica() {
   ask(
       self_, config_.manager, deadlines::capacity + deadlines::control,
-      acquire_nodes{node_role::sampler, 1, hosting_, 0},
+      acquire_nodes{node_role::sampler, 1, hosting_, 0, node_share::whole},
       [this](const node_grant& grant) {
         const node_id node = grant.nodes.front();
         agent_ = grant.agents.front();

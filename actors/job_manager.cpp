@@ -218,7 +218,7 @@ void job_manager_state::check_leases() {
 }
 
 std::optional<node_grant> job_manager_state::try_grant(const acquire_nodes& request) {
-  auto taken = nodes_.acquire(request.role, request.count, request.hosting);
+  auto taken = nodes_.acquire(request.role, request.count, request.hosting, request.share);
   if (!taken) return std::nullopt;
   node_grant grant;
   const std::string seed =

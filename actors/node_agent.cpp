@@ -9,19 +9,30 @@
 #include "config/deadlines.hpp"
 
 namespace troupe::actors {
+namespace {
+
+node_share share_of(const open_shard_request& request) {
+  return request.lora ? node_share::slot : node_share::whole;
+}
+
+}  // namespace
 
 node_agent_state::node_agent_state(node_agent_self::pointer self, node_context context,
                                    leave_cluster leave)
     : self_(self), context_(std::move(context)), leave_(std::move(leave)) {
-  self_->set_down_handler([this](const caf::down_msg&) {
-    leave_("the control node went away");
-    self_->quit();
-  });
+  self_->set_down_handler([this](const caf::down_msg& message) { down(message.source); });
 }
 
 node_agent_state::~node_agent_state() {
-  close_shard();
+  close_shards();
   close_sampler();
+}
+
+void node_agent_state::down(const caf::actor_addr& source) {
+  std::erase_if(shards_, [&](const auto& entry) { return entry.second.actor.address() == source; });
+  if (!manager_ || manager_.address() != source) return;
+  leave_("the control node went away");
+  self_->quit();
 }
 
 void node_agent_state::attach(job_manager_actor manager) {
@@ -43,10 +54,10 @@ void node_agent_state::renew_lease() {
   self_->delayed_send(node_agent_self{self_}, deadlines::lease_renewal, tick{});
 }
 
-void node_agent_state::close_shard() {
-  if (shard_) caf::anon_send_exit(shard_, caf::exit_reason::user_shutdown);
-  shard_ = nullptr;
-  hosted_.reset();
+void node_agent_state::close_shards() {
+  for (const auto& [run, shard] : shards_)
+    caf::anon_send_exit(shard.actor, caf::exit_reason::user_shutdown);
+  shards_.clear();
 }
 
 void node_agent_state::close_sampler() {
@@ -54,25 +65,43 @@ void node_agent_state::close_sampler() {
   sampler_ = nullptr;
 }
 
+result<void> node_agent_state::make_room(const open_shard_request& request) {
+  const shard_identity& wanted = request.identity;
+  const auto known = shards_.find(wanted.run);
+  if (known != shards_.end() && known->second.incarnation >= wanted.incarnation) {
+    return fail(errc::fenced,
+                "this node serves incarnation " + std::to_string(known->second.incarnation) +
+                    " of " + wanted.run.value,
+                "a newer set of shards was formed");
+  }
+  std::erase_if(shards_, [&](const auto& entry) {
+    const hosted_shard& shard = entry.second;
+    const bool may_stay = entry.first != wanted.run && shard.share == node_share::slot &&
+                          share_of(request) == node_share::slot;
+    if (!may_stay) caf::anon_send_exit(shard.actor, caf::exit_reason::user_shutdown);
+    return !may_stay;
+  });
+  return {};
+}
+
 caf::result<open_shard_reply, trainer_shard_actor> node_agent_state::open(
     const open_shard_request& request) {
-  if (hosted_ && hosted_->run == request.identity.run &&
-      hosted_->incarnation >= request.identity.incarnation) {
-    return to_caf({errc::fenced,
-                   "this node serves incarnation " + std::to_string(hosted_->incarnation) + " of " +
-                       hosted_->run.value,
-                   "a newer set of shards was formed", ""});
-  }
-  close_shard();
+  if (auto ok = make_room(request); !ok) return to_caf(ok.error());
   auto host = std::make_shared<trainer_host>(*context_.engines, *context_.blobs);
   auto worker = spawn_engine_worker(self_->system(), context_.threads, host);
   auto promise = self_->make_response_promise<open_shard_reply, trainer_shard_actor>();
   ask(
       self_, worker, deadlines::shard_open, request,
       [this, promise, host, worker, request](const open_shard_reply& reply) mutable {
-        shard_ = spawn_trainer_shard(self_->system(), request.identity, host, worker);
-        hosted_ = request.identity;
-        promise.deliver(reply, shard_);
+        auto shard = spawn_trainer_shard(self_->system(), request.identity, host, worker);
+        // Another set may have been asked for meanwhile.
+        if (auto ok = make_room(request); !ok) {
+          caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
+          return promise.deliver(to_caf(ok.error()));
+        }
+        self_->monitor(shard);
+        shards_[request.identity.run] = {request.identity.incarnation, share_of(request), shard};
+        promise.deliver(reply, shard);
       },
       [promise, worker](const error& e) mutable {
         caf::anon_send_exit(worker, caf::exit_reason::user_shutdown);
@@ -107,7 +136,7 @@ node_agent_self::behavior_type node_agent_state::make_behavior() {
       [this](const open_shard_request& r) { return open(r); },
       [this](const open_sampler_request& r) { return open(r); },
       [this](const shutdown_request&) -> caf::result<done> {
-        close_shard();
+        close_shards();
         close_sampler();
         leave_({});
         self_->quit();

@@ -1,14 +1,16 @@
 #pragma once
 
-// The one actor that a node offers to the control node: hosts shards and samplers, renews the
+// The one actor that a node offers to the control node: hosts shards and a sampler, renews the
 // node's lease, and ends the process when the cluster is gone or asks for it.
 //
 // Owner: node main. Deadlines: shard_open, control. Threading: an actor, never blocks.
 // Errors: errc::fenced for an incarnation older than the one it hosts.
-// Invariants: AGENT-1 at most one shard set's rank per node: opening a newer one closes the older.
+// Invariants: AGENT-1 at most one rank per run: opening a newer one closes the older. AGENT-2 a
+// full-parameter run is alone: opening it closes all others, opening another closes it. The job
+// manager counts slots; what it gave to somebody else is stale here.
 
 #include <functional>
-#include <optional>
+#include <map>
 
 #include <caf/all.hpp>
 
@@ -34,12 +36,19 @@ class node_agent_state {
 
  private:
   void attach(job_manager_actor manager);
+  struct hosted_shard {
+    std::uint64_t incarnation = 0;
+    node_share share = node_share::whole;
+    trainer_shard_actor actor;
+  };
   using opened_shard = caf::typed_response_promise<open_shard_reply, trainer_shard_actor>;
   using opened_sampler = caf::typed_response_promise<replica_status, sampler_actor>;
 
   caf::result<open_shard_reply, trainer_shard_actor> open(const open_shard_request& request);
   caf::result<replica_status, sampler_actor> open(const open_sampler_request& request);
-  void close_shard();
+  [[nodiscard]] result<void> make_room(const open_shard_request& request);
+  void close_shards();
+  void down(const caf::actor_addr& source);
   void close_sampler();
   void renew_lease();
 
@@ -47,8 +56,7 @@ class node_agent_state {
   node_context context_;
   leave_cluster leave_;
   job_manager_actor manager_;
-  std::optional<shard_identity> hosted_;
-  trainer_shard_actor shard_;
+  std::map<run_id, hosted_shard> shards_;
   sampler_actor sampler_;
 };
 

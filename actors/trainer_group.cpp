@@ -89,7 +89,8 @@ caf::result<group_formed> trainer_group_state::form(const form_group& request) {
   forming_ = form;
   ask(
       self_, manager_, deadlines::capacity + deadlines::control,
-      acquire_nodes{node_role::trainer, request.world_size, hosting_, request.incarnation},
+      acquire_nodes{node_role::trainer, request.world_size, hosting_, request.incarnation,
+                    request.lora ? node_share::slot : node_share::whole},
       [this, form](const node_grant& grant) {
         form->comm_token = grant.comm_token;
         form->agents = grant.agents;

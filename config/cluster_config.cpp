@@ -92,6 +92,8 @@ void read_group(reader& in, const toml::table& table, std::string_view name, pro
       in.read(node, key.str(), out.count, 0, limits::nodes_max);
     } else if (key == "threads") {
       in.read(node, key.str(), out.threads, 1, limits::node_threads_max);
+    } else if (key == "slots" && name == "trainers") {
+      in.read(node, key.str(), out.slots, 1, limits::node_slots_max);
     } else {
       in.refuse(node, key.str(), "is no key of [" + std::string(name) + "]");
     }

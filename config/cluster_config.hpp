@@ -20,6 +20,7 @@ namespace troupe::config {
 struct process_group {
   std::uint32_t count = 1;
   std::uint32_t threads = 1;  ///< of the maths library, in each process
+  std::uint32_t slots = 1;    ///< trainers: adapter runs that share a process
 
   bool operator==(const process_group&) const = default;
 };
@@ -57,8 +58,8 @@ struct cluster_config {
   std::string data_folder = "troupe-data";
   std::string host = "127.0.0.1";
   std::uint16_t port = 0;  ///< 0: a free one is picked and written to the data folder
-  process_group trainers{2, 1};
-  process_group samplers{1, 1};
+  process_group trainers{2, 1, 8};
+  process_group samplers{1, 1, 1};
   std::uint64_t snapshot_every_steps = 10;  ///< bounds what a recovery replays
   gateway_config gateway;
   std::vector<named_model> models;

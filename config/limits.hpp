@@ -44,6 +44,7 @@ static_assert(topk_cells_max * 8 <= frame_bytes_max / 2);
 /// Weight versions that one sequence can span: one a second for as long as a request may last.
 inline constexpr std::size_t version_spans_max = 1024;
 inline constexpr std::size_t nodes_max = 256;
+inline constexpr std::uint32_t node_slots_max = 256;  ///< adapter runs on one trainer node
 inline constexpr std::size_t runs_max = 4096;
 inline constexpr std::size_t deployments_max = 256;
 inline constexpr std::uint32_t replicas_max = 64;

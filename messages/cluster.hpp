@@ -21,6 +21,9 @@ enum class node_role : std::uint8_t { control = 0, trainer = 1, sampler = 2, cli
 
 [[nodiscard]] std::string_view to_string(node_role role);
 
+/// How something uses a node: alone, or beside others that take a slot each.
+enum class node_share : std::uint8_t { whole = 0, slot = 1 };
+
 /// First message to the published front door of the control node.
 struct attach_request {
   std::uint32_t protocol = protocol_version;
@@ -29,6 +32,7 @@ struct attach_request {
   node_id node;
   node_role role = node_role::client;
   std::uint64_t process_id = 0;
+  std::uint32_t slots = 1;  ///< adapter runs that may share the node, 1 to node_slots_max
   bool operator==(const attach_request&) const = default;
 };
 
@@ -49,8 +53,10 @@ struct node_status {
   node_id node;
   node_role role = node_role::trainer;
   std::uint64_t process_id = 0;
-  std::string hosting;             ///< "run X rank 0", "deployment Y" or empty
+  std::string hosting;             ///< "run X", "run X, run Y", "deployment Z" or empty
   std::uint64_t last_seen_ms = 0;  ///< age of the last lease renewal
+  std::uint32_t slots = 1;
+  std::uint32_t free_slots = 0;  ///< all of them: nothing is hosted
   bool operator==(const node_status&) const = default;
 };
 

@@ -1,8 +1,16 @@
 #include "actors/logic/node_registry.hpp"
 
+#include <algorithm>
+
 #include "config/limits.hpp"
 
 namespace troupe::logic {
+
+std::uint32_t node_registry::known_node::free_slots() const {
+  if (hosting.empty()) return slots;
+  if (share == node_share::whole) return 0;
+  return slots - std::min(slots, static_cast<std::uint32_t>(hosting.size()));
+}
 
 result<void> node_registry::join(const attach_request& node, std::uint64_t now_ms) {
   if (nodes_.contains(node.node)) {
@@ -13,7 +21,12 @@ result<void> node_registry::join(const attach_request& node, std::uint64_t now_m
     return fail(errc::busy, "the cluster has " + std::to_string(nodes_.size()) + " nodes already",
                 "", "raise the limit and rebuild");
   }
-  nodes_.emplace(node.node, known_node{node.role, node.process_id, {}, now_ms});
+  known_node joined;
+  joined.role = node.role;
+  joined.process_id = node.process_id;
+  joined.slots = node.slots;
+  joined.renewed_ms = now_ms;
+  nodes_.emplace(node.node, std::move(joined));
   return {};
 }
 
@@ -37,20 +50,29 @@ std::vector<node_id> node_registry::expired(std::uint64_t now_ms, std::uint64_t 
 }
 
 std::optional<std::vector<node_id>> node_registry::acquire(node_role role, std::uint32_t count,
-                                                           const std::string& what) {
+                                                           const std::string& what,
+                                                           node_share share) {
   std::vector<node_id> taken;
   for (const auto& [id, node] : nodes_) {
-    if (taken.size() < count && node.role == role && node.hosting.empty()) taken.push_back(id);
+    const bool is_new = std::count(node.hosting.begin(), node.hosting.end(), what) == 0;
+    const bool has_room = share == node_share::slot ? node.free_slots() > 0 : node.hosting.empty();
+    if (node.role == role && is_new && has_room) taken.push_back(id);
   }
   if (taken.size() < count) return std::nullopt;
-  for (const node_id& id : taken)
-    nodes_[id].hosting = what;
+  std::stable_sort(taken.begin(), taken.end(), [this](const node_id& a, const node_id& b) {
+    return nodes_[a].hosting.size() < nodes_[b].hosting.size();
+  });
+  taken.resize(count);
+  for (const node_id& id : taken) {
+    nodes_[id].hosting.push_back(what);
+    nodes_[id].share = share;
+  }
   return taken;
 }
 
 void node_registry::release(const std::string& what) {
   for (auto& [id, node] : nodes_) {
-    if (node.hosting == what) node.hosting.clear();
+    std::erase(node.hosting, what);
   }
 }
 
@@ -64,7 +86,11 @@ std::uint32_t node_registry::num_of(node_role role) const {
 std::vector<node_status> node_registry::status(std::uint64_t now_ms) const {
   std::vector<node_status> out;
   for (const auto& [id, node] : nodes_) {
-    out.push_back({id, node.role, node.process_id, node.hosting, now_ms - node.renewed_ms});
+    std::string hosting;
+    for (const std::string& what : node.hosting)
+      hosting += (hosting.empty() ? "" : ", ") + what;
+    out.push_back({id, node.role, node.process_id, std::move(hosting), now_ms - node.renewed_ms,
+                   node.slots, node.free_slots()});
   }
   return out;
 }

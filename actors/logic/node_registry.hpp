@@ -1,12 +1,14 @@
 #pragma once
 
-// Which nodes there are and what each is used for. Nodes join, host at most one thing, are released
-// and go away; placement takes idle ones in order of their names, so that it is the same every
-// time.
+// Which nodes there are and what each is used for. A full-parameter run, or a deployment, takes
+// nodes whole, because its weights fill them; adapter runs share a node, because the frozen base is
+// most of what they need and is there once. Placement takes the least used nodes, in order of their
+// names, so that it is the same every time.
 //
 // Threading: a plain value, one owner. Units: times are milliseconds of the owner's clock.
 // Errors: errc::already_exists (a live node of that name), errc::busy (limits::nodes_max).
-// Invariants: NODES-1 a node hosts at most one thing.
+// Invariants: NODES-1 what took a node whole is alone on it. NODES-2 a node hosts at most as many
+// sharers as it has slots, and each at most once.
 
 #include <cstdint>
 #include <map>
@@ -30,9 +32,10 @@ class node_registry {
   /// Nodes that did not renew within `lease_ms`.
   [[nodiscard]] std::vector<node_id> expired(std::uint64_t now_ms, std::uint64_t lease_ms) const;
 
-  /// `count` idle nodes of a role, marked as hosting `what`; none when there are not enough.
+  /// `count` different nodes of a role, marked as hosting `what`; none when there are not enough.
   [[nodiscard]] std::optional<std::vector<node_id>> acquire(node_role role, std::uint32_t count,
-                                                            const std::string& what);
+                                                            const std::string& what,
+                                                            node_share share);
   void release(const std::string& what);
 
   [[nodiscard]] std::uint32_t num_of(node_role role) const;
@@ -42,8 +45,12 @@ class node_registry {
   struct known_node {
     node_role role = node_role::trainer;
     std::uint64_t process_id = 0;
-    std::string hosting;
+    std::uint32_t slots = 1;
     std::uint64_t renewed_ms = 0;
+    std::vector<std::string> hosting;
+    node_share share = node_share::slot;  ///< of what it hosts
+
+    [[nodiscard]] std::uint32_t free_slots() const;
   };
 
   std::map<node_id, known_node> nodes_;

@@ -82,12 +82,13 @@ struct group_reply {
 /// Ends the shards of a group and gives their nodes back.
 struct close_group {};
 
-/// Asks the job manager for idle nodes of a role; waits up to deadlines::capacity for them.
+/// Asks the job manager for nodes of a role; waits up to deadlines::capacity for them.
 struct acquire_nodes {
   node_role role = node_role::trainer;
   std::uint32_t count = 1;
   std::string hosting;            ///< shown in status
   std::uint64_t incarnation = 0;  ///< of the set; makes its ranks' token unlike any before
+  node_share share = node_share::whole;
 };
 
 struct release_nodes {

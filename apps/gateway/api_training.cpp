@@ -183,8 +183,9 @@ void make_model(service& all, const std::string& model_id, const tinker::create_
   record.has_adapters = record.is_lora && all.wanted.lora == config::lora_mode::adapters;
   // Clients ask for an adapter on the head by default; merged weights could not stay tied.
   if (record.has_adapters && (*base)->has_tied_head) record.lora.train_unembed = false;
+  const auto share = record.has_adapters ? node_share::slot : node_share::whole;
   await_idle_nodes(
-      all.cluster, node_role::trainer, all.wanted.ranks,
+      all.cluster, node_role::trainer, share, all.wanted.ranks,
       [&all, record = std::move(record), then = std::move(then)](const result<void>& idle) {
         if (!idle) return then(fail(idle.error()));
         if (const auto ok = write_record(all.wanted.data_folder, record); !ok) {

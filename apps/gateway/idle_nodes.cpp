@@ -16,6 +16,7 @@ constexpr auto attempts_max =
 struct question {
   cluster_link& link;
   node_role role;
+  node_share share;
   std::uint32_t count;
   std::function<void(result<void>)> then;
   std::uint32_t attempts = 0;
@@ -40,7 +41,9 @@ void ask(const std::shared_ptr<question>& asked) {
         for (const node_status& node : status->nodes) {
           if (node.role != asked->role) continue;
           ++num_all;
-          if (node.hosting.empty()) ++num_idle;
+          const bool has_room =
+              asked->share == node_share::slot ? node.free_slots > 0 : node.hosting.empty();
+          if (has_room) ++num_idle;
         }
         if (num_idle >= asked->count) return asked->then({});
         // One that was here is probably being started again.
@@ -56,10 +59,10 @@ void ask(const std::shared_ptr<question>& asked) {
 
 }  // namespace
 
-void await_idle_nodes(cluster_link& link, node_role role, std::uint32_t count,
+void await_idle_nodes(cluster_link& link, node_role role, node_share share, std::uint32_t count,
                       std::function<void(result<void>)> then) {
-  ask(std::make_shared<question>(
-      question{link, role, count, std::move(then), 0, boost::asio::steady_timer(link.loop())}));
+  ask(std::make_shared<question>(question{link, role, share, count, std::move(then), 0,
+                                          boost::asio::steady_timer(link.loop())}));
 }
 
 }  // namespace troupe::gateway

@@ -1,8 +1,8 @@
 #pragma once
 
-// Are there idle nodes for something new? Nodes that are busy with something else are told of at
-// once; nodes that have not joined are waited for, because after a restart of the control node they
-// need a moment to come back.
+// Are there nodes with room for something new? Nodes that are busy with something else are told of
+// at once; nodes that have not joined are waited for, because after a restart of the control node
+// they need a moment to come back.
 //
 // Threading: the loop's thread. Errors: errc::no_capacity, those of the control node.
 
@@ -13,7 +13,7 @@
 
 namespace troupe::gateway {
 
-void await_idle_nodes(cluster_link& link, node_role role, std::uint32_t count,
+void await_idle_nodes(cluster_link& link, node_role role, node_share share, std::uint32_t count,
                       std::function<void(result<void>)> then);
 
 }  // namespace troupe::gateway

@@ -85,7 +85,7 @@ void sample_pool::switch_to(const std::string& weights) {
 }
 
 void sample_pool::create(const std::string& weights) {
-  await_idle_nodes(link_, node_role::sampler, 1,
+  await_idle_nodes(link_, node_role::sampler, node_share::whole, 1,
                    [self = shared_from_this(), weights, at = generation_](result<void> idle) {
                      if (at != self->generation_) return;
                      if (!idle) return self->switch_ended(weights, idle);

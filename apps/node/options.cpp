@@ -23,6 +23,8 @@ result<options> parse_options(int count, const char* const* words) {
   app.add_option("--data-folder", out.data_folder)->required();
   app.add_option("--threads", out.threads, "of the maths library")
       ->check(CLI::Range(1U, limits::node_threads_max));
+  app.add_option("--slots", out.slots, "trainer: adapter runs that share it")
+      ->check(CLI::Range(1U, limits::node_slots_max));
   app.add_option("--device", out.device);
   app.add_option("--cluster", out.cluster);
   app.add_option("--host", out.host, "control: address to listen on");

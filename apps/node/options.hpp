@@ -18,6 +18,7 @@ struct options {
   std::string name;
   std::string data_folder;
   std::uint32_t threads = 1;
+  std::uint32_t slots = 1;  ///< trainer
   std::string device = "cpu";
   std::string cluster = "troupe";           ///< control
   std::string host = "127.0.0.1";           ///< control

@@ -33,6 +33,7 @@ result<actors::job_manager_actor> join(caf::actor_system& system,
   request.join_token = endpoint.join_token;
   request.node.value = wanted.name;
   request.role = wanted.role;
+  request.slots = wanted.slots;
   request.process_id = static_cast<std::uint64_t>(::getpid());
   result<actors::job_manager_actor> out = fail(errc::internal, "no answer");
   caf::scoped_actor self(system);

@@ -76,6 +76,7 @@ std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
   for (std::uint32_t i = 0; i < cluster.trainers.count; ++i) {
     plans.push_back(plan_node("trainer", "trainer-" + std::to_string(i), data_folder, node_program,
                               cluster.trainers.threads));
+    plans.back().arguments.push_back("--slots=" + std::to_string(cluster.trainers.slots));
   }
   for (std::uint32_t i = 0; i < cluster.samplers.count; ++i) {
     plans.push_back(plan_node("sampler", "sampler-" + std::to_string(i), data_folder, node_program,

@@ -31,6 +31,12 @@ int main(int count, char** words) {
   try {
     program.parse(count, words);
   } catch (const CLI::ParseError& e) {
+    const auto unknown = program.remaining(true);
+    if (e.get_name() == "RequiredError" && !unknown.empty()) {
+      std::fprintf(stderr, "troupe: there is no command '%s'; see --help for those there are\n",
+                   unknown.front().c_str());
+      return 2;
+    }
     return program.exit(e) == 0 ? 0 : 2;
   }
   const auto done = chosen();

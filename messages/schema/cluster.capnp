@@ -20,6 +20,7 @@ struct AttachRequest {
   node @3 :Text;       # a valid name; a client may leave it empty
   role @4 :NodeRole;
   processId @5 :UInt64;
+  slots @6 :UInt32 = 1;  # 1 to node_slots_max
 }
 
 struct AttachReply {
@@ -39,6 +40,8 @@ struct NodeStatus {
   processId @2 :UInt64;
   hosting @3 :Text;  # <= error_text_bytes_max, cut there by the sender
   lastSeenMs @4 :UInt64;
+  slots @5 :UInt32 = 1;  # 1 to node_slots_max
+  freeSlots @6 :UInt32;  # <= slots
 }
 
 struct ClusterStatusRequest {}

@@ -9,6 +9,12 @@
 
 namespace troupe::wire::detail {
 
+static std::uint32_t read_slots(std::uint32_t value, checks& check) {
+  check.require(value >= 1 && value <= limits::node_slots_max, "slots",
+                "be 1 to " + std::to_string(limits::node_slots_max));
+  return value;
+}
+
 static void build(const attach_request& in, schema::AttachRequest::Builder out, checks&) {
   out.setProtocol(in.protocol);
   out.setCluster(text(in.cluster));
@@ -16,6 +22,7 @@ static void build(const attach_request& in, schema::AttachRequest::Builder out, 
   out.setNode(text(in.node.value));
   out.setRole(wire_enum<schema::NodeRole>(in.role));
   out.setProcessId(in.process_id);
+  out.setSlots(in.slots);
 }
 
 static attach_request read(schema::AttachRequest::Reader in, checks& check) {
@@ -27,6 +34,7 @@ static attach_request read(schema::AttachRequest::Reader in, checks& check) {
   const auto named = out.role == node_role::client ? presence::optional : presence::required;
   out.node.value = read_name(in.getNode(), named, "node", check);
   out.process_id = in.getProcessId();
+  out.slots = read_slots(in.getSlots(), check);
   return out;
 }
 
@@ -60,6 +68,8 @@ static void build(const node_status& in, schema::NodeStatus::Builder out, checks
   out.setProcessId(in.process_id);
   out.setHosting(text(prose(in.hosting)));
   out.setLastSeenMs(in.last_seen_ms);
+  out.setSlots(in.slots);
+  out.setFreeSlots(in.free_slots);
 }
 
 static node_status read(schema::NodeStatus::Reader in, checks& check) {
@@ -69,6 +79,9 @@ static node_status read(schema::NodeStatus::Reader in, checks& check) {
   out.process_id = in.getProcessId();
   out.hosting = read_prose(in.getHosting(), "hosting", check);
   out.last_seen_ms = in.getLastSeenMs();
+  out.slots = read_slots(in.getSlots(), check);
+  out.free_slots = in.getFreeSlots();
+  check.require(out.free_slots <= out.slots, "free_slots", "be at most slots");
   return out;
 }
 

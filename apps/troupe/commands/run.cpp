@@ -1,12 +1,10 @@
 // troupe run sft|grpo: the worked loops on a running cluster, a model and data of one's own.
 
-#include <filesystem>
-#include <optional>
-
 #include "apps/loops/grpo.hpp"
 #include "apps/loops/question_data.hpp"
 #include "apps/loops/sft.hpp"
 #include "apps/loops/sft_data.hpp"
+#include "apps/support/model_directory.hpp"
 #include "apps/troupe/commands/all.hpp"
 #include "config/deadlines.hpp"
 
@@ -19,17 +17,6 @@ struct run_options {
   loops::sft_options sft;
   loops::grpo_options grpo;
 };
-
-result<client::training_client> start(client::service_client& cluster, run_options& wanted) {
-  std::error_code problem;
-  std::string& directory = wanted.request.model.directory;
-  directory = std::filesystem::absolute(directory, problem).string();
-  if (!std::filesystem::is_directory(directory, problem)) {
-    return fail(errc::not_found, "there is no model directory " + directory, "a typing error",
-                "give a Hugging Face directory, or make one with `troupe model create`");
-  }
-  return cluster.create_training_run(wanted.request);
-}
 
 /// Keeps the result, gives the nodes back and tells where the result is.
 result<void> finish(const command_context& context, client::training_client& training,
@@ -48,12 +35,15 @@ result<void> finish(const command_context& context, client::training_client& tra
 }
 
 result<void> run_sft(const command_context& context, run_options& wanted) {
+  auto model = open_model_directory(wanted.request.model.directory);
+  if (!model) return fail(model.error());
+  wanted.request.model.directory = std::move(model->path);
+  const auto rows = loops::read_sft_file(wanted.data, model->config.vocab_size);
+  if (!rows) return fail(rows.error());
   auto cluster = context.connect();
   if (!cluster) return fail(cluster.error());
-  auto training = start(*cluster, wanted);
+  auto training = cluster->create_training_run(wanted.request);
   if (!training) return fail(training.error());
-  const auto rows = loops::read_sft_file(wanted.data, training->info().model.vocab_size);
-  if (!rows) return fail(rows.error());
   progress shown(stderr, context.progress_form());
   boost::json::object summary;
   const auto done = loops::run_sft(
@@ -82,11 +72,14 @@ result<loops::question_source> questions_of(const run_options& wanted) {
 }
 
 result<void> run_grpo(const command_context& context, run_options& wanted) {
+  auto model = open_model_directory(wanted.request.model.directory);
+  if (!model) return fail(model.error());
+  wanted.request.model.directory = std::move(model->path);
   const auto questions = questions_of(wanted);
   if (!questions) return fail(questions.error());
   auto cluster = context.connect();
   if (!cluster) return fail(cluster.error());
-  auto training = start(*cluster, wanted);
+  auto training = cluster->create_training_run(wanted.request);
   if (!training) return fail(training.error());
   auto sampling = cluster->create_deployment({training->info().run.value, wanted.request.model});
   if (!sampling) return fail(sampling.error());

@@ -1,9 +1,9 @@
 // troupe score: logprobs of every token of every row, from a cluster of its own that ends with it.
 
 #include <algorithm>
-#include <filesystem>
 
 #include "apps/loops/sft_data.hpp"
+#include "apps/support/model_directory.hpp"
 #include "apps/troupe/commands/all.hpp"
 #include "apps/troupe/local_cluster.hpp"
 #include "config/deadlines.hpp"
@@ -59,6 +59,10 @@ void show(const command_context& context, const scores& found) {
 }
 
 result<void> score(const command_context& context, const score_options& wanted) {
+  const auto model = open_model_directory(wanted.model);
+  if (!model) return fail(model.error());
+  const auto rows = loops::read_sft_file(wanted.data, model->config.vocab_size);
+  if (!rows) return fail(rows.error());
   config::cluster_config cluster;
   auto folder = make_scratch_folder();
   if (!folder) return fail(folder.error());
@@ -69,15 +73,12 @@ result<void> score(const command_context& context, const score_options& wanted) 
   auto running =
       local_cluster::start(cluster, folder_lifetime::removed_at_end, [](const std::string&) {});
   if (!running) return fail(running.error());
-  std::error_code problem;
   create_run_request request;
   request.name = "score";
-  request.model.directory = std::filesystem::absolute(wanted.model, problem).string();
+  request.model.directory = model->path;
   request.world_size = wanted.ranks;
   auto training = (*running)->service().create_training_run(request);
   if (!training) return fail(training.error());
-  const auto rows = loops::read_sft_file(wanted.data, training->info().model.vocab_size);
-  if (!rows) return fail(rows.error());
   const auto found = score_rows(*training, *rows, wanted.batch_size);
   if (!found) return fail(found.error());
   show(context, *found);

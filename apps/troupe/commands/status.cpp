@@ -30,6 +30,9 @@ std::string to_text(const cluster_status& now) {
     out << "\n  " << node.node.value << "  " << to_string(node.role) << "  pid " << node.process_id
         << "  seen " << node.last_seen_ms << " ms ago  "
         << (node.hosting.empty() ? "idle" : node.hosting);
+    if (node.slots > 1 && !node.hosting.empty()) {
+      out << "  (" << node.free_slots << " of " << node.slots << " slots free)";
+    }
   }
   out << "\nruns";
   for (const run_info& run : now.runs) {
@@ -54,7 +57,9 @@ boost::json::object to_object(const cluster_status& now) {
                                         {"role", std::string(to_string(node.role))},
                                         {"process_id", node.process_id},
                                         {"last_seen_ms", node.last_seen_ms},
-                                        {"hosting", node.hosting}});
+                                        {"hosting", node.hosting},
+                                        {"slots", node.slots},
+                                        {"free_slots", node.free_slots}});
   }
   boost::json::array runs;
   for (const run_info& run : now.runs) {

@@ -355,6 +355,36 @@ class Adapters(ClusterTest):
         self.assertEqual(norms[0], norms[3])
         self.assertEqual(len(set(norms)), 3)
 
+    def test_many_tenants_share_a_trainer_and_do_not_meet(self):
+        def train(training, rows):
+            for _ in range(3):
+                passed = training.forward_backward(rows, "cross_entropy")
+                stepped = self.step(training)
+            return passed, stepped
+
+        def outcome(passed, stepped):
+            metrics = {**passed.result().metrics, **stepped.result().metrics}
+            return metrics["loss:sum"], metrics["grad_norm:max"]
+
+        wanted = [{"rank": 2 + 2 * i, "seed": i} for i in range(6)]
+        alone = []
+        for i, options in enumerate(wanted):
+            alone.append(outcome(*train(self.training(**options), BATCH[i % len(BATCH):])))
+            self.service.close("success").result()
+            self.service = tinker.ServiceClient()
+        tenants = [self.training(**options) for options in wanted]
+        poisoner = self.training(rank=4)
+        foul = types.Datum(
+            model_input=types.ModelInput.from_ints([1, 2]),
+            loss_fn_inputs={"target_tokens": [2, 3], "weights": [1.0, float("nan")]},
+        )
+        running = []
+        for i, tenant in enumerate(tenants):
+            running.append(train(tenant, BATCH[i % len(BATCH):]))
+            with self.assertRaises(tinker.RequestFailedError):
+                poisoner.forward_backward([foul], "cross_entropy").result()
+        self.assertEqual([outcome(*pair) for pair in running], alone)
+
     def test_saved_adapters_resume_and_sample(self):
         training = self.training()
         self.train(training, 5)

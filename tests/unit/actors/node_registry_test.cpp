@@ -7,8 +7,12 @@
 namespace troupe::logic {
 namespace {
 
-attach_request node(const std::string& name, node_role role) {
+constexpr auto whole = node_share::whole;
+constexpr auto slot = node_share::slot;
+
+attach_request node(const std::string& name, node_role role, std::uint32_t slots = 1) {
   attach_request request;
+  request.slots = slots;
   request.node = node_id{name};
   request.role = role;
   return request;
@@ -24,21 +28,60 @@ BOOST_AUTO_TEST_CASE(placement_takes_idle_nodes_of_the_role_by_name) {
     BOOST_TEST(nodes.join(node(name, node_role::trainer), 0).has_value());
   }
   BOOST_TEST(nodes.join(node("s1", node_role::sampler), 0).has_value());
-  const auto two = nodes.acquire(node_role::trainer, 2, "run a");
+  const auto two = nodes.acquire(node_role::trainer, 2, "run a", whole);
   BOOST_REQUIRE(two.has_value());
   BOOST_TEST((*two)[0].value == "t1");
   BOOST_TEST((*two)[1].value == "t2");
-  BOOST_TEST(!nodes.acquire(node_role::trainer, 2, "run b").has_value());
-  BOOST_TEST((*nodes.acquire(node_role::trainer, 1, "run b"))[0].value == "t3");
+  BOOST_TEST(!nodes.acquire(node_role::trainer, 2, "run b", whole).has_value());
+  BOOST_TEST((*nodes.acquire(node_role::trainer, 1, "run b", whole))[0].value == "t3");
   nodes.release("run a");
-  BOOST_TEST(nodes.acquire(node_role::trainer, 2, "run c").has_value());
+  BOOST_TEST(nodes.acquire(node_role::trainer, 2, "run c", whole).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(a_refused_placement_marks_nothing) {
   node_registry nodes;
   BOOST_TEST(nodes.join(node("t1", node_role::trainer), 0).has_value());
-  BOOST_TEST(!nodes.acquire(node_role::trainer, 2, "run a").has_value());
-  BOOST_TEST(nodes.acquire(node_role::trainer, 1, "run b").has_value());
+  BOOST_TEST(!nodes.acquire(node_role::trainer, 2, "run a", whole).has_value());
+  BOOST_TEST(nodes.acquire(node_role::trainer, 1, "run b", whole).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(sharers_spread_over_nodes_until_slots_are_full) {
+  node_registry nodes;
+  BOOST_TEST(nodes.join(node("t1", node_role::trainer, 2), 0).has_value());
+  BOOST_TEST(nodes.join(node("t2", node_role::trainer, 2), 0).has_value());
+  const auto place = [&nodes](const char* what) {
+    const auto taken = nodes.acquire(node_role::trainer, 1, what, slot);
+    return taken ? taken->front().value : std::string("none");
+  };
+  BOOST_TEST(place("a") == "t1");
+  BOOST_TEST(place("b") == "t2");
+  BOOST_TEST(place("c") == "t1");
+  BOOST_TEST(place("d") == "t2");
+  BOOST_TEST(place("e") == "none");
+  BOOST_TEST(nodes.status(0)[0].hosting == "a, c");
+  BOOST_TEST(nodes.status(0)[0].free_slots == 0U);
+  nodes.release("a");
+  BOOST_TEST(nodes.status(0)[0].free_slots == 1U);
+  BOOST_TEST(place("e") == "t1");
+}
+
+BOOST_AUTO_TEST_CASE(what_takes_a_node_whole_is_alone_on_it) {
+  node_registry nodes;
+  BOOST_TEST(nodes.join(node("t1", node_role::trainer, 4), 0).has_value());
+  BOOST_TEST(nodes.acquire(node_role::trainer, 1, "run a", whole).has_value());
+  BOOST_TEST(nodes.status(0)[0].free_slots == 0U);
+  BOOST_TEST(!nodes.acquire(node_role::trainer, 1, "run b", slot).has_value());
+  nodes.release("run a");
+  BOOST_TEST(nodes.acquire(node_role::trainer, 1, "run b", slot).has_value());
+  BOOST_TEST(!nodes.acquire(node_role::trainer, 1, "run c", whole).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(ranks_of_one_run_are_on_different_nodes) {
+  node_registry nodes;
+  BOOST_TEST(nodes.join(node("t1", node_role::trainer, 4), 0).has_value());
+  BOOST_TEST(!nodes.acquire(node_role::trainer, 2, "run a", slot).has_value());
+  BOOST_TEST(nodes.join(node("t2", node_role::trainer, 4), 0).has_value());
+  BOOST_TEST(nodes.acquire(node_role::trainer, 2, "run a", slot)->size() == 2U);
 }
 
 BOOST_AUTO_TEST_CASE(a_name_joins_once) {

@@ -111,7 +111,8 @@ attach_request sample<attach_request>(std::uint64_t seed) {
           from.bytes(32),
           node_id{from.name()},
           from.pick(node_role::client),
-          from.word()};
+          from.word(),
+          static_cast<std::uint32_t>(1 + from.below(200))};
 }
 
 template <>
@@ -126,8 +127,11 @@ renew_lease_request sample<renew_lease_request>(std::uint64_t seed) {
 }
 
 static node_status make_node(value_source& from) {
-  return {node_id{from.name()}, from.pick(node_role::client), from.word(), from.prose(),
-          from.word()};
+  node_status out{node_id{from.name()}, from.pick(node_role::client), from.word(), from.prose(),
+                  from.word()};
+  out.slots = static_cast<std::uint32_t>(1 + from.below(200));
+  out.free_slots = static_cast<std::uint32_t>(from.below(out.slots + 1));
+  return out;
 }
 
 template <>
