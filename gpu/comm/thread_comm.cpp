@@ -42,10 +42,13 @@ class meeting_place {
     if (broken_) return fail(*broken_);
     slots_[rank][round % 2] = {round, std::make_shared<const contribution>(std::move(mine))};
     changed_.notify_all();
-    const bool complete = changed_.wait_for(
-        lock, deadline_, [&] { return broken_.has_value() || missing(round).empty(); });
-    if (broken_) return fail(*broken_);
-    if (!complete) return fail(time_out(round));
+    changed_.wait_for(lock, deadline_,
+                      [&] { return broken_.has_value() || missing(round).empty(); });
+    // A rank that has what it came for may leave before the others have woken up.
+    if (!missing(round).empty()) {
+      if (broken_) return fail(*broken_);
+      return fail(time_out(round));
+    }
     std::vector<shared_contribution> all;
     for (const auto& slot : slots_)
       all.push_back(slot[round % 2].value);

@@ -181,6 +181,21 @@ BOOST_DATA_TEST_CASE(dead_peer_ends_the_call_at_once, transports, kind) {
   BOOST_TEST((std::chrono::steady_clock::now() - begin < patient / 2));
 }
 
+BOOST_DATA_TEST_CASE(a_rank_may_leave_after_its_last_call, transports, kind) {
+  for (int repeat = 0; repeat < 50; ++repeat) {
+    auto comms = make_comms(kind, 3);
+    std::vector<errc> codes(3, errc::none);
+    on_ranks(3, [&](std::uint32_t rank) {
+      std::vector<double> values(4, 1.0);
+      auto ok = comms[rank]->all_reduce(values);
+      if (!ok) codes[rank] = ok.error().code;
+      comms[rank].reset();
+    });
+    for (const errc code : codes)
+      BOOST_TEST_REQUIRE((code == errc::none));
+  }
+}
+
 BOOST_DATA_TEST_CASE(abort_frees_a_waiting_rank, transports, kind) {
   auto comms = make_comms(kind, 2);
   errc code = errc::none;
