@@ -96,6 +96,7 @@ inline constexpr std::uint64_t model_width_max = 131'072;
 inline constexpr std::uint64_t model_layers_max = 512;
 inline constexpr std::uint64_t model_heads_max = 256;
 inline constexpr std::uint64_t model_head_dim_max = 512;
+inline constexpr std::uint64_t model_experts_max = 1024;
 inline constexpr std::uint64_t model_positions_max = 16'777'216;
 static_assert(model_vocab_max * model_width_max <= std::uint64_t{1} << 40);
 static_assert(model_heads_max * model_head_dim_max <= model_width_max);

@@ -14,7 +14,7 @@
 
 namespace troupe {
 
-enum class model_family : std::uint8_t { qwen3 = 0, llama = 1, qwen2 = 2 };
+enum class model_family : std::uint8_t { qwen3 = 0, llama = 1, qwen2 = 2, qwen3_moe = 3 };
 
 enum class rope_kind : std::uint8_t { plain = 0, llama3 = 1 };
 
@@ -31,6 +31,16 @@ struct rope_scaling {
   bool operator==(const rope_scaling&) const = default;
 };
 
+/// How a block's inner layer is divided into experts, of which a router picks a few per token.
+struct expert_config {
+  std::uint32_t count = 0;  ///< 0: the layer is one
+  std::uint32_t per_token = 0;
+  std::uint32_t width = 0;          ///< inner width of one expert
+  bool weights_sum_to_one = false;  ///< those of the picked ones, for each token
+
+  bool operator==(const expert_config&) const = default;
+};
+
 struct model_config {
   model_family family = model_family::qwen3;
   std::uint32_t vocab_size = 0;
@@ -45,6 +55,7 @@ struct model_config {
   double rms_norm_eps = 1e-6;
   bool tied_head = false;
   rope_scaling rope;
+  expert_config experts;
 
   bool operator==(const model_config&) const = default;
 };

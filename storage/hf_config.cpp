@@ -26,10 +26,11 @@ struct known_architecture {
   std::uint32_t head_dim;      ///< 0: hidden_size / num_attention_heads
   std::uint32_t max_positions;
 };
-constexpr std::array<known_architecture, 3> architectures{{
+constexpr std::array<known_architecture, 4> architectures{{
     {model_family::qwen3, "Qwen3ForCausalLM", "qwen3", 32, 128, 32768},
     {model_family::llama, "LlamaForCausalLM", "llama", 0, 0, 2048},
     {model_family::qwen2, "Qwen2ForCausalLM", "qwen2", 32, 0, 32768},
+    {model_family::qwen3_moe, "Qwen3MoeForCausalLM", "qwen3_moe", 4, 0, 32768},
 }};
 
 /// One config.json while it is being read. The first failure is kept; what follows reads as zero,
@@ -149,6 +150,24 @@ rope_scaling read_llama3(config_reader& reader, const json::value* rope) {
   return out;
 }
 
+/// Newer versions of transformers write num_local_experts for num_experts.
+void read_experts(config_reader& reader, model_config& model) {
+  if (model.family != model_family::qwen3_moe) return;
+  const char* const count =
+      reader.find("num_local_experts") != nullptr ? "num_local_experts" : "num_experts";
+  model.experts.count = reader.count(count, limits::model_experts_max, 128);
+  model.experts.per_token = reader.count("num_experts_per_tok", limits::model_experts_max, 8);
+  model.experts.width = reader.count("moe_intermediate_size", limits::model_width_max, 768);
+  model.experts.weights_sum_to_one = reader.flag("norm_topk_prob");
+  reader.require(model.experts.per_token <= model.experts.count,
+                 "num_experts_per_tok is more than num_experts");
+  reader.refuse(reader.count("decoder_sparse_step", limits::model_layers_max, 1) != 1,
+                "decoder_sparse_step other than 1");
+  const json::value* dense = reader.find("mlp_only_layers");
+  const bool has_dense = dense != nullptr && !(dense->is_array() && dense->get_array().empty());
+  reader.refuse(has_dense, "mlp_only_layers");
+}
+
 /// The newer place wins: a file that has both was written by a newer version that read the older.
 void read_rope(config_reader& reader, model_config& model) {
   const json::value* theta = reader.find("rope_theta");
@@ -242,7 +261,7 @@ result<hf_config> parse_hf_config(std::string_view text, const std::string& sour
   const auto known = std::ranges::find(architectures, name, &known_architecture::architecture);
   if (known == architectures.end())
     return fail(errc::unsupported, source + ": architecture " + name + " is not supported",
-                "this version trains Llama, Qwen2 and Qwen3 dense models",
+                "this version trains Llama, Qwen2, Qwen3 and Qwen3-MoE models",
                 "choose one of these models");
   config_reader reader(members, source);
   hf_config config;
@@ -265,6 +284,7 @@ result<hf_config> parse_hf_config(std::string_view text, const std::string& sour
   model.rms_norm_eps = reader.positive(reader.find("rms_norm_eps"), "rms_norm_eps", 1e-6);
   model.tied_head = reader.flag("tie_word_embeddings");
   config.weights = read_weights_type(reader);
+  read_experts(reader, model);
   refuse_other_computations(reader);
   reader.require(model.num_kv_heads != 0 && model.num_heads % model.num_kv_heads == 0,
                  "num_attention_heads is no multiple of num_key_value_heads");
@@ -302,6 +322,14 @@ std::string write_hf_config(const model_config& model, dtype type) {
   if (model.rope.kind == rope_kind::llama3) {
     rope.erase("rope_theta");
     config["rope_scaling"] = rope;
+  }
+  if (model.experts.count != 0) {
+    config["num_experts"] = model.experts.count;
+    config["num_experts_per_tok"] = model.experts.per_token;
+    config["moe_intermediate_size"] = model.experts.width;
+    config["norm_topk_prob"] = model.experts.weights_sum_to_one;
+    config["decoder_sparse_step"] = 1;
+    config["mlp_only_layers"] = json::array{};
   }
   return print_json(config);
 }

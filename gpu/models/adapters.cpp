@@ -73,10 +73,17 @@ std::vector<adapter> adapters_of(const model_config& model, const lora_config& l
     next += 2;
   };
   const family* const kind = find_family(model.family);
-  for (std::uint32_t block = 0; block < model.num_layers; ++block)
+  for (std::uint32_t block = 0; block < model.num_layers; ++block) {
     for (const block_parameter& parameter : kind->block)
       if (is_target(parameter.what, lora))
         append(parameter_index(model, block, parameter.what).value_or(0), block, parameter.what);
+    for (std::uint32_t e = 0; lora.train_mlp && e < model.experts.count; ++e)
+      for (const block_parameter& parameter : kind->expert) {
+        const auto matrix = parameter_index(model, expert_place{block, e}, parameter.what);
+        append(matrix.value_or(0), block, parameter.what);
+        all.back().expert = e;
+      }
+  }
   if (lora.train_unembed) append(head_index(model), std::nullopt, role::q_proj);
   return all;
 }

@@ -26,11 +26,12 @@ namespace troupe::gpu {
 struct adapter {
   std::uint32_t matrix = 0;            ///< index of the frozen matrix in the model's layout
   std::optional<std::uint32_t> block;  ///< nothing for the vocabulary head
-  role what = role::q_proj;            ///< inside its block
+  role what = role::q_proj;            ///< inside its block or expert
   std::uint32_t a = 0;                 ///< parameter index of A [rank, inputs]
   std::uint32_t b = 0;                 ///< parameter index of B [outputs, rank]
   std::uint64_t inputs = 0;
   std::uint64_t outputs = 0;
+  std::optional<std::uint32_t> expert = std::nullopt;  ///< whose matrix it is
 };
 
 /// errc::invalid_argument for impossible numbers and an empty set of targets, errc::unsupported

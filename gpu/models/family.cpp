@@ -10,6 +10,8 @@ const family* find_family(model_family which) {
       return &llama_family();
     case model_family::qwen2:
       return &qwen2_family();
+    case model_family::qwen3_moe:
+      return &qwen3_moe_family();
   }
   return nullptr;
 }
@@ -40,11 +42,19 @@ std::vector<std::uint64_t> shape_of(const model_config& m, role what) {
       return {inner, hidden};
     case role::down_proj:
       return {hidden, inner};
+    case role::router:
+      return {m.experts.count, hidden};
     case role::input_norm:
     case role::post_attention_norm:
       break;
   }
   return {hidden};
+}
+
+std::vector<std::uint64_t> expert_shape_of(const model_config& m, role what) {
+  const std::uint64_t hidden = m.hidden_size;
+  if (what == role::down_proj) return {hidden, m.experts.width};
+  return {m.experts.width, hidden};
 }
 
 }  // namespace troupe::gpu

@@ -42,6 +42,33 @@ result<void> check_sizes(const model_config& m) {
   return {};
 }
 
+result<void> check_experts(const model_config& m, const family& kind) {
+  const expert_config& e = m.experts;
+  const std::string action = "check config.json of the model directory";
+  if (kind.expert.empty()) {
+    if (e == expert_config{}) return {};
+    return fail(
+        errc::bad_model,
+        "a " + std::string(kind.name) + " model with " + std::to_string(e.count) + " experts",
+        "this family has none", action);
+  }
+  if (e.count == 0 || e.width == 0 || e.per_token == 0 || e.per_token > e.count)
+    return fail(errc::bad_model,
+                std::to_string(e.per_token) + " of " + std::to_string(e.count) +
+                    " experts per token, each " + std::to_string(e.width) + " wide",
+                "num_experts_per_tok must be from 1 to num_experts, and moe_intermediate_size "
+                "positive",
+                action);
+  const std::uint64_t matrices = std::uint64_t{e.count} * m.num_layers * kind.expert.size();
+  if (e.count > limits::model_experts_max || e.width > limits::model_width_max ||
+      matrices > limits::safetensors_tensors_max)
+    return fail(errc::unsupported,
+                std::to_string(e.count) + " experts in " + std::to_string(m.num_layers) +
+                    " blocks, each " + std::to_string(e.width) + " wide",
+                "the model is larger than this build can run", "use a smaller model");
+  return {};
+}
+
 result<void> check_constants(const model_config& m) {
   if (!(m.rms_norm_eps > 0) || !std::isfinite(m.rms_norm_eps))
     return fail(errc::bad_model, "rms_norm_eps is " + std::to_string(m.rms_norm_eps),
@@ -90,12 +117,17 @@ std::vector<parameter_spec> parameter_layout(const model_config& model) {
   const family* const kind = find_family(model.family);
   if (kind == nullptr) return {};
   std::vector<parameter_spec> specs;
-  specs.reserve(3 + model.num_layers * kind->block.size());
+  specs.reserve(3 + std::size_t{model.num_layers} * block_size(model));
   specs.push_back({"model.embed_tokens.weight", {model.vocab_size, model.hidden_size}});
   for (std::uint32_t block = 0; block < model.num_layers; ++block) {
     const std::string prefix = "model.layers." + std::to_string(block) + ".";
     for (const block_parameter& parameter : kind->block)
       specs.push_back({prefix + std::string(parameter.name), shape_of(model, parameter.what)});
+    for (std::uint32_t e = 0; e < model.experts.count; ++e)
+      for (const block_parameter& parameter : kind->expert)
+        specs.push_back(
+            {prefix + "mlp.experts." + std::to_string(e) + "." + std::string(parameter.name),
+             expert_shape_of(model, parameter.what)});
   }
   specs.push_back({"model.norm.weight", {model.hidden_size}});
   if (!model.tied_head) specs.push_back({"lm_head.weight", {model.vocab_size, model.hidden_size}});
@@ -107,11 +139,11 @@ result<void> validate(const model_config& model) {
   if (kind == nullptr)
     return fail(errc::unsupported,
                 "model family " + std::to_string(static_cast<int>(model.family)) + " is unknown",
-                "the model was described by a newer version",
-                "use a Llama, Qwen2 or Qwen3 dense model");
+                "the model was described by a newer version", "use a Llama, Qwen2 or Qwen3 model");
   if (auto ok = check_sizes(model); !ok) return ok;
   if (auto ok = check_constants(model); !ok) return ok;
   if (auto ok = check_heads(model); !ok) return ok;
+  if (auto ok = check_experts(model, *kind); !ok) return ok;
   return check_rope(model, *kind);
 }
 
@@ -124,7 +156,8 @@ std::uint64_t num_parameters(const model_config& model) {
 
 std::uint32_t block_size(const model_config& model) {
   const family* const kind = find_family(model.family);
-  return kind == nullptr ? 0 : static_cast<std::uint32_t>(kind->block.size());
+  if (kind == nullptr) return 0;
+  return static_cast<std::uint32_t>(kind->block.size() + model.experts.count * kind->expert.size());
 }
 
 std::optional<std::uint32_t> parameter_index(const model_config& model, std::uint32_t block,
@@ -134,6 +167,17 @@ std::optional<std::uint32_t> parameter_index(const model_config& model, std::uin
   const auto found = std::ranges::find(kind->block, what, &block_parameter::what);
   if (found == kind->block.end()) return std::nullopt;
   return 1 + block * block_size(model) + static_cast<std::uint32_t>(found - kind->block.begin());
+}
+
+std::optional<std::uint32_t> parameter_index(const model_config& model, expert_place place,
+                                             role what) {
+  const family* const kind = find_family(model.family);
+  if (kind == nullptr || place.expert >= model.experts.count) return std::nullopt;
+  const auto found = std::ranges::find(kind->expert, what, &block_parameter::what);
+  if (found == kind->expert.end()) return std::nullopt;
+  const std::size_t inside = kind->block.size() + place.expert * kind->expert.size() +
+                             static_cast<std::size_t>(found - kind->expert.begin());
+  return 1 + place.block * block_size(model) + static_cast<std::uint32_t>(inside);
 }
 
 std::uint32_t final_norm_index(const model_config& model) {

@@ -35,6 +35,15 @@ inline constexpr std::uint32_t embedding_index = 0;
 [[nodiscard]] std::optional<std::uint32_t> parameter_index(const model_config& model,
                                                            std::uint32_t block, role what);
 
+struct expert_place {
+  std::uint32_t block = 0;
+  std::uint32_t expert = 0;
+};
+
+/// The same for a parameter of one expert.
+[[nodiscard]] std::optional<std::uint32_t> parameter_index(const model_config& model,
+                                                           expert_place place, role what);
+
 [[nodiscard]] std::uint32_t final_norm_index(const model_config& model);
 
 /// The vocabulary head: the embedding itself when they are tied.

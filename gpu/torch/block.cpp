@@ -14,6 +14,45 @@ at::Tensor view_at(const at::Tensor& flat, std::uint64_t offset, std::int64_t el
   return flat.narrow(0, static_cast<std::int64_t>(offset), elements);
 }
 
+/// Experts stand one behind the other, each as gate, up and down.
+expert_layer view_experts(const model_config& model, const parameter_group& group,
+                          std::uint32_t block, const at::Tensor& flat) {
+  const std::int64_t hidden = model.hidden_size;
+  const std::int64_t width = model.experts.width;
+  expert_layer layer;
+  const auto router = parameter_index(model, block, role::router).value_or(0);
+  layer.router = view_at(flat, group.offset_of(router), model.experts.count, hidden);
+  const auto first = parameter_index(model, expert_place{block, 0}, role::gate_proj).value_or(0);
+  auto offset = group.offset_of(first);
+  for (std::uint32_t e = 0; e < model.experts.count; ++e) {
+    expert_tensors& expert = layer.experts.emplace_back();
+    const auto matrix = static_cast<std::uint64_t>(width * hidden);
+    expert.gate_up.weight = view_at(flat, offset, 2 * width, hidden);
+    expert.down.weight = view_at(flat, offset + 2 * matrix, hidden, width);
+    offset += 3 * matrix;
+  }
+  return layer;
+}
+
+/// The inner layer of the block: residual + its output for normalised rows.
+at::Tensor inner_forward(const block_context& c, const block_tensors& w, const at::Tensor& x,
+                         block_state& state) {
+  if (c.model.experts.count != 0)
+    return experts_forward(c.model.experts, w.experts, x, state.middle, state.experts);
+  state.gate_up = project(w.gate_up, x);
+  return project_add(w.down, swiglu(state.gate_up), state.middle);
+}
+
+at::Tensor inner_backward(const block_context& c, const block_tensors& w, const at::Tensor& x,
+                          block_state& state, const at::Tensor& dy, const block_tensors& g,
+                          write_mode mode) {
+  if (c.model.experts.count != 0)
+    return experts_backward(c.model.experts, w.experts, x, dy, state.experts, g.experts, mode);
+  const at::Tensor gradient = project_backward(w.down, swiglu(state.gate_up), dy, g.down, mode);
+  swiglu_backward(gradient, state.gate_up);
+  return project_backward(w.gate_up, x, state.gate_up, g.gate_up, mode);
+}
+
 }  // namespace
 
 block_tensors view_block(const model_config& model, const parameter_group& group,
@@ -35,8 +74,12 @@ block_tensors view_block(const model_config& model, const parameter_group& group
     views.q_norm = view_at(flat, offset(role::q_norm), dim);
     views.k_norm = view_at(flat, offset(role::k_norm), dim);
   }
-  views.gate_up.weight = view_at(flat, offset(role::gate_proj), 2 * inner, hidden);
-  views.down.weight = view_at(flat, offset(role::down_proj), hidden, inner);
+  if (model.experts.count != 0) {
+    views.experts = view_experts(model, group, block, flat);
+  } else {
+    views.gate_up.weight = view_at(flat, offset(role::gate_proj), 2 * inner, hidden);
+    views.down.weight = view_at(flat, offset(role::down_proj), hidden, inner);
+  }
   views.input_norm = view_at(flat, offset(role::input_norm), hidden);
   views.post_norm = view_at(flat, offset(role::post_attention_norm), hidden);
   return views;
@@ -45,8 +88,11 @@ block_tensors view_block(const model_config& model, const parameter_group& group
 std::size_t kept_elements_per_row(const model_config& m) {
   const std::size_t queries = std::size_t{m.num_heads} * m.head_dim;
   const std::size_t keys = std::size_t{m.num_kv_heads} * m.head_dim;
+  const expert_config& e = m.experts;
+  const std::size_t inner = e.count == 0 ? 2 * std::size_t{m.intermediate_size}
+                                         : e.count + e.per_token * (2 * std::size_t{e.width} + 3);
   return std::size_t{m.hidden_size} + 3 * queries + 3 * keys + 2 * std::size_t{m.num_heads} +
-         m.num_kv_heads + 2 * std::size_t{m.intermediate_size};
+         m.num_kv_heads + inner;
 }
 
 at::Tensor block_forward(const block_context& c, const block_tensors& w, const at::Tensor& x,
@@ -56,18 +102,14 @@ at::Tensor block_forward(const block_context& c, const block_tensors& w, const a
   state.rotated = norm_and_rotate(c.model, c.batch, c.rotary, state.qkv, w.q_norm, w.k_norm);
   state.attention = attention(c.model, c.batch, state.rotated.heads, state.qkv);
   state.middle = project_add(w.out, state.attention.out, x);
-  state.gate_up = project(w.gate_up, rms_norm(state.middle, w.post_norm, eps).y);
-  return project_add(w.down, swiglu(state.gate_up), state.middle);
+  return inner_forward(c, w, rms_norm(state.middle, w.post_norm, eps).y, state);
 }
 
 void block_backward(const block_context& c, const block_tensors& w, block_state& state,
                     at::Tensor dy, const block_tensors& g, write_mode mode) {
   const double eps = c.model.rms_norm_eps;
-  const at::Tensor inner_gradient =
-      project_backward(w.down, swiglu(state.gate_up), dy, g.down, mode);
-  swiglu_backward(inner_gradient, state.gate_up);
   const normed post = rms_norm(state.middle, w.post_norm, eps);
-  at::Tensor normed_gradient = project_backward(w.gate_up, post.y, state.gate_up, g.gate_up, mode);
+  at::Tensor normed_gradient = inner_backward(c, w, post.y, state, dy, g, mode);
   rms_norm_backward(state.middle, w.post_norm, post.rstd, normed_gradient, dy, g.post_norm, mode);
 
   const at::Tensor out_gradient = project_backward(w.out, state.attention.out, dy, g.out, mode);

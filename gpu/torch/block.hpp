@@ -1,6 +1,6 @@
 #pragma once
 
-// One transformer block of a dense decoder, forward and backward. The backward pass is written out
+// One transformer block of a decoder, forward and backward. The backward pass is written out
 // instead of recorded: a block then keeps exactly what it needs, weight gradients are multiplied
 // straight into the flat gradient buffer, and residual gradients are added in place. Between blocks
 // there is only one tensor, so checkpointing, sharding and two-phase losses are plain loops over
@@ -13,6 +13,7 @@
 #include "gpu/models/sharding.hpp"
 #include "gpu/rotary.hpp"
 #include "gpu/torch/attention.hpp"
+#include "gpu/torch/experts.hpp"
 #include "gpu/torch/packed_batch.hpp"
 #include "gpu/torch/projection.hpp"
 #include "gpu/torch/row_ops.hpp"
@@ -25,8 +26,9 @@ struct block_tensors {
   projection out;      ///< [D, N H]
   at::Tensor q_norm;   ///< [H]; undefined, like the next, where the family has none
   at::Tensor k_norm;   ///< [H]
-  projection gate_up;  ///< [2 I, D]
+  projection gate_up;  ///< [2 I, D]; undefined, like the next, where there are experts
   projection down;     ///< [D, I]
+  expert_layer experts;
   at::Tensor input_norm;
   at::Tensor post_norm;
 };
@@ -43,8 +45,9 @@ struct block_state {
   attended attention;
   at::Tensor middle;   ///< [T, D] after attention
   at::Tensor gate_up;  ///< [T, 2 I]
+  expert_state experts;
 
-  [[nodiscard]] bool is_complete() const { return gate_up.defined(); }
+  [[nodiscard]] bool is_complete() const { return qkv.defined(); }
 };
 
 /// Elements per packed row that a complete block_state holds beyond its input.

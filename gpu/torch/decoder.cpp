@@ -5,6 +5,7 @@
 
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/models/parameter_layout.hpp"
+#include "gpu/torch/routing.hpp"
 #include "gpu/torch/row_ops.hpp"
 
 namespace troupe::gpu {
@@ -71,10 +72,44 @@ at::Tensor decoder::run_block(std::uint32_t block, std::span<const decoder_row> 
   const at::Tensor middle =
       find(block, role::o_proj)->matrix.front().multiply_add(attend(block, rows, q), x);
   const at::Tensor post = rms_norm(middle, find(block, role::post_attention_norm)->vector, eps).y;
+  if (model_.experts.count != 0) return run_experts(block, post, middle);
   const at::Tensor gate = multiply(block, role::gate_proj, post);
   const at::Tensor up = multiply(block, role::up_proj, post);
   const at::Tensor inner = swiglu(gate, up);
   return find(block, role::down_proj)->matrix.front().multiply_add(inner, middle);
+}
+
+at::Tensor decoder::run_experts(std::uint32_t block, const at::Tensor& x,
+                                const at::Tensor& residual) const {
+  const routing choice = route(model_.experts, multiply(block, role::router, x));
+  const at::Tensor input = gather_places(choice, x);
+  at::Tensor inner = make_tensor({choice.num_places(), model_.experts.width});
+  const at::Tensor output = make_tensor({choice.num_places(), extent(x, 1)});
+  const auto matrix = [&](std::uint32_t expert, role what) -> const packed_matrix& {
+    const auto index = parameter_index(model_, expert_place{block, expert}, what);
+    return parameters_[index.value_or(0)].matrix.front();
+  };
+  const auto for_each_expert = [&](const auto& body) {
+    for (std::uint32_t e = 0; e < model_.experts.count; ++e) {
+      const auto begin = static_cast<std::int64_t>(choice.offsets[e]);
+      const auto rows = static_cast<std::int64_t>(choice.offsets[e + 1]) - begin;
+      if (rows > 0) body(e, begin, rows);
+    }
+  };
+  for_each_expert([&](std::uint32_t e, std::int64_t begin, std::int64_t rows) {
+    const at::Tensor part = input.narrow(0, begin, rows);
+    inner.narrow(0, begin, rows)
+        .copy_(swiglu(matrix(e, role::gate_proj).multiply(part),
+                      matrix(e, role::up_proj).multiply(part)));
+  });
+  scale_places(choice, inner);
+  for_each_expert([&](std::uint32_t e, std::int64_t begin, std::int64_t rows) {
+    output.narrow(0, begin, rows)
+        .copy_(matrix(e, role::down_proj).multiply(inner.narrow(0, begin, rows)));
+  });
+  at::Tensor y = residual.clone();
+  add_places(choice, output, y);
+  return y;
 }
 
 void decoder::rotate_head(const parameter_store* norm, const float* head, std::size_t position,

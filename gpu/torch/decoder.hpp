@@ -53,6 +53,9 @@ class decoder {
   [[nodiscard]] at::Tensor embed(std::span<const decoder_row> rows) const;
   [[nodiscard]] at::Tensor run_block(std::uint32_t block, std::span<const decoder_row> rows,
                                      const at::Tensor& x);
+  /// residual + the output of a block's experts, [R, D].
+  [[nodiscard]] at::Tensor run_experts(std::uint32_t block, const at::Tensor& x,
+                                       const at::Tensor& residual) const;
   void fill_caches(std::uint32_t block, std::span<const decoder_row> rows, at::Tensor q,
                    const at::Tensor& k, const at::Tensor& v) const;
   [[nodiscard]] at::Tensor attend(std::uint32_t block, std::span<const decoder_row> rows,

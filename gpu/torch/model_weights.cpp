@@ -13,11 +13,16 @@ namespace {
 constexpr std::size_t merged_rows_max = 256;
 
 /// The product a block's matrix is part of, and its first output there.
-std::pair<projection*, std::size_t> home_of(const model_config& m, role what,
+std::pair<projection*, std::size_t> home_of(const model_config& m, const adapter& each,
                                             block_tensors& block) {
+  if (each.expert) {
+    expert_tensors& expert = block.experts.experts[*each.expert];
+    if (each.what == role::down_proj) return {&expert.down, 0};
+    return {&expert.gate_up, each.what == role::up_proj ? m.experts.width : 0};
+  }
   const std::size_t queries = std::size_t{m.num_heads} * m.head_dim;
   const std::size_t keys = std::size_t{m.num_kv_heads} * m.head_dim;
-  switch (what) {
+  switch (each.what) {
     case role::k_proj:
       return {&block.qkv, queries};
     case role::v_proj:
@@ -102,9 +107,10 @@ low_rank model_weights::view(const adapter& each, const at::Tensor& flat) const 
 
 void model_weights::add_adapters(std::uint32_t block, const at::Tensor& flat,
                                  block_tensors& views) const {
+  views.experts.experts.resize(model_.experts.count);
   for (const adapter& each : list_) {
     if (each.block != block) continue;
-    const auto [layer, first_output] = home_of(model_, each.what, views);
+    const auto [layer, first_output] = home_of(model_, each, views);
     layer->adapter_scale = adapter_scale_;
     layer->adapters.push_back(view(each, flat));
     layer->adapters.back().first_output = first_output;

@@ -299,8 +299,13 @@ class torch_trainer final : public trainer_engine {
   }
 
   static forward_result describe(const kept_pass& pass) {
-    return {unpack(pass.batch, pass.head.logprobs),
-            {{"tokens:sum", static_cast<double>(pass.batch.num_tokens())}}};
+    forward_result result{unpack(pass.batch, pass.head.logprobs),
+                          {{"tokens:sum", static_cast<double>(pass.batch.num_tokens())}}};
+    if (pass.routers.rows > 0) {
+      result.metrics.emplace_back("router_balance_loss:mean", pass.routers.balance_loss());
+      result.metrics.emplace_back("busiest_expert_share:max", pass.routers.busiest_share());
+    }
+    return result;
   }
 
   void keep_open(std::uint64_t seq_id, kept_pass pass) {

@@ -45,6 +45,7 @@ result<at::Tensor> transformer::run_blocks(kept_pass& pass, at::Tensor x, retent
     if (!weights) return fail(std::move(weights.error()));
     block_state state;
     at::Tensor y = block_forward(context, *weights, x, state);
+    if (model_.experts.count != 0) pass.routers.add(state.experts.choice);
     if (!keeps_whole) state = block_state{};
     state.x = std::move(x);
     if (keep == retention::keep_for_backward) pass.blocks.push_back(std::move(state));

@@ -25,6 +25,7 @@ struct kept_pass {
   at::Tensor last;                  ///< [T, D] before the final norm
   normed final_norm;
   head_output head;
+  router_load routers;  ///< empty without experts
 };
 
 class transformer {

@@ -8,6 +8,7 @@ enum ModelFamily {
   qwen3 @0;
   llama @1;
   qwen2 @2;
+  qwen3Moe @3;
 }
 
 enum RopeKind {
@@ -21,6 +22,13 @@ struct RopeScaling {
   lowFreqFactor @2 :Float64;
   highFreqFactor @3 :Float64;
   originalPositions @4 :UInt32;   # <= model_positions_max
+}
+
+struct ExpertConfig {
+  count @0 :UInt32;     # this and the next: <= model_experts_max
+  perToken @1 :UInt32;
+  width @2 :UInt32;     # <= model_width_max
+  weightsSumToOne @3 :Bool;
 }
 
 struct ModelConfig {
@@ -37,6 +45,7 @@ struct ModelConfig {
   rmsNormEps @10 :Float64;      # finite
   tiedHead @11 :Bool;
   rope @12 :RopeScaling;        # absent: plain
+  experts @13 :ExpertConfig;    # absent: none
 }
 
 struct LoraConfig {

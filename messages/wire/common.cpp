@@ -53,6 +53,13 @@ void build(const model_config& in, schema::ModelConfig::Builder out) {
   out.setRopeTheta(in.rope_theta);
   out.setRmsNormEps(in.rms_norm_eps);
   out.setTiedHead(in.tied_head);
+  if (in.experts != expert_config{}) {
+    auto experts = out.initExperts();
+    experts.setCount(in.experts.count);
+    experts.setPerToken(in.experts.per_token);
+    experts.setWidth(in.experts.width);
+    experts.setWeightsSumToOne(in.experts.weights_sum_to_one);
+  }
   if (in.rope == rope_scaling{}) return;
   auto rope = out.initRope();
   rope.setKind(wire_enum<schema::RopeKind>(in.rope.kind));
@@ -76,6 +83,16 @@ static rope_scaling read_rope(schema::RopeScaling::Reader in, checks& check) {
   return out;
 }
 
+static expert_config read_experts(schema::ExpertConfig::Reader in, checks& check) {
+  const expert_config out{in.getCount(), in.getPerToken(), in.getWidth(), in.getWeightsSumToOne()};
+  check.require(
+      out.count <= limits::model_experts_max && out.per_token <= limits::model_experts_max,
+      "model.experts", "be at most " + std::to_string(limits::model_experts_max));
+  check.require(out.width <= limits::model_width_max, "model.experts",
+                "have at most " + std::to_string(limits::model_width_max) + " inner elements");
+  return out;
+}
+
 model_config read(schema::ModelConfig::Reader in, checks& check) {
   const auto size = [&](std::uint32_t value, std::uint64_t limit, std::string_view field) {
     check.require(value <= limit, field, "be at most " + std::to_string(limit));
@@ -86,7 +103,7 @@ model_config read(schema::ModelConfig::Reader in, checks& check) {
     return value;
   };
   model_config out;
-  out.family = read_enum(in.getFamily(), model_family::qwen2, "model.family", check);
+  out.family = read_enum(in.getFamily(), model_family::qwen3_moe, "model.family", check);
   out.vocab_size = size(in.getVocabSize(), limits::model_vocab_max, "model.vocab_size");
   out.hidden_size = size(in.getHiddenSize(), limits::model_width_max, "model.hidden_size");
   out.intermediate_size =
@@ -101,6 +118,7 @@ model_config read(schema::ModelConfig::Reader in, checks& check) {
   out.rms_norm_eps = number(in.getRmsNormEps(), "model.rms_norm_eps");
   out.tied_head = in.getTiedHead();
   if (in.hasRope()) out.rope = read_rope(in.getRope(), check);
+  if (in.hasExperts()) out.experts = read_experts(in.getExperts(), check);
   return out;
 }
 

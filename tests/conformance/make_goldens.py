@@ -22,12 +22,13 @@ import peft
 import torch
 import transformers
 from transformers import (LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
-                          Qwen3Config, Qwen3ForCausalLM)
+                          Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM)
 
 FAMILIES = {
     "llama": (LlamaConfig, LlamaForCausalLM),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM),
     "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+    "qwen3_moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM),
 }
 LLAMA3_ROPE = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0,
                    high_freq_factor=4.0, original_max_position_embeddings=64)
@@ -63,6 +64,16 @@ CASES = {
                          num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
                          tie_word_embeddings=False),
 }
+CASES["experts"] = dict(family="qwen3_moe", vocab_size=97, hidden_size=36, intermediate_size=50,
+                        moe_intermediate_size=20, num_experts=7, num_experts_per_tok=3,
+                        norm_topk_prob=True, num_hidden_layers=2, num_attention_heads=4,
+                        num_key_value_heads=2, head_dim=10, tie_word_embeddings=False)
+# Many experts, some of which no token picks; weights as the softmax gives them.
+CASES["experts_plain"] = dict(family="qwen3_moe", vocab_size=70, hidden_size=32,
+                              intermediate_size=50, moe_intermediate_size=33, num_experts=40,
+                              num_experts_per_tok=1, norm_topk_prob=False, num_hidden_layers=2,
+                              num_attention_heads=2, num_key_value_heads=1, head_dim=16,
+                              tie_word_embeddings=True)
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 MLP = ["gate_proj", "up_proj", "down_proj"]
 # On the model of another case.
@@ -86,6 +97,7 @@ def make_model(numbers, seed):
     make_config, make = FAMILIES[numbers.pop("family")]
     config = make_config(max_position_embeddings=512, **numbers)
     config._attn_implementation = "eager"
+    config._experts_implementation = "eager"
     model = make(config).float().eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -96,12 +108,13 @@ def make_model(numbers, seed):
             elif "embed" in name:
                 p.normal_(0.0, 0.5 if numbers["tie_word_embeddings"] else 1.0)
             else:
-                p.normal_(0.0, 1.5 / p.shape[1] ** 0.5)
+                p.normal_(0.0, 1.5 / p.shape[-1] ** 0.5)
     return model
 
 
 def in_layout_order(model):
-    """Parameters as the engine orders them: biases of q, k and v behind the three matrices."""
+    """Parameters as the engine orders them: biases of q, k and v behind the three matrices, experts
+    at the end of their block."""
     named = list(model.named_parameters())
     place = {name: i for i, (name, _) in enumerate(named)}
 
@@ -109,6 +122,9 @@ def in_layout_order(model):
         name = item[0]
         if name.endswith("_proj.bias"):
             return place[name[:name.rindex(".self_attn")] + ".self_attn.v_proj.weight"], place[name]
+        if ".experts." in name:
+            norm = name[:name.rindex(".mlp")] + ".post_attention_layernorm.weight"
+            return place[norm], place[name]
         return place[name], 0
 
     return [p for _, p in sorted(named, key=key)]
@@ -137,7 +153,21 @@ def batch_loss(model, batch):
     return sum(-(torch.tensor(w) * logprobs_of(model, x, y)).sum() for x, y, w in batch)
 
 
+def by_expert(tensors):
+    """Joined matrices of experts as gate, up and down of one expert after the other."""
+    tensors = list(tensors)
+    while tensors:
+        first = tensors.pop(0)
+        if first.dim() != 3:
+            yield first
+            continue
+        for gate_up, down in zip(first, tensors.pop(0)):
+            yield gate_up
+            yield down
+
+
 def flat(tensors):
+    tensors = by_expert(tensors)
     return np.concatenate([t.detach().numpy().reshape(-1) for t in tensors]).astype("<f4")
 
 
@@ -215,6 +245,8 @@ def write_lora_case(folder, numbers, options, seed):
 
 
 def main():
+    # These models are too small for threads, which would spin for each other on a busy machine.
+    torch.set_num_threads(1)
     out = pathlib.Path(sys.argv[1])
     source = pathlib.Path(__file__).read_bytes()
     versions = f"{torch.__version__} {transformers.__version__} {peft.__version__}".encode()

@@ -20,7 +20,8 @@ namespace {
 using namespace troupe;
 
 const auto cases = boost::unit_test::data::make({"tied", "untied", "odd", "wide_heads", "wide",
-                                                 "llama", "llama_plain", "qwen2", "qwen2_untied"});
+                                                 "llama", "llama_plain", "qwen2", "qwen2_untied",
+                                                 "experts", "experts_plain"});
 
 struct loaded_case {
   test::golden_case golden;

@@ -19,7 +19,8 @@ using namespace troupe;
 using test::relative_distance;
 
 const auto cases = boost::unit_test::data::make({"tied", "untied", "odd", "wide_heads", "wide",
-                                                 "llama", "llama_plain", "qwen2", "qwen2_untied"});
+                                                 "llama", "llama_plain", "qwen2", "qwen2_untied",
+                                                 "experts", "experts_plain"});
 
 /// Steps and parameters of make_goldens.py.
 constexpr std::size_t steps = 20;

@@ -34,7 +34,7 @@ constexpr std::array cases{
     make_case<op_reply>("op_reply", 5),
     make_case<create_run_request>("create_run_request"),
     make_case<attach_run_request>("attach_run_request"),
-    make_case<run_info>("run_info"),
+    make_case<run_info>("run_info", 2),
     make_case<run_status_request>("run_status_request"),
     make_case<park_run_request>("park_run_request"),
     make_case<run_event>("run_event"),

@@ -129,7 +129,12 @@ run_info make_run_info(value_source& from) {
 template <>
 run_info sample<run_info>(std::uint64_t seed) {
   value_source from(seed);
-  return make_run_info(from);
+  run_info info = make_run_info(from);
+  if (seed == 1) {
+    info.model.family = model_family::qwen3_moe;
+    info.model.experts = {8, 2, 96, true};
+  }
+  return info;
 }
 
 template <>

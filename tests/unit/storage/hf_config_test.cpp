@@ -167,6 +167,30 @@ BOOST_AUTO_TEST_CASE(every_family_is_written_and_read_back) {
   BOOST_TEST((parse_hf_config(write_hf_config(model, dtype::f32), "c").value().model == model));
 }
 
+BOOST_AUTO_TEST_CASE(experts_are_read_as_both_transformers_versions_write_them) {
+  model_config model = expected_model();
+  model.family = model_family::qwen3_moe;
+  model.experts = {6, 2, 24, true};
+  const std::string old_names = write_hf_config(model, dtype::f32);
+  BOOST_TEST((parse_hf_config(old_names, "c").value().model == model));
+  const std::string new_names = replaced(old_names, "\"num_experts\"", "\"num_local_experts\"");
+  BOOST_TEST((parse_hf_config(new_names, "c").value().model == model));
+
+  const auto code_of = [](const std::string& text) {
+    const auto config = parse_hf_config(text, "c");
+    return config ? errc::none : config.error().code;
+  };
+  const std::string sparse =
+      replaced(old_names, "\"decoder_sparse_step\": 1", "\"decoder_sparse_step\": 2");
+  BOOST_TEST((code_of(sparse) == errc::unsupported));
+  const std::string dense =
+      replaced(old_names, "\"mlp_only_layers\": []", "\"mlp_only_layers\": [0]");
+  BOOST_TEST((code_of(dense) == errc::unsupported));
+  const std::string many =
+      replaced(old_names, "\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 7");
+  BOOST_TEST((code_of(many) == errc::bad_model));
+}
+
 BOOST_AUTO_TEST_CASE(missing_members_have_the_defaults_of_their_family) {
   std::string text = replaced(config_text(), R"("head_dim": 16,)", "");
   BOOST_TEST(parse_hf_config(text, "c").value().model.head_dim == 128U);

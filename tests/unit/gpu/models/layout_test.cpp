@@ -79,6 +79,37 @@ BOOST_AUTO_TEST_CASE(families_differ_where_they_should) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(experts_stand_behind_their_block) {
+  using gpu::role;
+  model_config m = odd_model();
+  m.family = model_family::qwen3_moe;
+  BOOST_TEST((refusal(m) == errc::bad_model));
+  m.experts = {4, 2, 15, true};
+  BOOST_TEST((refusal(m) == errc::none));
+  const auto specs = gpu::parameter_layout(m);
+  const auto at = [&](std::uint32_t block, std::uint32_t expert, role what) {
+    return gpu::parameter_index(m, gpu::expert_place{block, expert}, what).value();
+  };
+  BOOST_TEST(specs[at(1, 3, role::down_proj)].name ==
+             "model.layers.1.mlp.experts.3.down_proj.weight");
+  BOOST_TEST((specs[at(1, 3, role::down_proj)].shape == std::vector<std::uint64_t>{12, 15}));
+  BOOST_TEST((specs[at(0, 1, role::gate_proj)].shape == std::vector<std::uint64_t>{15, 12}));
+  BOOST_TEST(at(0, 1, role::gate_proj) == at(0, 0, role::down_proj) + 1);
+  const auto router = gpu::parameter_index(m, 1, role::router).value();
+  BOOST_TEST(specs[router].name == "model.layers.1.mlp.gate.weight");
+  BOOST_TEST(!gpu::parameter_index(m, 1, role::down_proj).has_value());
+  BOOST_TEST(!gpu::parameter_index(m, gpu::expert_place{0, 4}, role::up_proj).has_value());
+  BOOST_TEST(specs[gpu::final_norm_index(m)].name == "model.norm.weight");
+
+  m.experts.per_token = 5;
+  BOOST_TEST((refusal(m) == errc::bad_model));
+  m.experts = {2000, 2, 15, true};
+  BOOST_TEST((refusal(m) == errc::unsupported));
+  m = odd_model();
+  m.experts = {4, 2, 15, true};
+  BOOST_TEST((refusal(m) == errc::bad_model));
+}
+
 BOOST_AUTO_TEST_CASE(rope_scaling_must_fit_its_family) {
   model_config m = odd_model();
   m.rope = {rope_kind::llama3, 8, 1, 4, 32};

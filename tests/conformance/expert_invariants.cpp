@@ -1,0 +1,181 @@
+// What experts must not change: phases, packing, ranks and adapters work as for dense models.
+
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "gpu/comm/thread_comm.hpp"
+#include "gpu/models/adapters.hpp"
+#include "gpu/models/parameter_layout.hpp"
+#include "tests/conformance/engine_memory.hpp"
+#include "tests/conformance/golden_case.hpp"
+
+namespace {
+
+using namespace troupe;
+using gpu::state_part;
+using test::relative_distance;
+
+struct fixture {
+  model_config model;
+  std::unique_ptr<test::model_memory> memory;
+  std::vector<datum> batch;
+
+  fixture() {
+    model.family = model_family::qwen3_moe;
+    model.vocab_size = 53;
+    model.hidden_size = 20;
+    model.intermediate_size = 37;
+    model.num_layers = 2;
+    model.num_heads = 4;
+    model.num_kv_heads = 2;
+    model.head_dim = 6;
+    model.max_positions = 256;
+    model.experts = {11, 3, 14, true};
+    memory = std::make_unique<test::model_memory>(model);
+    test::fill_randomly(*memory, model, 3);
+    batch = test::random_batch(model, {1, 90, 13, 40, 7, 66, 2, 30}, 4);
+  }
+
+  std::unique_ptr<gpu::trainer_engine> alone(const gpu::engine_resources& kept = {}) {
+    return test::make_loaded_trainer(model, *memory, std::move(gpu::make_thread_comms(1).front()),
+                                     optimizer_state::reset, 0, kept);
+  }
+};
+
+void must(bool held) {
+  if (!held) throw std::runtime_error("a call of the engine failed");
+}
+
+template <class T>
+void must(const result<T>& outcome) {
+  if (!outcome) throw std::runtime_error(to_string(outcome.error()));
+}
+
+std::vector<std::vector<float>> cross_entropy_gradient(const std::vector<datum>& batch) {
+  std::vector<std::vector<float>> gradients;
+  for (const datum& data : batch) {
+    gradients.emplace_back();
+    for (const float weight : data.weights)
+      gradients.back().push_back(-weight);
+  }
+  return gradients;
+}
+
+BOOST_FIXTURE_TEST_CASE(phases_and_recomputation_give_the_same_bits, fixture) {
+  gpu::engine_resources little;
+  little.kept_activation_bytes = 0;
+  little.kept_logit_bytes = 0;
+  auto one_shot = alone();
+  auto phased = alone(little);
+  must(one_shot->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
+  must(phased->forward(7, batch, retention::keep_for_backward).has_value());
+  must(phased->backward(7, cross_entropy_gradient(batch)).has_value());
+  const adam_params adam{.learning_rate = 1e-2, .eps = 1e-8};
+  BOOST_TEST((one_shot->optim_step(adam)->weights == phased->optim_step(adam)->weights));
+}
+
+BOOST_FIXTURE_TEST_CASE(packing_does_not_matter, fixture) {
+  auto packed = alone();
+  auto single = alone();
+  const auto all = packed->forward_backward(1, batch, loss_fn::cross_entropy, {});
+  must(all.has_value());
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const auto one =
+        single->forward_backward(2 + i, std::span(batch).subspan(i, 1), loss_fn::cross_entropy, {});
+    must(one.has_value());
+    BOOST_TEST((one->logprobs.front() == all->logprobs[i]));
+  }
+  BOOST_TEST(relative_distance(test::take_gradient(model, *single),
+                               test::take_gradient(model, *packed)) <= 1e-6);
+}
+
+BOOST_FIXTURE_TEST_CASE(world_size_does_not_matter, fixture) {
+  auto one = alone();
+  must(one->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
+  const auto expected = test::take_gradient(model, *one);
+  std::vector<test::model_memory> saved(3, test::model_memory(model));
+  auto comms = gpu::make_thread_comms(3);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t rank = 0; rank < 3; ++rank)
+      threads.emplace_back([&, rank] {
+        auto trainer = test::make_loaded_trainer(model, *memory, std::move(comms[rank]));
+        // The last rank has no rows at all.
+        std::vector<datum> part;
+        for (std::size_t i = rank; rank < 2 && i < batch.size(); i += 2)
+          part.push_back(batch[i]);
+        must(trainer->forward_backward(1, part, loss_fn::cross_entropy, {}));
+        must(trainer->optim_step({.learning_rate = 0, .beta1 = 0, .eps = 1e-8}));
+        must(trainer->save(saved[rank]));
+      });
+  }
+  std::vector<float> gradient(expected.size());
+  for (const auto& part : saved) {
+    const auto mine = part.flat(state_part::exp_avg);
+    for (std::size_t i = 0; i < gradient.size(); ++i)
+      gradient[i] += mine[i];
+  }
+  BOOST_TEST(relative_distance(gradient, expected) <= 1e-5);
+}
+
+BOOST_FIXTURE_TEST_CASE(routers_are_measured, fixture) {
+  auto trainer = alone();
+  const auto done = trainer->forward(1, batch, retention::discard);
+  must(done.has_value());
+  double balance = 0;
+  double share = 0;
+  for (const auto& [name, value] : done->metrics) {
+    if (name == "router_balance_loss:mean") balance = value;
+    if (name == "busiest_expert_share:max") share = value;
+  }
+  // At least k, which perfect balance gives; no expert has more than its one pick per row.
+  BOOST_TEST(balance > 2.9);
+  BOOST_TEST(balance < 11.0);
+  BOOST_TEST(share >= 1.0 / 11);
+  BOOST_TEST(share <= 1.0 / 3);
+}
+
+/// Gradient of an adapter's B is scale * dW A^T, with dW the gradient of the whole matrix.
+BOOST_FIXTURE_TEST_CASE(adapters_of_experts_have_the_gradient_of_their_matrix, fixture) {
+  const lora_config lora{.rank = 2, .alpha = 6, .train_attn = false, .train_unembed = false};
+  test::model_memory start(model, lora);
+  for (std::size_t p = 0; p < gpu::parameter_layout(model).size(); ++p)
+    start.parameters(state_part::weights)[p] = memory->parameters(state_part::weights)[p];
+  const auto adapters = gpu::adapters_of(model, lora);
+  BOOST_REQUIRE(adapters.size() == 2U * 11 * 3);
+  gpu::initial_adapters first(model, lora);
+  for (const gpu::adapter& each : adapters) {
+    auto& a = start.parameters(state_part::weights)[each.a];
+    must(first.read(state_part::weights, {each.a, 0, a.size()}, a).has_value());
+  }
+  auto whole = alone();
+  must(whole->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
+  auto adapted =
+      test::make_adapter_trainer(model, lora, start, std::move(gpu::make_thread_comms(1).front()));
+  must(adapted->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
+  const adam_params only_moments{.learning_rate = 0, .beta1 = 0, .eps = 1e-8};
+  test::model_memory matrix_moments(model);
+  test::model_memory adapter_moments(model, lora);
+  must(whole->optim_step(only_moments).has_value() && whole->save(matrix_moments).has_value());
+  must(adapted->optim_step(only_moments).has_value() && adapted->save(adapter_moments).has_value());
+  double norm = 0;
+  for (const gpu::adapter& each : adapters) {
+    const auto& dw = matrix_moments.parameters(state_part::exp_avg)[each.matrix];
+    const auto& a = start.parameters(state_part::weights)[each.a];
+    const auto& db = adapter_moments.parameters(state_part::exp_avg)[each.b];
+    std::vector<float> expected(db.size());
+    for (std::size_t row = 0; row < each.outputs; ++row)
+      for (std::size_t r = 0; r < 2; ++r)
+        for (std::size_t i = 0; i < each.inputs; ++i)
+          expected[row * 2 + r] += 3 * dw[row * each.inputs + i] * a[r * each.inputs + i];
+    BOOST_TEST(relative_distance(db, expected) <= 1e-4);
+    for (const float value : expected)
+      norm += static_cast<double>(value) * static_cast<double>(value);
+  }
+  BOOST_TEST(norm > 0.0);
+}
+
+}  // namespace
