@@ -92,6 +92,12 @@ void read_group(reader& in, const toml::table& table, std::string_view name, pro
       in.read(node, key.str(), out.count, 0, limits::nodes_max);
     } else if (key == "threads") {
       in.read(node, key.str(), out.threads, 1, limits::node_threads_max);
+    } else if (key == "compute" && name == "trainers") {
+      std::string choice;
+      in.read(node, key.str(), choice);
+      if (choice != "fp32" && choice != "bf16")
+        in.refuse(node, key.str(), "is neither fp32 nor bf16");
+      out.compute = choice == "bf16" ? product_type::bf16 : product_type::fp32;
     } else if (key == "slots" && name == "trainers") {
       in.read(node, key.str(), out.slots, 1, limits::node_slots_max);
     } else {

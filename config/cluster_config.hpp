@@ -16,11 +16,15 @@
 
 namespace troupe::config {
 
+/// What matrix products of trainers round their operands to; everything else is fp32.
+enum class product_type : std::uint8_t { fp32 = 0, bf16 = 1 };
+
 /// Processes of one role on this machine.
 struct process_group {
   std::uint32_t count = 1;
-  std::uint32_t threads = 1;  ///< of the maths library, in each process
-  std::uint32_t slots = 1;    ///< trainers: adapter runs that share a process
+  std::uint32_t threads = 1;                  ///< of the maths library, in each process
+  std::uint32_t slots = 1;                    ///< trainers: adapter runs that share a process
+  product_type compute = product_type::fp32;  ///< trainers
 
   bool operator==(const process_group&) const = default;
 };

@@ -19,6 +19,10 @@
 
 namespace troupe::gpu {
 
+/// What matrix products of training round their operands to. Sums, and all that lies between two
+/// products, are fp32, as are weights, gradients and moments.
+enum class compute_type : std::uint8_t { fp32 = 0, bf16 = 1 };
+
 /// What adapters stand on. Engines of one factory with the same identity, model and rank hold one
 /// copy of the frozen weights, which the first of them loads; an empty identity is never shared.
 struct adapter_base {

@@ -4,6 +4,7 @@
 
 #include "config/limits.hpp"
 #include "gpu/comm/socket_comm.hpp"
+#include "gpu/kernels/cpu_bf16.hpp"
 #include "gpu/models/adapters.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "gpu/torch/frozen_base.hpp"
@@ -65,8 +66,13 @@ result<std::unique_ptr<engine_factory>> make_engine_factory(const engine_options
   if (options.num_threads == 0 || options.num_threads > limits::node_threads_max)
     return fail(errc::invalid_argument, "num_threads is " + std::to_string(options.num_threads), "",
                 "use 1 to " + std::to_string(limits::node_threads_max));
+  if (options.compute == compute_type::bf16 && kernels::bf16_for_this_cpu() == nullptr)
+    return fail(errc::engine_not_built, "this processor computes no products in bf16",
+                "it lacks AVX-512 BF16, or TROUPE_ISA asks for an older instruction set",
+                "set compute of the trainers to fp32");
   prepare_maths_library();
   engine_resources resources;
+  resources.compute = options.compute;
   resources.threads = std::make_shared<thread_pool>(options.num_threads);
   return std::make_unique<cpu_engines>(options.comm_address, std::move(resources));
 }

@@ -3,7 +3,8 @@
 // The only place that knows which devices this build has code for.
 //
 // Threading: call once per process before other threads use the maths library.
-// Errors: errc::engine_not_built, at start-up and never in mid-run.
+// Errors: errc::engine_not_built, also for bf16 on a processor without it; at start-up and never in
+// mid-run.
 
 #include <cstdint>
 #include <memory>
@@ -15,8 +16,9 @@ namespace troupe::gpu {
 
 struct engine_options {
   std::string device = "cpu";
-  std::uint32_t num_threads = 1;           ///< of the maths library in this process
-  std::string comm_address = "127.0.0.1";  ///< interface on which ranks meet
+  std::uint32_t num_threads = 1;              ///< of the maths library in this process
+  compute_type compute = compute_type::fp32;  ///< of trainers
+  std::string comm_address = "127.0.0.1";     ///< interface on which ranks meet
 };
 
 [[nodiscard]] result<std::unique_ptr<engine_factory>> make_engine_factory(

@@ -25,6 +25,10 @@ result<options> parse_options(int count, const char* const* words) {
       ->check(CLI::Range(1U, limits::node_threads_max));
   app.add_option("--slots", out.slots, "trainer: adapter runs that share it")
       ->check(CLI::Range(1U, limits::node_slots_max));
+  const std::map<std::string, gpu::compute_type> types{{"fp32", gpu::compute_type::fp32},
+                                                       {"bf16", gpu::compute_type::bf16}};
+  app.add_option("--compute", out.compute, "trainer: what matrix products round to, fp32 or bf16")
+      ->transform(CLI::CheckedTransformer(types));
   app.add_option("--device", out.device);
   app.add_option("--cluster", out.cluster);
   app.add_option("--host", out.host, "control: address to listen on");

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "gpu/engine_factory.hpp"
 #include "messages/cluster.hpp"
 #include "messages/error.hpp"
 
@@ -18,7 +19,8 @@ struct options {
   std::string name;
   std::string data_folder;
   std::uint32_t threads = 1;
-  std::uint32_t slots = 1;  ///< trainer
+  std::uint32_t slots = 1;                              ///< trainer
+  gpu::compute_type compute = gpu::compute_type::fp32;  ///< trainer
   std::string device = "cpu";
   std::string cluster = "troupe";           ///< control
   std::string host = "127.0.0.1";           ///< control

@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "gpu/kernels/cpu_bf16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 
 namespace troupe::gpu::kernels {
@@ -45,6 +46,15 @@ std::size_t attention_scratch(std::size_t length, std::size_t head_dim) {
   };
   return 2 * head_dim * padded(length) + length * padded(head_dim) +
          2 * attention_query_tile * (padded(length) + padded(head_dim));
+}
+
+extern const bf16_kernels* const avx512_bf16;
+
+const bf16_kernels* bf16_for_this_cpu() {
+  // A lower instruction set that was asked for has none.
+  static const bool has_it =
+      &for_this_cpu() == &avx512::kernel_table && __builtin_cpu_supports("avx512bf16") != 0;
+  return has_it ? avx512_bf16 : nullptr;
 }
 
 const cpu_kernels& for_this_cpu() {

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "config/limits.hpp"
+#include "gpu/engine_factory.hpp"
 #include "gpu/parallel.hpp"
 
 namespace troupe::gpu {
@@ -16,6 +17,7 @@ namespace troupe::gpu {
 struct engine_resources {
   std::shared_ptr<thread_pool> threads;  ///< null: the calling thread alone
   std::size_t kept_activation_bytes = limits::kept_activation_bytes_max;
+  compute_type compute = compute_type::fp32;
   std::size_t kept_logit_bytes = limits::kept_logit_bytes_max;
 };
 

@@ -35,7 +35,11 @@ std::vector<float> weight_gradients(const routing& choice, const at::Tensor& inn
 
 at::Tensor experts_forward(const expert_config& config, const expert_layer& layer,
                            const at::Tensor& x, const at::Tensor& residual, expert_state& state) {
-  state.choice = route(config, linear(x, layer.router));
+  {
+    // A rounded logit may pick another expert than the sampler does.
+    const product_scope exact(compute_type::fp32);
+    state.choice = route(config, linear(x, layer.router));
+  }
   const routing& choice = state.choice;
   const at::Tensor input = gather_places(choice, x);
   state.gate_up = make_tensor({choice.num_places(), std::size_t{2} * config.width});

@@ -6,6 +6,7 @@
 // Threading: called from one thread; runs on the pool.
 // Invariants: LINEAR-1 a row of the result depends on that row and on W only.
 
+#include "gpu/engine_factory.hpp"
 #include "gpu/torch/tensors.hpp"
 
 namespace troupe::gpu {
@@ -24,6 +25,18 @@ struct strided_product {
 };
 
 void multiply(const strided_product& product);
+
+/// How products on this thread round their operands, until the scope ends. Sums are fp32 always.
+class product_scope {
+ public:
+  explicit product_scope(compute_type type);
+  ~product_scope();
+  product_scope(const product_scope&) = delete;
+  product_scope& operator=(const product_scope&) = delete;
+
+ private:
+  compute_type outer_;
+};
 
 [[nodiscard]] at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
 

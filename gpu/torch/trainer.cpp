@@ -10,6 +10,7 @@
 #include "gpu/bf16.hpp"
 #include "gpu/losses.hpp"
 #include "gpu/torch/boundary.hpp"
+#include "gpu/torch/linear.hpp"
 #include "gpu/torch/optimizer.hpp"
 #include "gpu/torch/transformer.hpp"
 
@@ -60,6 +61,7 @@ class torch_trainer final : public trainer_engine {
                 std::unique_ptr<comm> ranks, const engine_resources& resources)
       : model_(model),
         threads_(resources.threads),
+        compute_(resources.compute),
         network_(std::make_unique<transformer>(model, std::move(adapters), std::move(ranks),
                                                resources)) {}
 
@@ -199,6 +201,7 @@ class torch_trainer final : public trainer_engine {
   result<void> publish(bf16_sink& sink) const override {
     std::vector<std::uint16_t> bits;
     return run("publish", [&] {
+      const product_scope exact(compute_type::fp32);
       return network_->weights().visit_merged(
           [&](const parameter_slice& slice, std::span<float> merged) {
             bits.resize(merged.size());
@@ -212,6 +215,7 @@ class torch_trainer final : public trainer_engine {
   template <class Body>
   auto run(const char* doing, const Body& body) const -> decltype(body()) {
     const pool_scope scope(threads_.get());
+    const product_scope products(compute_);
     return guarded(doing, body);
   }
 
@@ -316,6 +320,7 @@ class torch_trainer final : public trainer_engine {
 
   const model_config model_;
   const std::shared_ptr<thread_pool> threads_;
+  const compute_type compute_;
   const std::unique_ptr<transformer> network_;
   std::deque<open_forward> open_;
   loss_counts counts_;  ///< since gradients were last cleared

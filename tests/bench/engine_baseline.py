@@ -1,7 +1,8 @@
 """The training step of engine_bench.cpp on Hugging Face transformers, with fused AdamW.
 
-Prints one JSON object: the best step with eager attention and with sdpa, and the process's peak
-memory. Sequences of unequal length are padded and masked, as transformers has it.
+Prints one JSON object: the best step with eager attention, with sdpa, with sdpa under bf16
+autocast, and the process's peak memory. Sequences of unequal length are padded and masked, as
+transformers has it.
 Usage: engine_baseline.py --lengths N,N,... [--threads N] [--steps N] [--hidden N] ...
 """
 
@@ -41,7 +42,7 @@ def make_batch(a):
     return ids[:, :-1], None if mask.all() else mask.long(), targets
 
 
-def seconds_per_step(a, attention):
+def seconds_per_step(a, attention, autocast=False):
     model = make_model(a, attention)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     ids, mask, targets = make_batch(a)
@@ -49,7 +50,8 @@ def seconds_per_step(a, attention):
     for _ in range(a.steps):
         begin = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        logits = model(input_ids=ids, attention_mask=mask).logits
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits = model(input_ids=ids, attention_mask=mask).logits.float()
         loss = torch.nn.functional.cross_entropy(
             logits.reshape(-1, a.vocabulary), targets.reshape(-1), reduction="sum")
         loss.backward()
@@ -71,6 +73,7 @@ def main():
     numbers = dict(sdpa_seconds=seconds_per_step(a, "sdpa"))
     numbers["working_bytes"] = peak_bytes() - idle
     numbers["eager_seconds"] = seconds_per_step(a, "eager")
+    numbers["autocast_seconds"] = seconds_per_step(a, "sdpa", autocast=True)
     print(json.dumps(numbers))
 
 

@@ -176,6 +176,15 @@ json::object measure(const workload& w, const options& o) {
   gpu::initial_adapters first(model, lora);
   must(adapters->load(first, optimizer_state::reset, 0));
   out["adapters_seconds"] = bench{*adapters, batch, o.steps}.one_shot();
+  adapters.reset();
+
+  engine.compute = gpu::compute_type::bf16;
+  auto bf16_engines = gpu::make_engine_factory(engine);
+  if (!bf16_engines) return out;
+  auto rounded =
+      must((*bf16_engines)->make_trainer(model, std::move(gpu::make_thread_comms(1).front())));
+  must(rounded->load(*memory, optimizer_state::reset, 0));
+  out["bf16_seconds"] = bench{*rounded, batch, o.steps}.one_shot();
   return out;
 }
 
@@ -229,6 +238,11 @@ json::object compare(const std::string& self, const workload& w, const options& 
   const double best = std::min(number(base, "sdpa_seconds"), number(base, "eager_seconds"));
   row["baseline_seconds"] = best;
   row["ratio"] = best / one_shot;
+  if (row.contains("bf16_seconds")) {
+    const double bf16 = number(row, "bf16_seconds");
+    row["bf16_ratio"] = best / bf16;
+    row["bf16_ratio_to_autocast"] = number(base, "autocast_seconds") / bf16;
+  }
   row["memory_over_baseline"] = number(row, "working_bytes") / number(base, "working_bytes");
   return row;
 }

@@ -1,0 +1,131 @@
+// Training whose products are rounded to bf16, against the fp32 goldens: within what bf16's eight
+// bits give, with the promises that hold in fp32.
+
+#include <array>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include "gpu/comm/thread_comm.hpp"
+#include "gpu/make_engine.hpp"
+#include "gpu/models/parameter_layout.hpp"
+#include "storage/hf_directory.hpp"
+#include "tests/conformance/engine_memory.hpp"
+#include "tests/conformance/golden_case.hpp"
+
+namespace {
+
+using namespace troupe;
+using test::relative_distance;
+
+/// Null where the processor has no bf16 products; the factory then says so.
+std::unique_ptr<gpu::engine_factory> bf16_engines() {
+  gpu::engine_options options;
+  options.compute = gpu::compute_type::bf16;
+  auto made = gpu::make_engine_factory(options);
+  if (made) return std::move(*made);
+  BOOST_TEST((made.error().code == errc::engine_not_built));
+  BOOST_TEST_MESSAGE("skipped: " << to_string(made.error()));
+  return nullptr;
+}
+
+struct loaded_case {
+  test::golden_case golden;
+  model_config model;
+  std::unique_ptr<gpu::trainer_engine> trainer;
+};
+
+loaded_case load_case(gpu::engine_factory& engines, const std::string& name) {
+  loaded_case loaded{test::read_golden_case(name), {}, {}};
+  auto directory = storage::open_hf_directory(loaded.golden.model_directory);
+  BOOST_REQUIRE(directory.has_value());
+  loaded.model = (*directory)->config();
+  const auto layout = gpu::parameter_layout(loaded.model);
+  test::model_memory memory(loaded.model);
+  for (std::size_t p = 0; p < layout.size(); ++p)
+    BOOST_REQUIRE((*directory)
+                      ->read(layout[p].name, 0, memory.parameters(gpu::state_part::weights)[p])
+                      .has_value());
+  auto trainer = engines.make_trainer(loaded.model, std::move(gpu::make_thread_comms(1).front()));
+  BOOST_REQUIRE(trainer.has_value());
+  loaded.trainer = std::move(*trainer);
+  BOOST_REQUIRE(loaded.trainer->load(memory, optimizer_state::reset, 0).has_value());
+  return loaded;
+}
+
+const auto cases = boost::unit_test::data::make({"tied", "wide", "llama", "qwen2", "experts"});
+
+BOOST_DATA_TEST_CASE(logprobs_and_gradients_are_near, cases, name) {
+  const auto engines = bf16_engines();
+  if (!engines) return;
+  loaded_case c = load_case(*engines, name);
+  const auto done = c.trainer->forward_backward(1, c.golden.batches[0], loss_fn::cross_entropy, {});
+  BOOST_REQUIRE(done.has_value());
+  std::vector<float> logprobs;
+  for (const auto& part : done->logprobs)
+    logprobs.insert(logprobs.end(), part.begin(), part.end());
+  const double logprob_distance = relative_distance(logprobs, c.golden.logprobs);
+  const double gradient_distance =
+      relative_distance(test::take_gradient(c.model, *c.trainer), c.golden.gradients);
+  BOOST_TEST_MESSAGE(name << ": logprobs " << logprob_distance << ", gradients "
+                          << gradient_distance);
+  BOOST_TEST(logprob_distance <= 2e-2);
+  BOOST_TEST(gradient_distance <= 5e-2);
+  // Not the fp32 engine under another name.
+  BOOST_TEST(logprob_distance > 1e-5);
+}
+
+BOOST_DATA_TEST_CASE(master_weights_follow_the_same_path, cases, name) {
+  const auto engines = bf16_engines();
+  if (!engines) return;
+  loaded_case c = load_case(*engines, name);
+  const adam_params adam{.learning_rate = 1e-3,
+                         .beta1 = 0.9,
+                         .beta2 = 0.95,
+                         .eps = 1e-8,
+                         .weight_decay = 0.1,
+                         .grad_clip_norm = 2.0};
+  for (std::size_t step = 0; step < 20; ++step) {
+    const auto& batch = c.golden.batches[step % c.golden.batches.size()];
+    BOOST_REQUIRE(
+        c.trainer->forward_backward(step + 1, batch, loss_fn::cross_entropy, {}).has_value());
+    BOOST_REQUIRE(c.trainer->optim_step(adam).has_value());
+  }
+  test::model_memory saved(c.model);
+  BOOST_REQUIRE(c.trainer->save(saved).has_value());
+  const double distance = relative_distance(saved.flat(gpu::state_part::weights), c.golden.trained);
+  BOOST_TEST_MESSAGE(name << ": parameters after 20 steps " << distance);
+  BOOST_TEST(distance <= 1e-2);
+}
+
+BOOST_AUTO_TEST_CASE(packing_and_phases_change_no_bit) {
+  const auto engines = bf16_engines();
+  if (!engines) return;
+  loaded_case packed = load_case(*engines, "untied");
+  loaded_case single = load_case(*engines, "untied");
+  const auto& batch = packed.golden.batches[1];
+  const auto all = packed.trainer->forward(1, batch, retention::keep_for_backward);
+  BOOST_REQUIRE(all.has_value());
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const auto one = single.trainer->forward(1, std::span(batch).subspan(i, 1), retention::discard);
+    BOOST_REQUIRE(one.has_value());
+    BOOST_TEST((one->logprobs.front() == all->logprobs[i]));
+  }
+  std::vector<std::vector<float>> gradients;
+  for (const datum& data : batch) {
+    gradients.emplace_back();
+    for (const float weight : data.weights)
+      gradients.back().push_back(-weight);
+  }
+  BOOST_REQUIRE(packed.trainer->backward(1, gradients).has_value());
+  BOOST_REQUIRE(single.trainer->forward_backward(2, batch, loss_fn::cross_entropy, {}).has_value());
+  const adam_params adam{.learning_rate = 1e-2, .eps = 1e-8};
+  BOOST_TEST(
+      (packed.trainer->optim_step(adam)->weights == single.trainer->optim_step(adam)->weights));
+}
+
+}  // namespace
