@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "actors/runtime/ask.hpp"
+#include "actors/runtime/clock.hpp"
+#include "config/limits.hpp"
 
 namespace troupe::actors {
 namespace {
@@ -17,12 +19,51 @@ caf::result<Answer> answer(result<Value> value) {
   }
 }
 
+/// As many lines as fit an answer.
+result<std::vector<ledger_entry>> newest(result<std::vector<ledger_entry>> lines) {
+  if (lines && lines->size() > limits::ledger_page_max)
+    lines->erase(lines->begin(), lines->end() - std::ptrdiff_t{limits::ledger_page_max});
+  return lines;
+}
+
 }  // namespace
 
 checkpoint_store_state::checkpoint_store_state(checkpoint_store_self::pointer self,
-                                               storage::key_value_store* values,
-                                               storage::blob_store* blobs)
-    : self_(self), journal_(*values, *blobs), checkpoints_(*values, *blobs), runs_(*values) {}
+                                               const checkpoint_store_config& config)
+    : self_(self),
+      journal_(*config.values, *config.blobs),
+      checkpoints_(*config.values, *config.blobs),
+      runs_(*config.values),
+      garbage_(*config.values, *config.blobs, config.garbage),
+      garbage_stays_(config.garbage_stays) {}
+
+caf::result<done> checkpoint_store_state::append(const append_op_request& request) {
+  if (const auto* load = std::get_if<load_state_op>(&request.op.body)) {
+    const auto pinned = garbage_.pin(load->checkpoint, request.op.run, request.op.seq_id);
+    if (!pinned) return to_caf(pinned.error());
+  }
+  return share_next_write(journal_.append(request));
+}
+
+caf::result<done> checkpoint_store_state::put(const put_run_request& request) {
+  if (auto written = runs_.put(request.record); !written) return to_caf(written.error());
+  auto promise = self_->make_response_promise<done>();
+  promise.deliver(done{});
+  checkpoint_id& snapshot = snapshots_[request.record.run];
+  if (std::exchange(snapshot, request.record.snapshot) != request.record.snapshot) {
+    const auto collected = garbage_.collect_by_itself(unix_time_ms());
+    if (!collected && garbage_stays_) garbage_stays_(collected.error());
+  }
+  return promise;
+}
+
+caf::result<checkpoint_list> checkpoint_store_state::chain(
+    const checkpoint_chain_request& request) {
+  auto records = checkpoints_.chain(request.checkpoint);
+  if (!records) return to_caf(records.error());
+  garbage_.lease(*records, unix_time_ms());
+  return checkpoint_list{std::move(*records)};
+}
 
 caf::result<done> checkpoint_store_state::share_next_write(result<void> staged) {
   if (!staged) return to_caf(staged.error());
@@ -45,14 +86,14 @@ void checkpoint_store_state::flush() {
 
 checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
   return {
-      [this](const append_op_request& r) { return share_next_write(journal_.append(r)); },
+      [this](const append_op_request& r) { return append(r); },
       [this](const finish_op_request& r) { return share_next_write(journal_.finish(r)); },
       [this](const read_log_request& r) {
         flush();
         return answer<read_log_reply>(journal_.read(r));
       },
       [this](const trim_log_request& r) { return answer<done>(journal_.trim(r)); },
-      [this](const put_run_request& r) { return answer<done>(runs_.put(r.record)); },
+      [this](const put_run_request& r) { return put(r); },
       [this](const list_runs_request&) { return answer<run_list>(runs_.list()); },
       [this](const commit_checkpoint_request& r) {
         return answer<checkpoint_record>(checkpoints_.commit(r.manifest));
@@ -63,9 +104,7 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
       [this](const list_checkpoints_request& r) {
         return answer<checkpoint_list>(checkpoints_.list(r.run));
       },
-      [this](const checkpoint_chain_request& r) {
-        return answer<checkpoint_list>(checkpoints_.chain(r.checkpoint));
-      },
+      [this](const checkpoint_chain_request& r) { return chain(r); },
       [this](const put_deployment_request& r) { return answer<done>(runs_.put(r.record)); },
       [this](const forget_deployment_request& r) {
         return answer<done>(runs_.forget(r.deployment));
@@ -74,18 +113,26 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
         return answer<deployment_list>(runs_.list_deployments());
       },
       [this](const ledger_entry& entry) { return answer<done>(runs_.append(entry)); },
+      [this](const remove_checkpoint_request& r) {
+        return answer<done>(garbage_.remove(r.checkpoint, unix_time_ms()));
+      },
+      [this](const collect_garbage_request& r) {
+        return answer<garbage_report>(garbage_.collect(r, unix_time_ms()));
+      },
+      [this](const list_ledger_request& r) {
+        return answer<ledger_list>(newest(runs_.ledger(r.deployment)));
+      },
       [this](tick) { flush(); },
   };
 }
 
 checkpoint_store_actor spawn_checkpoint_store(caf::actor_system& system,
-                                              storage::key_value_store& values,
-                                              storage::blob_store& blobs, worker_threads threads) {
+                                              const checkpoint_store_config& config) {
   using impl = caf::stateful_actor<checkpoint_store_state, checkpoint_store_self::impl>;
-  if (threads == worker_threads::own_thread) {
-    return system.spawn<impl, caf::detached>(&values, &blobs);
+  if (config.threads == worker_threads::own_thread) {
+    return system.spawn<impl, caf::detached>(config);
   }
-  return system.spawn<impl>(&values, &blobs);
+  return system.spawn<impl>(config);
 }
 
 }  // namespace troupe::actors

@@ -2,14 +2,16 @@
 
 // The one actor that writes durable state: the op log, checkpoints with their lineage, run records
 // and the ledger. Runs append and finish ops at the same time; what arrives while a write is under
-// way shares the next one (group commit), so that many runs cost one disk sync.
+// way shares the next one (group commit), so that many runs cost one disk sync. When a run moves on
+// to a new snapshot, what nothing needs any more is forgotten.
 //
 // Owner: node main. Deadline of requests: deadlines::store.
 // Threading: an actor; touches the disk, so it is spawned on a thread of its own.
 // Errors: those of storage; a failed write answers every waiting request with it.
 // Invariants: STORE-1 an answer means durable. STORE-2 answers leave in order of arrival.
 
-#include <memory>
+#include <functional>
+#include <map>
 #include <vector>
 
 #include <caf/all.hpp>
@@ -17,6 +19,7 @@
 #include "actors/node_context.hpp"
 #include "actors/protocol/type_ids.hpp"
 #include "storage/checkpoint_catalog.hpp"
+#include "storage/garbage_collector.hpp"
 #include "storage/journal.hpp"
 #include "storage/run_catalog.hpp"
 
@@ -24,31 +27,43 @@ namespace troupe::actors {
 
 using checkpoint_store_self = checkpoint_store_actor::extend<caf::result<void>(tick)>;
 
+struct checkpoint_store_config {
+  storage::key_value_store* values = nullptr;
+  storage::blob_store* blobs = nullptr;
+  worker_threads threads = worker_threads::own_thread;
+  storage::garbage_rules garbage;
+  std::function<void(const error&)> garbage_stays;  ///< told when nothing could be removed
+};
+
 class checkpoint_store_state {
  public:
   static constexpr const char* name = "checkpoint_store";
 
-  checkpoint_store_state(checkpoint_store_self::pointer self, storage::key_value_store* values,
-                         storage::blob_store* blobs);
+  checkpoint_store_state(checkpoint_store_self::pointer self,
+                         const checkpoint_store_config& config);
   checkpoint_store_self::behavior_type make_behavior();
 
  private:
   using done_promise = caf::typed_response_promise<done>;
 
   caf::result<done> share_next_write(result<void> staged);
+  caf::result<done> append(const append_op_request& request);
+  caf::result<done> put(const put_run_request& request);
+  caf::result<checkpoint_list> chain(const checkpoint_chain_request& request);
   void flush();
 
   checkpoint_store_self::pointer self_;
   storage::journal journal_;
   storage::checkpoint_catalog checkpoints_;
   storage::run_catalog runs_;
+  storage::garbage_collector garbage_;
+  std::function<void(const error&)> garbage_stays_;
+  std::map<run_id, checkpoint_id> snapshots_;  ///< newest of each run
   std::vector<done_promise> waiting_;
 };
 
 /// The stores must outlive the actor.
 [[nodiscard]] checkpoint_store_actor spawn_checkpoint_store(caf::actor_system& system,
-                                                            storage::key_value_store& values,
-                                                            storage::blob_store& blobs,
-                                                            worker_threads threads);
+                                                            const checkpoint_store_config& config);
 
 }  // namespace troupe::actors

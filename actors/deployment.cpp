@@ -1,5 +1,6 @@
 #include "actors/deployment.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "actors/runtime/ask.hpp"
@@ -10,95 +11,37 @@
 namespace troupe::actors {
 namespace {
 
-constexpr std::chrono::milliseconds reopen_pause{200};
+/// A request that outlived this many replicas probably ends them.
+constexpr std::uint32_t attempts_max = 8;
 
 }  // namespace
+
+/// One sync on its way through the replicas.
+struct deployment_state::sync_round {
+  sync_request request;
+  caf::typed_response_promise<sync_reply> promise;
+  std::size_t num_open = 0;
+  std::optional<error> failure;      ///< of the first replica that failed
+  std::optional<sync_reply> merged;  ///< of those that committed
+};
 
 deployment_state::deployment_state(deployment_self::pointer self, deployment_config config)
     : self_(self),
       config_(std::move(config)),
       id_{config_.record.request.name},
-      hosting_("deployment " + id_.value),
       version_(config_.record.version),
       checkpoint_(config_.record.checkpoint) {
-  self_->set_down_handler([this](const caf::down_msg& down) {
-    if (replica_ && replica_.address() == down.source) return replica_lost();
-    if (agent_ && agent_.address() == down.source) {
-      open_failed({errc::peer_lost, "the node went away while it opened a replica", "", ""});
-    }
-  });
-  open_replica();
+  self_->set_down_handler([this](const caf::down_msg& down) { went_down(down.source); });
+  adjust();
 }
 
 deployment_state::~deployment_state() {
-  if (replica_) caf::anon_send_exit(replica_, caf::exit_reason::user_shutdown);
-}
-
-void deployment_state::replica_lost() {
-  replica_ = nullptr;
-  serving_ = false;
-  for (auto& [number, request] : std::exchange(active_, {}))
-    waiting_.push_back(std::move(request));
-  tell(self_, config_.manager, release_nodes{hosting_});
-  open_replica();
-}
-
-void deployment_state::open_replica() {
-  ask(
-      self_, config_.manager, deadlines::capacity + deadlines::control,
-      acquire_nodes{node_role::sampler, 1, hosting_, 0, node_share::whole},
-      [this](const node_grant& grant) {
-        const node_id node = grant.nodes.front();
-        agent_ = grant.agents.front();
-        self_->monitor(agent_);
-        self_
-            ->request(agent_, deadlines::shard_open,
-                      open_sampler_request{id_, config_.record.request.model})
-            .then([this, node](const replica_status& status,
-                               const sampler_actor& replica) { opened(node, status, replica); },
-                  [this, agent = agent_](const caf::error& e) {
-                    if (agent == agent_) open_failed(from_caf(e));
-                  });
-      },
-      [this](const error& e) { open_failed(e); });
-}
-
-void deployment_state::open_failed(const error& reason) {
-  agent_ = nullptr;
-  tell(self_, config_.manager, release_nodes{hosting_});
-  if (category_of(reason.code) == error_category::user) {
-    for (auto& [request, promise] : waiting_)
-      promise.deliver(to_caf(reason));
-    waiting_.clear();
-    return self_->quit();
+  for (const auto& [number, p] : places_) {
+    if (p.replica) caf::anon_send_exit(p.replica, caf::exit_reason::user_shutdown);
   }
-  self_->delayed_send(deployment_self{self_}, reopen_pause, tick{});
 }
 
-void deployment_state::opened(const node_id& node, const replica_status&,
-                              const sampler_actor& replica) {
-  self_->demonitor(agent_);
-  agent_ = nullptr;
-  replica_ = replica;
-  node_ = node;
-  self_->monitor(replica_);
-  if (version_ > 0) return catch_up();
-  serve();
-}
-
-void deployment_state::catch_up() {
-  auto syncer = spawn_weight_syncer(self_->system(), config_.store, {replica_, node_, version_});
-  ask(
-      self_, syncer, deadlines::sync, sync_request{id_, checkpoint_},
-      [this](const sync_reply&) { serve(); }, [this](const error& e) { open_failed(e); });
-}
-
-void deployment_state::serve() {
-  serving_ = true;
-  tell(self_, config_.manager, deployment_changed{info()});
-  for (auto& [request, promise] : std::exchange(waiting_, {}))
-    forward(request, promise);
-}
+// -- requests ------------------------------------------------------------------------------------
 
 caf::result<sample_reply> deployment_state::sample(const sample_request& request) {
   if (request.prompt.empty() ||
@@ -109,74 +52,221 @@ caf::result<sample_reply> deployment_state::sample(const sample_request& request
                        std::to_string(config_.model.max_positions) + " positions",
                    "", "shorten the prompt or lower max_tokens"});
   }
+  if (const auto refused = refusal(request)) return to_caf(*refused);
   auto promise = self_->make_response_promise<sample_reply>();
-  if (serving_) {
-    forward(request, promise);
-  } else if (waiting_.size() < limits::sampler_waiting_max) {
-    waiting_.emplace_back(request, promise);
-  } else {
-    return to_caf({errc::busy, "no replica serves yet and the queue is full", "", "try later"});
-  }
+  route({request, promise});
   return promise;
 }
 
-void deployment_state::forward(const sample_request& request, sample_promise promise) {
-  const std::uint64_t number = ++num_forwarded_;
-  active_.emplace(number, std::pair{request, promise});
+/// Why no replica can answer, now or soon.
+std::optional<error> deployment_state::refusal(const sample_request& request) const {
+  std::uint64_t newest = version_;
+  for (const auto& [number, p] : places_)
+    newest = std::max(newest, p.version);
+  if (request.min_version > newest) {
+    return error{errc::busy,
+                 "version " + std::to_string(request.min_version) + " is not live yet, " +
+                     std::to_string(newest) + " is",
+                 "a sync is under way, or was never asked for", "ask again, or sync first"};
+  }
+  if (request.max_version < version_ && !syncing_) {
+    return error{errc::not_found,
+                 "version " + std::to_string(request.max_version) + " is not served any more, " +
+                     std::to_string(version_) + " is",
+                 "newer weights went live", "ask for the live version, or sync the wanted one"};
+  }
+  return std::nullopt;
+}
+
+void deployment_state::route(open_request open) {
+  if (const auto refused = refusal(open.request)) return open.promise.deliver(to_caf(*refused));
+  if (open.attempts >= attempts_max) {
+    return open.promise.deliver(
+        to_caf({errc::peer_lost,
+                std::to_string(open.attempts) + " replicas ended while they decoded the request",
+                "nodes go away quickly, or this request ends them",
+                "send it again, or look at "
+                "the log of the samplers"}));
+  }
+  std::vector<logic::routing_candidate> candidates;
+  for (const auto& [number, p] : places_) {
+    const bool fits = p.version >= open.request.min_version &&
+                      p.version <= open.request.max_version && p.phase == replica_phase::serving;
+    if (fits) candidates.push_back({number, p.load});
+  }
+  if (const auto chosen = router_.choose(open.request.prompt, candidates)) {
+    return forward(std::move(open), *chosen);
+  }
+  if (waiting_.size() >= limits::sampler_waiting_max) {
+    return open.promise.deliver(
+        to_caf({errc::busy, "no replica serves and the queue is full", "", "try later"}));
+  }
+  waiting_.push_back(std::move(open));
+}
+
+void deployment_state::forward(open_request open, std::uint32_t number) {
+  const std::uint64_t id = ++num_forwarded_;
+  place& p = places_.at(number);
+  open.place = number;
+  ++open.attempts;
+  p.load += open.request.num_samples;
+  const auto& kept = active_.emplace(id, std::move(open)).first->second;
   ask(
-      self_, replica_, deadlines::sample, request,
-      [this, number, promise](const sample_reply& reply) mutable {
-        if (active_.erase(number) > 0) promise.deliver(reply);
+      self_, p.replica, deadlines::sample, kept.request,
+      [this, id, number, promise = kept.promise](const sample_reply& reply) mutable {
+        if (!active_.contains(id)) return;
+        promise.deliver(reply);
+        answered(id, number);
       },
-      [this, number, promise](const error& e) mutable {
-        // When the replica is lost, its going down hands the request to the next one.
-        if (e.code != errc::peer_lost && active_.erase(number) > 0) promise.deliver(to_caf(e));
+      [this, id, number, promise = kept.promise](const error& e) mutable {
+        // When the replica is lost, its going down hands the request to another one.
+        if (e.code == errc::peer_lost || !active_.contains(id)) return;
+        promise.deliver(to_caf(e));
+        answered(id, number);
       });
 }
 
+void deployment_state::answered(std::uint64_t request, std::uint32_t number) {
+  const auto done = active_.extract(request);
+  const auto found = places_.find(number);
+  if (found == places_.end()) return;
+  place& p = found->second;
+  p.load -= std::min<std::uint64_t>(p.load, done.mapped().request.num_samples);
+  ++p.answered;
+  close_if_idle(number);
+}
+
+// -- versions ------------------------------------------------------------------------------------
+
 caf::result<sync_reply> deployment_state::sync(const sync_request& request) {
-  if (syncing_ || !serving_) {
+  if (syncing_ || num_serving() == 0) {
     return to_caf({errc::busy, "deployment " + id_.value + " takes no sync at this moment",
                    syncing_ ? "another sync is under way" : "no replica serves yet", "try again"});
   }
   syncing_ = true;
-  auto promise = self_->make_response_promise<sync_reply>();
-  auto syncer =
-      spawn_weight_syncer(self_->system(), config_.store, {replica_, node_, version_ + 1});
+  auto round = std::make_shared<sync_round>();
+  round->request = request;
+  round->promise = self_->make_response_promise<sync_reply>();
+  std::vector<std::uint32_t> targets;
+  for (const auto& [number, p] : places_) {
+    if (p.phase == replica_phase::serving) targets.push_back(number);
+  }
+  round->num_open = targets.size();
+  for (const std::uint32_t number : targets)
+    sync_place(round, number);
+  return round->promise;
+}
+
+void deployment_state::sync_place(const round_ptr& round, std::uint32_t number) {
+  place& p = places_.at(number);
+  auto syncer = spawn_weight_syncer(self_->system(), config_.store,
+                                    {p.replica, p.node, version_ + 1, number});
   ask(
-      self_, syncer, deadlines::sync, request,
-      [this, promise](const sync_reply& reply) mutable {
-        version_ = reply.version;
-        checkpoint_ = reply.checkpoint;
-        remember(reply, promise);
+      self_, syncer, deadlines::sync, round->request,
+      [this, round, number, opening = p.opening](const sync_reply& reply) {
+        if (place* const synced = current(number, opening)) synced->version = reply.version;
+        router_.forget(number);
+        if (!round->merged) {
+          round->merged = reply;
+          round->merged->replicas = 0;
+        }
+        sync_reply& all = *round->merged;
+        ++all.replicas;
+        all.was_delta = all.was_delta && reply.was_delta;
+        all.bytes = std::max(all.bytes, reply.bytes);
+        all.stage_ms = std::max(all.stage_ms, reply.stage_ms);
+        all.pause_ms = std::max(all.pause_ms, reply.pause_ms);
+        all.total_ms = std::max(all.total_ms, reply.total_ms);
+        all.logprob_gap_mean = std::max(all.logprob_gap_mean, reply.logprob_gap_mean);
+        all.logprob_gap_max = std::max(all.logprob_gap_max, reply.logprob_gap_max);
+        if (--round->num_open == 0) end_round(round);
       },
-      [this, promise](const error& e) mutable {
-        syncing_ = false;
-        promise.deliver(to_caf(e));
+      [this, round](const error& e) {
+        if (!round->failure) round->failure = e;
+        if (--round->num_open == 0) end_round(round);
       });
-  return promise;
+}
+
+/// The version moves on when any replica committed it; those that did not catch up alone.
+void deployment_state::end_round(const round_ptr& round) {
+  if (!round->merged) {
+    syncing_ = false;
+    return round->promise.deliver(to_caf(*round->failure));
+  }
+  version_ = round->merged->version;
+  checkpoint_ = round->merged->checkpoint;
+  logprob_gap_mean_ = round->merged->logprob_gap_mean;
+  logprob_gap_max_ = round->merged->logprob_gap_max;
+  std::vector<std::uint32_t> behind;
+  for (const auto& [number, p] : places_) {
+    if (p.phase == replica_phase::serving && p.version != version_) behind.push_back(number);
+  }
+  for (const std::uint32_t number : behind)
+    catch_up(number);
+  remember(round);
 }
 
 /// The sync counts when a restarted control node would serve the same.
-void deployment_state::remember(const sync_reply& reply,
-                                caf::typed_response_promise<sync_reply> promise) {
+void deployment_state::remember(const round_ptr& round) {
   config_.record.version = version_;
   config_.record.checkpoint = checkpoint_;
   ask(
       self_, config_.store, deadlines::store, put_deployment_request{config_.record},
-      [this, reply, promise](const done&) mutable {
+      [this, round](const done&) {
         syncing_ = false;
-        tell(self_, config_.manager, deployment_changed{info()});
-        promise.deliver(reply);
+        changed();
+        round->promise.deliver(*round->merged);
       },
-      [this, promise](const error& e) mutable {
+      [this, round](const error& e) {
         syncing_ = false;
-        promise.deliver(to_caf(e));
+        round->promise.deliver(to_caf(e));
       });
 }
 
+caf::result<deployment_info> deployment_state::scale(const scale_deployment_request& request) {
+  auto wanted = config_.record;
+  wanted.request.replicas = request.replicas;
+  auto promise = self_->make_response_promise<deployment_info>();
+  ask(
+      self_, config_.store, deadlines::store, put_deployment_request{wanted},
+      [this, promise, replicas = request.replicas](const done&) mutable {
+        config_.record.request.replicas = replicas;
+        adjust();
+        changed();
+        promise.deliver(info());
+      },
+      [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
+  return promise;
+}
+
+std::uint32_t deployment_state::num_serving() const {
+  return static_cast<std::uint32_t>(std::ranges::count_if(
+      places_, [](const auto& p) { return p.second.phase == replica_phase::serving; }));
+}
+
 deployment_info deployment_state::info() const {
-  return {id_, version_, checkpoint_, serving_ ? 1U : 0U, active_.size(), config_.model};
+  deployment_info out;
+  out.deployment = id_;
+  out.version = version_;
+  out.checkpoint = checkpoint_;
+  out.replicas = num_serving();
+  out.active_sequences = active_.size();
+  out.model = config_.model;
+  out.wanted_replicas = config_.record.request.replicas;
+  for (const auto& [number, p] : places_) {
+    const auto here = std::ranges::count_if(
+        active_, [number = number](const auto& open) { return open.second.place == number; });
+    out.places.push_back({number, p.node, p.phase, p.version, static_cast<std::uint64_t>(here),
+                          p.answered, p.restarts});
+  }
+  out.waiting_requests = waiting_.size();
+  out.logprob_gap_mean = logprob_gap_mean_;
+  out.logprob_gap_max = logprob_gap_max_;
+  return out;
+}
+
+void deployment_state::changed() {
+  tell(self_, config_.manager, deployment_changed{info()});
 }
 
 deployment_self::behavior_type deployment_state::make_behavior() {
@@ -184,7 +274,8 @@ deployment_self::behavior_type deployment_state::make_behavior() {
       [this](const sample_request& r) { return sample(r); },
       [this](const sync_request& r) { return sync(r); },
       [this](const deployment_status_request&) -> caf::result<deployment_info> { return info(); },
-      [this](tick) { open_replica(); },
+      [this](const scale_deployment_request& r) { return scale(r); },
+      [this](tick) { retry_waiting(); },
   };
 }
 

@@ -1,20 +1,27 @@
 #pragma once
 
-// One served model: opens a replica on an idle sampler node, routes requests to it, and lets one
-// weight sync run at a time. A replica that dies is replaced and catches up with the live version
-// before it serves.
+// One served model: keeps the wanted number of replicas open on idle sampler nodes, routes requests
+// by what a replica knows of a prompt and how busy it is, and lets one weight sync run at a time. A
+// replica that dies is replaced and catches up alone with the live version before it serves; one
+// that missed a sync does so too. Replicas that are to go finish what they decode.
 //
 // Owner: job_manager. Deadlines: capacity, sample, sync. Threading: an actor, never blocks.
-// Errors: errc::no_capacity, errc::busy (a sync runs already). Requests of a replica that died are
-// given to its successor: their seeds make the answer the same.
-// Invariants: DEPLOY-1 the version grows by one per committed sync and names one checkpoint.
+// Errors: errc::no_capacity, errc::busy (a sync runs already, a version is not live yet),
+// errc::not_found (a version is not served any more). Requests of a replica that died are given to
+// another one, a few times: their seeds make the answer the same; then they end in errc::peer_lost.
+// Invariants: DEPLOY-1 the version grows by one per sync that any replica committed and names one
+//             checkpoint. DEPLOY-2 only replicas of the live version serve, except while a sync
+//             runs. DEPLOY-3 every request ends in exactly one answer.
 
 #include <deque>
 #include <map>
-#include <utility>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include <caf/all.hpp>
 
+#include "actors/logic/replica_router.hpp"
 #include "actors/protocol/type_ids.hpp"
 
 namespace troupe::actors {
@@ -33,39 +40,83 @@ class deployment_state {
   static constexpr const char* name = "deployment";
 
   deployment_state(deployment_self::pointer self, deployment_config config);
-  /// The replica ends with its deployment.
+  /// The replicas end with their deployment.
   ~deployment_state();
   deployment_self::behavior_type make_behavior();
 
  private:
   using sample_promise = caf::typed_response_promise<sample_reply>;
 
-  void open_replica();
-  void opened(const node_id& node, const replica_status& status, const sampler_actor& replica);
-  void open_failed(const error& reason);
+  struct place {
+    replica_phase phase = replica_phase::opening;
+    std::uint64_t opening = 0;  ///< number of the attempt; answers to earlier ones are ignored
+    bool waits_to_retry = false;
+    node_id node;
+    node_agent_actor agent;  ///< while it opens the replica
+    sampler_actor replica;
+    std::uint64_t version = 0;
+    std::uint64_t load = 0;  ///< sequences
+    std::uint64_t answered = 0;
+    std::uint32_t restarts = 0;
+  };
+  struct open_request {
+    sample_request request;
+    sample_promise promise;
+    std::uint32_t place = 0;
+    std::uint32_t attempts = 0;
+  };
+  struct sync_round;
+  using round_ptr = std::shared_ptr<sync_round>;
+
+  // -- replicas (deployment_replicas.cpp) --
+  [[nodiscard]] std::string hosting(std::uint32_t number) const;
+  [[nodiscard]] place* current(std::uint32_t number, std::uint64_t opening);
+  void adjust();
+  void open_place(std::uint32_t number);
+  void granted(std::uint32_t number, const node_grant& grant);
+  void opened(std::uint32_t number, const sampler_actor& replica);
+  void open_failed(std::uint32_t number, const error& reason);
+  void catch_up(std::uint32_t number);
+  void serve(std::uint32_t number);
+  void went_down(const caf::actor_addr& source);
+  void replica_lost(std::uint32_t number);
+  void drain(std::uint32_t number);
+  void close_if_idle(std::uint32_t number);
+  void end_replica(place& closing, std::uint32_t number);
+  void retry_waiting();
+
+  // -- requests (deployment.cpp) --
   caf::result<sample_reply> sample(const sample_request& request);
-  void forward(const sample_request& request, sample_promise promise);
-  void replica_lost();
+  void route(open_request open);
+  [[nodiscard]] std::optional<error> refusal(const sample_request& request) const;
+  void forward(open_request open, std::uint32_t number);
+  void answered(std::uint64_t request, std::uint32_t number);
+
+  // -- versions (deployment.cpp) --
   caf::result<sync_reply> sync(const sync_request& request);
-  void remember(const sync_reply& reply, caf::typed_response_promise<sync_reply> promise);
-  void catch_up();
-  void serve();
+  void sync_place(const round_ptr& round, std::uint32_t number);
+  void end_round(const round_ptr& round);
+  void remember(const round_ptr& round);
+  caf::result<deployment_info> scale(const scale_deployment_request& request);
   [[nodiscard]] deployment_info info() const;
+  [[nodiscard]] std::uint32_t num_serving() const;
+  void changed();
 
   deployment_self::pointer self_;
   deployment_config config_;
   deployment_id id_;
-  std::string hosting_;
-  sampler_actor replica_;
-  node_id node_;
-  bool serving_ = false;
+  std::map<std::uint32_t, place> places_;
+  logic::replica_router router_;
+  bool has_served_ = false;
   bool syncing_ = false;
   std::uint64_t version_ = 0;
   checkpoint_id checkpoint_;
-  node_agent_actor agent_;  ///< of the node that is opening a replica
+  double logprob_gap_mean_ = 0;
+  double logprob_gap_max_ = 0;
+  std::uint64_t num_opened_ = 0;
   std::uint64_t num_forwarded_ = 0;
-  std::map<std::uint64_t, std::pair<sample_request, sample_promise>> active_;
-  std::deque<std::pair<sample_request, sample_promise>> waiting_;
+  std::map<std::uint64_t, open_request> active_;
+  std::deque<open_request> waiting_;
 };
 
 [[nodiscard]] deployment_actor spawn_deployment(caf::actor_system& system,

@@ -158,6 +158,7 @@ void job_manager_state::start_deployment(const deployment_record& record,
   auto actor = spawn_deployment(
       self_->system(), {record, model, config_.store, job_manager_actor{job_manager_self{self_}}});
   deployment_info info;
+  info.wanted_replicas = record.request.replicas;
   info.deployment = deployment_id{record.request.name};
   info.version = record.version;
   info.checkpoint = record.checkpoint;
@@ -190,6 +191,18 @@ caf::result<done> job_manager_state::remove_deployment(const remove_deployment_r
   auto promise = self_->make_response_promise<done>();
   relay<done>(self_, config_.store, deadlines::store, forget_deployment_request{request.deployment},
               promise);
+  return promise;
+}
+
+caf::result<deployment_info> job_manager_state::scale_deployment(
+    const scale_deployment_request& request) {
+  const auto known = deployments_.find(request.deployment);
+  if (known == deployments_.end()) {
+    return to_caf({errc::not_found, "there is no deployment " + request.deployment.value, "",
+                   "`troupe status` lists the deployments"});
+  }
+  auto promise = self_->make_response_promise<deployment_info>();
+  relay<deployment_info>(self_, known->second.actor, deadlines::control, request, promise);
   return promise;
 }
 
@@ -239,12 +252,15 @@ caf::result<node_grant> job_manager_state::acquire(const acquire_nodes& request)
 }
 
 void job_manager_state::release(const std::string& hosting) {
+  const auto is_meant = [&hosting](const waiting_grant& waiting) {
+    return logic::is_within(waiting.request.hosting, hosting);
+  };
   for (auto& waiting : waiting_) {
-    if (waiting.request.hosting != hosting) continue;
+    if (!is_meant(waiting)) continue;
     waiting.promise.deliver(
         to_caf({errc::cancelled, hosting + " needs no nodes any more", "", ""}));
   }
-  std::erase_if(waiting_, [&hosting](const auto& w) { return w.request.hosting == hosting; });
+  std::erase_if(waiting_, is_meant);
   nodes_.release(hosting);
   grant_waiting();
 }
@@ -320,6 +336,7 @@ job_manager_self::behavior_type job_manager_state::make_behavior() {
       [this](const run_events_request& r) { return ask_run<run_events_reply>(r); },
       [this](const park_run_request& r) { return ask_run<run_info>(r); },
       [this](const remove_deployment_request& r) { return remove_deployment(r); },
+      [this](const scale_deployment_request& r) { return scale_deployment(r); },
       [this](const cluster_status_request&) -> caf::result<cluster_status> { return status(); },
       [this](const renew_lease_request& r) -> caf::result<done> {
         if (nodes_.renew(r.node, now_ms())) return done{};

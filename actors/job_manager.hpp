@@ -66,6 +66,7 @@ class job_manager_state {
   caf::result<deployment_info, deployment_actor> create_deployment(
       const create_deployment_request& request);
   caf::result<done> remove_deployment(const remove_deployment_request& request);
+  caf::result<deployment_info> scale_deployment(const scale_deployment_request& request);
   caf::result<done> join(const attach_request& request, const node_agent_actor& agent);
   void node_left(const node_id& node);
   caf::result<node_grant> acquire(const acquire_nodes& request);

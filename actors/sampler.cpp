@@ -27,6 +27,12 @@ caf::result<sample_reply> sampler_state::sample(const sample_request& request) {
                        std::to_string(version_) + " is",
                    "a sync is under way", "ask again"});
   }
+  if (request.max_version < version_) {
+    return to_caf({errc::not_found,
+                   "version " + std::to_string(request.max_version) + " is not served any more, " +
+                       std::to_string(version_) + " is",
+                   "newer weights went live", "ask for the live version"});
+  }
   auto number = queue_.add(request);
   if (!number) return to_caf(number.error());
   auto promise = self_->make_response_promise<sample_reply>();
@@ -59,7 +65,7 @@ void sampler_state::admit_waiting() {
 
 void sampler_state::step() {
   ticking_ = false;
-  admit_waiting();
+  if (!ending_) admit_waiting();
   auto tokens = engine_->step();
   if (!tokens) {
     while (!open_.empty())
@@ -74,7 +80,30 @@ void sampler_state::step() {
     auto finished = queue_.add_token(token.sequence, token.chosen, version_, token.finished);
     if (finished) finish(finished->first, std::move(finished->second));
   }
+  if (ending_) commit_when_idle();
   if (engine_->num_active() > 0 || queue_.num_waiting() > 0) go_on();
+}
+
+/// Sequences end on the old weights first, for a while.
+void sampler_state::commit_when_idle() {
+  const double waited_s = seconds_since(self_->system(), ending_->since);
+  if (engine_->num_active() > 0 && waited_s < static_cast<double>(deadlines::finish_old.count()))
+    return;
+  auto waiting = std::move(*ending_);
+  ending_.reset();
+  if (engine_->num_active() > 0) {
+    waiting.promise.deliver(
+        to_caf({errc::timeout,
+                std::to_string(engine_->num_active()) + " sequences still run on the old weights",
+                "they are longer than a sync may wait",
+                "sync with another policy for what is under way, or with shorter answers"}));
+    return;
+  }
+  if (auto committed = commit_now(waiting.request)) {
+    waiting.promise.deliver(*committed);
+  } else {
+    waiting.promise.deliver(to_caf(committed.error()));
+  }
 }
 
 void sampler_state::finish(std::uint64_t request, sample_reply reply) {
@@ -104,21 +133,44 @@ caf::result<stage_weights_reply> sampler_state::stage(const stage_weights_reques
 }
 
 caf::result<commit_weights_reply> sampler_state::commit(const commit_weights_request& request) {
+  if (ending_) {
+    return to_caf({errc::busy, "another commit waits for sequences to end", "two syncs meet",
+                   "try again when it is done"});
+  }
+  if (request.in_flight == in_flight_policy::finish_old && engine_->num_active() > 0) {
+    ending_ = {request, self_->make_response_promise<commit_weights_reply>(), now(self_->system())};
+    return ending_->promise;
+  }
+  auto committed = commit_now(request);
+  if (!committed) return to_caf(committed.error());
+  return *committed;
+}
+
+result<commit_weights_reply> sampler_state::commit_now(const commit_weights_request& request) {
   const auto start = now(self_->system());
   const bool is_staged = staged_ && staged_->version == request.version &&
                          staged_->state == request.state &&
                          (!staged_->is_delta() || staged_->base == state_);
   if (!is_staged) {
-    return to_caf({errc::not_found, "version " + std::to_string(request.version) + " is not staged",
-                   "the replica restarted, or another sync replaced it", "stage it again"});
+    return fail(errc::not_found, "version " + std::to_string(request.version) + " is not staged",
+                "the replica restarted, or another sync replaced it", "stage it again");
   }
   const auto live = std::exchange(staged_, nullptr);
-  auto committed = engine_->commit(*live->weights, gpu::cache_policy::keep);
-  if (!committed) return to_caf(committed.error());
+  const auto caches = request.in_flight == in_flight_policy::recompute_cache
+                          ? gpu::cache_policy::recompute
+                          : gpu::cache_policy::keep;
+  auto committed = engine_->commit(*live->weights, caches);
+  if (!committed) return fail(committed.error());
   version_ = live->version;
   checkpoint_ = live->checkpoint;
   state_ = live->state;
   tell(self_, stager_, weights_live{live});
+  for (const std::uint64_t request_number : queue_.limited_below(version_)) {
+    give_up(request_number,
+            {errc::aborted, "version " + std::to_string(version_) + " went live meanwhile",
+             "the request allows older versions only",
+             "allow newer versions, or sync with the policy that lets sequences finish"});
+  }
   return commit_weights_reply{request.version, 1e3 * seconds_since(self_->system(), start)};
 }
 

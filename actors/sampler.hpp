@@ -6,18 +6,21 @@
 //
 // Owner: node_agent. Deadlines: sample, stage, commit. Threading: an actor on a thread of its own
 // (it owns an engine). Errors: errc::busy (queue full, or the version asked for is not live yet);
-// engine errors answer every open request; a commit of weights that are not staged, or were staged
-// from others than the live ones, changes nothing.
-// Invariants: SAMPLER-1 a token comes from exactly one version, which its sequence names.
+// engine errors answer every open request; errc::aborted when newer weights went live than a
+// request allows; a commit of weights that are not staged, or were staged from others than the live
+// ones, changes nothing. Invariants: SAMPLER-1 a token comes from exactly one version, which its
+// sequence names.
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include <caf/all.hpp>
 
 #include "actors/logic/sample_queue.hpp"
 #include "actors/node_context.hpp"
 #include "actors/protocol/type_ids.hpp"
+#include "actors/runtime/clock.hpp"
 #include "actors/weight_stager.hpp"
 
 namespace troupe::actors {
@@ -41,6 +44,8 @@ class sampler_state {
   [[nodiscard]] replica_status status() const;
   void step();
   void admit_waiting();
+  result<commit_weights_reply> commit_now(const commit_weights_request& request);
+  void commit_when_idle();
   void finish(std::uint64_t request, sample_reply reply);
   void give_up(std::uint64_t request, const error& reason);
   void go_on();
@@ -50,6 +55,12 @@ class sampler_state {
   std::shared_ptr<gpu::sampler_engine> engine_;
   weight_stager_actor stager_;
   std::shared_ptr<staged_version> staged_;
+  struct waiting_commit {
+    commit_weights_request request;
+    caf::typed_response_promise<commit_weights_reply> promise;
+    time_point since;
+  };
+  std::optional<waiting_commit> ending_;  ///< waits until no sequence is decoded on the old weights
   std::uint64_t version_ = 0;
   checkpoint_id checkpoint_;
   state_digest state_;

@@ -200,6 +200,7 @@ void training_run_state::commit_sampler_checkpoint(const op_request& op,
   auto record = manifest(is_delta ? checkpoint_kind::sampler_delta : checkpoint_kind::sampler_base,
                          body.name, op.seq_id, merged);
   record.state = merged.published;
+  record.probe_logprobs = merged.probe_logprobs;
   if (is_delta) {
     record.parent = published_->id;
     record.base = published_->manifest.base.empty() ? published_->id : published_->manifest.base;

@@ -1,5 +1,7 @@
 #include "actors/weight_syncer.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -75,13 +77,40 @@ void weight_syncer_state::commit(const running_ptr& run, const stage_weights_rep
   run->reply.stage_ms = staged.stage_ms;
   run->reply.bytes = staged.bytes;
   ask(
-      self_, target_.replica, deadlines::commit,
-      commit_weights_request{staged.version, staged.state},
+      self_, target_.replica, deadlines::commit + deadlines::finish_old,
+      commit_weights_request{staged.version, staged.state, run->request.in_flight},
       [this, run](const commit_weights_reply& committed) {
         run->reply.pause_ms = committed.pause_ms;
-        end(run, std::nullopt);
+        probe(run);
       },
       [this, run](const error& e) { end(run, e); });
+}
+
+/// Asks the new weights for what the trainer's gave on the same tokens. The sync stands whatever
+/// comes of it.
+void weight_syncer_state::probe(const running_ptr& run) {
+  const checkpoint_manifest& live = run->chain.back().manifest;
+  if (live.probe_logprobs.empty()) return end(run, std::nullopt);
+  sample_request wanted;
+  wanted.deployment = run->request.deployment;
+  wanted.prompt = probe_prompt(live.model);
+  wanted.params.max_tokens = 1;
+  wanted.prompt_logprobs = true;
+  ask(
+      self_, target_.replica, deadlines::commit, std::move(wanted),
+      [this, run](const sample_reply& reply) {
+        const auto& trainer = run->chain.back().manifest.probe_logprobs;
+        const std::size_t size = std::min(trainer.size(), reply.prompt_logprobs.size());
+        double sum = 0;
+        for (std::size_t i = 0; i < size; ++i) {
+          const double gap = std::abs(static_cast<double>(trainer[i] - reply.prompt_logprobs[i]));
+          run->reply.logprob_gap_max = std::max(run->reply.logprob_gap_max, gap);
+          sum += gap;
+        }
+        if (size > 0) run->reply.logprob_gap_mean = sum / static_cast<double>(size);
+        end(run, std::nullopt);
+      },
+      [this, run](const error&) { end(run, std::nullopt); });
 }
 
 void weight_syncer_state::end(const running_ptr& run, const std::optional<error>& failure) {
@@ -91,7 +120,11 @@ void weight_syncer_state::end(const running_ptr& run, const std::optional<error>
                     target_.version,
                     run->request.checkpoint,
                     failure ? to_string(*failure) : std::string("committed"),
-                    unix_time_ms()};
+                    unix_time_ms(),
+                    target_.place,
+                    run->reply.bytes,
+                    run->reply.stage_ms,
+                    run->reply.pause_ms};
   const auto answer = [this, run, failure] {
     if (failure) {
       run->promise.deliver(to_caf(*failure));

@@ -22,6 +22,7 @@ struct sync_target {
   sampler_actor replica;
   node_id node;
   std::uint64_t version = 0;
+  std::uint32_t place = 0;  ///< of the replica in its deployment
 };
 
 class weight_syncer_state {
@@ -39,6 +40,7 @@ class weight_syncer_state {
   caf::result<sync_reply> sync(const sync_request& request);
   void stage(const running_ptr& run, const replica_status& live);
   void commit(const running_ptr& run, const stage_weights_reply& staged);
+  void probe(const running_ptr& run);
   void end(const running_ptr& run, const std::optional<error>& failure);
 
   weight_syncer_actor::pointer self_;

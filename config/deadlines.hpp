@@ -32,10 +32,12 @@ inline constexpr seconds shard_open{300};
 /// A set that cannot be completed because devices are missing waits this long before it says so.
 inline constexpr seconds capacity{120};
 
-/// Staging a base on a replica, and the commit between two decode steps.
+/// Staging a base on a replica, and the commit between two decode steps; before it, sequences that
+/// are to end on the old weights may take a while.
 inline constexpr seconds stage{300};
 inline constexpr seconds commit{30};
-inline constexpr seconds sync{360};
+inline constexpr seconds finish_old{300};
+inline constexpr seconds sync{660};
 
 /// One sample request, queueing included.
 inline constexpr seconds sample{600};
@@ -84,14 +86,11 @@ inline constexpr seconds superseded_grace{60};
 /// Unnamed sampler checkpoints that nothing needs are removed by themselves after this.
 inline constexpr seconds sampler_checkpoint_kept{86'400};
 
-/// Sequences that end on old weights before a commit may take this long.
-inline constexpr seconds finish_old{300};
-
 static_assert(garbage_grace > shard_work + store, "a publish ends before its files are swept");
 static_assert(checkpoint_lease > sync, "what a sync loads stays until it is recorded as live");
 static_assert(lease > 4 * lease_renewal, "one lost renewal must not look like a dead node");
 static_assert(shard_work > collective, "the rank that misses a peer must report before its caller");
-static_assert(sync > stage + commit, "a sync contains staging and commit");
+static_assert(sync > stage + commit + finish_old, "a sync contains staging and commit");
 static_assert(op > shard_work + shard_open + capacity, "an op may contain one whole recovery");
 
 }  // namespace troupe::deadlines

@@ -22,6 +22,7 @@ namespace troupe::storage {
 struct blob_info {
   blob_id blob;
   std::uint64_t bytes = 0;
+  std::uint64_t written_unix_ms = 0;  ///< last; 0 where a store does not know
 };
 
 class blob_writer {
@@ -47,7 +48,7 @@ class blob_store {
   virtual result<std::unique_ptr<blob_reader>> open(const blob_id& blob) = 0;
   /// Reads it all and compares with the name.
   virtual result<void> verify(const blob_id& blob) = 0;
-  virtual result<std::uint64_t> size(const blob_id& blob) = 0;
+  virtual result<blob_info> info(const blob_id& blob) = 0;
   virtual result<void> remove(const blob_id& blob) = 0;
   virtual result<std::vector<blob_info>> list() = 0;
 };

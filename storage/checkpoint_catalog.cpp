@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::size_t prefix_digits_min = 6;
 constexpr std::string_view index_name = "checkpoints-of";
+constexpr std::string_view files_name = "files";
+constexpr std::string_view removed_name = "removed";
 
 std::string index_key(const checkpoint_manifest& manifest, const checkpoint_id& id) {
   return ended(index_name) + ended(manifest.run.value) + big_endian(manifest.step) +
@@ -56,12 +58,12 @@ result<void> check_delta(const checkpoint_manifest& delta, const checkpoint_reco
 
 result<void> check_blobs(blob_store& blobs, const checkpoint_manifest& manifest) {
   for (const checkpoint_file& file : manifest.files) {
-    const auto bytes = blobs.size(file.blob);
-    if (!bytes && bytes.error().code != errc::not_found) return fail(bytes.error());
-    if (!bytes || *bytes != file.bytes)
+    const auto found = blobs.info(file.blob);
+    if (!found && found.error().code != errc::not_found) return fail(found.error());
+    if (!found || found->bytes != file.bytes)
       return fail(errc::corrupt,
                   "checkpoint file " + file.blob.value +
-                      (bytes ? " has " + std::to_string(*bytes) + " bytes, not " +
+                      (found ? " has " + std::to_string(found->bytes) + " bytes, not " +
                                    std::to_string(file.bytes)
                              : " is missing"),
                   "rank " + std::to_string(file.rank) + " did not finish writing it",
@@ -76,6 +78,27 @@ bool is_prefix(std::string_view text) {
 }
 
 }  // namespace
+
+std::string file_refs_name(const blob_id& blob) {
+  return ended(files_name) + blob.value;
+}
+
+put_entry file_ref(const blob_id& blob, const checkpoint_id& checkpoint) {
+  return {column::refs, ended(file_refs_name(blob)) + checkpoint.value, {}};
+}
+
+write_batch forgetting(const checkpoint_record& record) {
+  const checkpoint_manifest& m = record.manifest;
+  write_batch batch;
+  batch.puts.push_back({column::refs, ended(removed_name) + record.id.value, {}});
+  batch.erases.push_back({column::checkpoints, record.id.value});
+  batch.erases.push_back({column::refs, index_key(m, record.id)});
+  if (!m.parent.empty())
+    batch.erases.push_back({column::edges, ended(m.parent.value) + record.id.value});
+  for (const checkpoint_file& file : m.files)
+    batch.erases.push_back({column::refs, file_ref(file.blob, record.id).key});
+  return batch;
+}
 
 result<checkpoint_id> identity_of(const checkpoint_manifest& manifest) {
   const auto frame = wire::encode(manifest);
@@ -99,6 +122,8 @@ result<checkpoint_record> checkpoint_catalog::commit(const checkpoint_manifest& 
   if (!manifest.parent.empty())
     batch.puts.push_back({column::edges, ended(manifest.parent.value) + record.id.value, {}});
   batch.puts.push_back({column::refs, index_key(manifest, record.id), record.id.value});
+  for (const checkpoint_file& file : manifest.files)
+    batch.puts.push_back(file_ref(file.blob, record.id));
   batch.puts.push_back({column::checkpoints, record.id.value, std::move(*value)});
   if (const auto written = values_.write(batch); !written) return fail(written.error());
   return record;
@@ -114,8 +139,12 @@ result<void> checkpoint_catalog::check_lineage(const checkpoint_manifest& manife
   }
   const auto parent = find(manifest.parent);
   if (!parent) return fail(parent.error());
-  if (!parent->has_value())
+  if (!parent->has_value()) {
+    const auto removed = values_.get(column::refs, ended(removed_name) + manifest.parent.value);
+    if (!removed) return fail(removed.error());
+    if (removed->has_value() && !is_delta) return {};
     return contradiction("its parent " + manifest.parent.value + " is not recorded");
+  }
   return is_delta ? check_delta(manifest, **parent) : result<void>{};
 }
 
@@ -193,6 +222,7 @@ result<std::vector<checkpoint_record>> checkpoint_catalog::lineage(
   std::vector<checkpoint_record> records;
   for (checkpoint_id next = checkpoint; !next.empty();) {
     auto record = get(next.value);
+    if (!record && record.error().code == errc::not_found && !records.empty()) break;
     if (!record) return fail(record.error());
     next = record->manifest.parent;
     records.push_back(std::move(*record));

@@ -6,9 +6,11 @@
 // Threading: one thread at a time. Format: docs/formats/records.md.
 // Errors: errc::not_found; errc::invalid_argument for a prefix that fits several or a manifest
 // whose parent, depth or states contradict the lineage; errc::corrupt for a missing or short blob.
-// Invariants: LINEAGE-1 a record's blobs were durable before it. LINEAGE-2 parents exist; no cycle.
+// Invariants: LINEAGE-1 a record's blobs were durable before it. LINEAGE-2 parents exist or did; no
+// cycle.
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -34,7 +36,7 @@ class checkpoint_catalog {
   /// From the newest base to the asked delta, oldest first; one element for any other kind.
   result<std::vector<checkpoint_record>> chain(const checkpoint_id& checkpoint);
 
-  /// Ancestors by `parent`, the asked one first.
+  /// Ancestors by `parent`, the asked one first, as far as they are still there.
   result<std::vector<checkpoint_record>> lineage(const checkpoint_id& checkpoint);
 
  private:
@@ -44,6 +46,14 @@ class checkpoint_catalog {
   key_value_store& values_;
   blob_store& blobs_;
 };
+
+/// Everything that says a checkpoint exists, erased in one write; a stone stays where it was, so
+/// that what was made from it keeps its history. Its files are garbage from then on.
+[[nodiscard]] write_batch forgetting(const checkpoint_record& record);
+
+/// Which records name a file: keys in column refs.
+[[nodiscard]] std::string file_refs_name(const blob_id& blob);
+[[nodiscard]] put_entry file_ref(const blob_id& blob, const checkpoint_id& checkpoint);
 
 /// SHA-256 of the manifest's canonical wire form.
 [[nodiscard]] result<checkpoint_id> identity_of(const checkpoint_manifest& manifest);

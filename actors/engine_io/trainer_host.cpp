@@ -183,7 +183,24 @@ result<void> trainer_host::work(const shard_save_weights& body, shard_work_reply
   reply.published_before = published_.digest();
   reply.published = current.digest();
   unconfirmed_ = std::move(current);
+  auto probed = probe(reply.seq_id);
+  if (!probed) return fail(probed.error());
+  reply.probe_logprobs = std::move(*probed);
   return {};
+}
+
+result<std::vector<float>> trainer_host::probe(std::uint64_t seq_id) {
+  const auto tokens = probe_prompt(model_.files->config());
+  std::vector<datum> batch;
+  if (opened_.identity.rank == 0 && tokens.size() > 1) {
+    datum& one = batch.emplace_back();
+    one.tokens.assign(tokens.begin(), tokens.end() - 1);
+    one.target_tokens.assign(tokens.begin() + 1, tokens.end());
+  }
+  auto out = engine_->forward(seq_id, batch, retention::discard);
+  if (!out) return fail(out.error());
+  if (out->logprobs.empty()) return std::vector<float>{};
+  return std::move(out->logprobs.front());
 }
 
 result<void> trainer_host::work(const shard_published&, shard_work_reply&) {

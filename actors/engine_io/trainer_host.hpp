@@ -38,6 +38,8 @@ class trainer_host {
   result<void> work(const shard_save_state& body, shard_work_reply& reply);
   result<void> work(const shard_load_state& body, shard_work_reply& reply);
   result<void> work(const shard_save_weights& body, shard_work_reply& reply);
+  /// Every rank takes part; the first one learns the logprobs.
+  result<std::vector<float>> probe(std::uint64_t seq_id);
   result<void> work(const shard_published& body, shard_work_reply& reply);
 
   result<storage::blob_info> write_base(const bf16_state& state);

@@ -6,6 +6,10 @@
 
 namespace troupe::logic {
 
+bool is_within(const std::string& hosted, const std::string& what) {
+  return hosted == what || hosted.starts_with(what + "/");
+}
+
 std::uint32_t node_registry::known_node::free_slots() const {
   if (hosting.empty()) return slots;
   if (share == node_share::whole) return 0;
@@ -72,7 +76,7 @@ std::optional<std::vector<node_id>> node_registry::acquire(node_role role, std::
 
 void node_registry::release(const std::string& what) {
   for (auto& [id, node] : nodes_) {
-    std::erase(node.hosting, what);
+    std::erase_if(node.hosting, [&what](const auto& hosted) { return is_within(hosted, what); });
   }
 }
 

@@ -21,6 +21,9 @@
 
 namespace troupe::logic {
 
+/// Whether `hosted` is `what`, or a part of it: "what/part".
+[[nodiscard]] bool is_within(const std::string& hosted, const std::string& what);
+
 class node_registry {
  public:
   [[nodiscard]] result<void> join(const attach_request& node, std::uint64_t now_ms);
@@ -36,6 +39,7 @@ class node_registry {
   [[nodiscard]] std::optional<std::vector<node_id>> acquire(node_role role, std::uint32_t count,
                                                             const std::string& what,
                                                             node_share share);
+  /// `what` and every part of it.
   void release(const std::string& what);
 
   [[nodiscard]] std::uint32_t num_of(node_role role) const;

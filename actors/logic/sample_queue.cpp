@@ -92,6 +92,14 @@ void sample_queue::set_prompt(std::uint64_t sequence, std::vector<float> logprob
   open.reply.cached_prompt_tokens = cached_tokens;
 }
 
+std::vector<std::uint64_t> sample_queue::limited_below(std::uint64_t version) const {
+  std::vector<std::uint64_t> out;
+  for (const auto& [number, open] : requests_) {
+    if (open.request.max_version < version) out.push_back(number);
+  }
+  return out;
+}
+
 std::vector<std::uint64_t> sample_queue::drop(std::uint64_t request) {
   std::vector<std::uint64_t> active;
   for (auto it = request_of_.begin(); it != request_of_.end();) {

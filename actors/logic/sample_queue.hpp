@@ -44,6 +44,9 @@ class sample_queue {
   void set_prompt(std::uint64_t sequence, std::vector<float> logprobs, likeliest_tokens topk,
                   std::uint32_t cached_tokens);
 
+  /// Requests that allow no version as new as this.
+  [[nodiscard]] std::vector<std::uint64_t> limited_below(std::uint64_t version) const;
+
   /// Gives up a request: its waiting sequences are dropped, its active ones are answered.
   [[nodiscard]] std::vector<std::uint64_t> drop(std::uint64_t request);
 

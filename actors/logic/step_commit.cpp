@@ -103,6 +103,7 @@ result<merged_reply> merge(const std::vector<shard_work_reply>& ranks, const bat
     out.published_before += reply.published_before;
     out.published += reply.published;
     out.files.insert(out.files.end(), reply.files.begin(), reply.files.end());
+    if (rank == 0) out.probe_logprobs = reply.probe_logprobs;
   }
   for (auto& [name, value] : out.metrics) {
     if (std::string_view(name).ends_with(":mean")) value /= static_cast<double>(ranks.size());

@@ -37,6 +37,7 @@ struct merged_reply {
   state_digest published_before;
   state_digest published;
   std::vector<checkpoint_file> files;
+  std::vector<float> probe_logprobs;  ///< of rank 0
 };
 
 [[nodiscard]] result<merged_reply> merge(const std::vector<shard_work_reply>& ranks,

@@ -25,7 +25,10 @@ using checkpoint_store_actor = caf::typed_actor<
     caf::result<checkpoint_list>(list_checkpoints_request),
     caf::result<checkpoint_list>(checkpoint_chain_request), caf::result<done>(ledger_entry),
     caf::result<done>(put_deployment_request), caf::result<done>(forget_deployment_request),
-    caf::result<deployment_list>(list_deployments_request)>;
+    caf::result<deployment_list>(list_deployments_request),
+    caf::result<done>(remove_checkpoint_request),
+    caf::result<garbage_report>(collect_garbage_request),
+    caf::result<ledger_list>(list_ledger_request)>;
 
 /// One rank. Refuses messages of another incarnation with errc::fenced.
 using trainer_shard_actor = caf::typed_actor<caf::result<start_shard_reply>(start_shard_request),
@@ -65,7 +68,8 @@ using weight_syncer_actor = caf::typed_actor<caf::result<sync_reply>(sync_reques
 
 using deployment_actor = caf::typed_actor<caf::result<sample_reply>(sample_request),
                                           caf::result<sync_reply>(sync_request),
-                                          caf::result<deployment_info>(deployment_status_request)>;
+                                          caf::result<deployment_info>(deployment_status_request),
+                                          caf::result<deployment_info>(scale_deployment_request)>;
 
 using job_manager_actor = caf::typed_actor<
     caf::result<run_info, training_run_actor>(create_run_request),
@@ -74,6 +78,7 @@ using job_manager_actor = caf::typed_actor<
     caf::result<deployment_info, deployment_actor>(deployment_status_request),
     caf::result<run_events_reply>(run_events_request), caf::result<run_info>(park_run_request),
     caf::result<done>(remove_deployment_request),
+    caf::result<deployment_info>(scale_deployment_request),
     caf::result<cluster_status>(cluster_status_request), caf::result<done>(renew_lease_request),
     caf::result<done>(shutdown_request), caf::result<done>(attach_request, node_agent_actor),
     caf::result<node_grant>(acquire_nodes), caf::result<void>(release_nodes),

@@ -6,12 +6,14 @@
 #include "actors/checkpoint_store.hpp"
 #include "actors/front_door.hpp"
 #include "actors/job_manager.hpp"
+#include "actors/runtime/clock.hpp"
 #include "apps/client/network.hpp"
 #include "apps/node/roles.hpp"
 #include "apps/support/cluster_endpoint.hpp"
 #include "apps/support/tls_authority.hpp"
 #include "config/deadlines.hpp"
 #include "config/log.hpp"
+#include "storage/garbage_collector.hpp"
 #include "storage/open_store.hpp"
 #include "storage/run_catalog.hpp"
 
@@ -23,12 +25,25 @@ struct stores {
   std::unique_ptr<storage::blob_store> blobs;
 };
 
+void garbage_stays(const error& reason) {
+  config::log(config::log_level::warning, "garbage stays for now: " + to_string(reason));
+}
+
+/// What earlier processes left behind, before anybody writes here.
+void sweep_leftovers(storage::key_value_store& values, storage::blob_store& blobs) {
+  constexpr auto kept_s = static_cast<std::uint64_t>(deadlines::sampler_checkpoint_kept.count());
+  storage::garbage_collector garbage(values, blobs, {});
+  const auto swept = garbage.collect({false, kept_s}, actors::unix_time_ms());
+  if (!swept) garbage_stays(swept.error());
+}
+
 result<stores> open_stores(const std::string& root, const std::string& cluster) {
   auto values = storage::open_rocksdb_store(root);
   if (!values) return fail(values.error());
   if (auto ok = storage::run_catalog(**values).claim(cluster); !ok) return fail(ok.error());
   auto blobs = storage::open_posix_blob_store(root);
   if (!blobs) return fail(blobs.error());
+  sweep_leftovers(**values, **blobs);
   return stores{std::move(*values), std::move(*blobs)};
 }
 
@@ -48,8 +63,11 @@ struct heads {
 heads spawn_heads(caf::actor_system& system, const stores& open, const options& wanted,
                   const apps::cluster_endpoint& endpoint, exit_signal& exit) {
   heads out;
-  out.store = actors::spawn_checkpoint_store(system, *open.values, *open.blobs,
-                                             actors::worker_threads::own_thread);
+  actors::checkpoint_store_config store;
+  store.values = open.values.get();
+  store.blobs = open.blobs.get();
+  store.garbage_stays = garbage_stays;
+  out.store = actors::spawn_checkpoint_store(system, store);
   out.manager = actors::spawn_job_manager(
       system, {endpoint.cluster, endpoint.data_folder, endpoint.join_token,
                wanted.snapshot_every_steps, out.store, [&exit] { exit.leave(""); }});

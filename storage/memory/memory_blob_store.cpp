@@ -87,10 +87,10 @@ class memory_blob_store final : public blob_store {
                 "test the machine's memory");
   }
 
-  result<std::uint64_t> size(const blob_id& blob) override {
+  result<blob_info> info(const blob_id& blob) override {
     const auto content = find(blob);
     if (!content) return no_such_blob(blob);
-    return content->size();
+    return blob_info{blob, content->size()};
   }
 
   result<void> remove(const blob_id& blob) override {

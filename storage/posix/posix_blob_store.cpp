@@ -163,10 +163,14 @@ class posix_blob_store final : public blob_store {
                 "restore the file from a copy and check the disk");
   }
 
-  result<std::uint64_t> size(const blob_id& blob) override {
-    const auto reader = open(blob);
-    if (!reader) return fail(reader.error());
-    return (*reader)->size();
+  result<blob_info> info(const blob_id& blob) override {
+    if (!is_sha256_hex(blob.value)) return no_such_blob(blob);
+    const std::string path = tree_->path(blob.value);
+    const auto file = posix::open_for_reading(path);
+    if (!file) return fail(file.error());
+    const auto found = posix::inspect(*file, path);
+    if (!found) return fail(found.error());
+    return blob_info{blob, found->bytes, found->written_unix_ms};
   }
 
   result<void> remove(const blob_id& blob) override {
@@ -184,10 +188,10 @@ class posix_blob_store final : public blob_store {
       for (const std::string& name : *names) {
         const blob_id blob{prefix + name};
         if (!is_sha256_hex(blob.value)) continue;
-        const auto bytes = size(blob);
+        auto found = info(blob);
         // A file removed since the listing is simply no longer there.
-        if (bytes) infos.push_back({blob, *bytes});
-        if (!bytes && bytes.error().code != errc::not_found) return fail(bytes.error());
+        if (found) infos.push_back(std::move(*found));
+        if (!found && found.error().code != errc::not_found) return fail(found.error());
       }
     }
     return infos;

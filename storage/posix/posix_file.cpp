@@ -92,10 +92,19 @@ result<file_descriptor> create_new_file(const std::string& path) {
   return file;
 }
 
-result<std::uint64_t> file_size(const file_descriptor& file, const std::string& path) {
+result<file_facts> inspect(const file_descriptor& file, const std::string& path) {
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return system_failure("inspect", path, errno);
-  return static_cast<std::uint64_t>(info.st_size);
+  const auto seconds = static_cast<std::uint64_t>(info.st_mtim.tv_sec);
+  const auto nanoseconds = static_cast<std::uint64_t>(info.st_mtim.tv_nsec);
+  return file_facts{static_cast<std::uint64_t>(info.st_size),
+                    seconds * 1000 + nanoseconds / 1'000'000};
+}
+
+result<std::uint64_t> file_size(const file_descriptor& file, const std::string& path) {
+  const auto facts = inspect(file, path);
+  if (!facts) return fail(facts.error());
+  return facts->bytes;
 }
 
 result<void> write_all(const file_descriptor& file, std::span<const std::byte> bytes,

@@ -73,7 +73,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_blob_is_named_by_its_bytes, Fixture, blob_stores
   const blob_info info = writer->commit().value();
   BOOST_TEST(info.blob.value == "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9");
   BOOST_TEST(info.bytes == 11U);
-  BOOST_TEST(fixture.store->size(info.blob).value() == 11U);
+  BOOST_TEST(fixture.store->info(info.blob).value().bytes == 11U);
   BOOST_TEST(fixture.store->verify(info.blob).has_value());
   const auto reader = fixture.store->open(info.blob).value();
   std::string part(5, '?');

@@ -30,7 +30,7 @@ model_config tiny_model() {
   m.num_heads = 2;
   m.num_kv_heads = 1;
   m.head_dim = 4;
-  m.max_positions = 64;
+  m.max_positions = 1024;
   m.tied_head = true;
   return m;
 }
@@ -74,8 +74,11 @@ sim_cluster::sim_cluster(std::uint64_t seed, std::uint32_t num_trainers, std::ui
 }
 
 void sim_cluster::start_control() {
-  store_ = actors::spawn_checkpoint_store(system_, *values_, *blobs_,
-                                          actors::worker_threads::inline_scheduler);
+  // Nothing is kept a moment longer than it is needed: a wrong idea of "needed" shows at once.
+  const storage::garbage_rules at_once{.superseded = {}, .files = {}, .samplers = {}};
+  store_ = actors::spawn_checkpoint_store(
+      system_,
+      {values_.get(), blobs_.get(), actors::worker_threads::inline_scheduler, at_once, {}});
   manager_ = actors::spawn_job_manager(system_, {"sim", "/", "token", 3, store_, {}});
 }
 
