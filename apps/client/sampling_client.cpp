@@ -16,9 +16,9 @@ future<sample_reply> sampling_client::sample(std::vector<token_id> prompt,
       sample_request{session_->deployment(), std::move(prompt), params, num_samples, 0});
 }
 
-future<sync_reply> sampling_client::sync(checkpoint_id checkpoint) {
-  return session_->ask<sync_reply>(deadlines::sync,
-                                   sync_request{session_->deployment(), std::move(checkpoint)});
+future<sync_reply> sampling_client::sync(checkpoint_id checkpoint, in_flight_policy in_flight) {
+  return session_->ask<sync_reply>(
+      deadlines::sync, sync_request{session_->deployment(), std::move(checkpoint), in_flight});
 }
 
 result<deployment_info> sampling_client::status() {

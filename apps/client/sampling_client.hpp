@@ -22,7 +22,8 @@ class sampling_client {
 
   future<sample_reply> sample(std::vector<token_id> prompt, const sampling_params& params,
                               std::uint32_t num_samples);
-  future<sync_reply> sync(checkpoint_id checkpoint);
+  future<sync_reply> sync(checkpoint_id checkpoint,
+                          in_flight_policy in_flight = in_flight_policy::keep_cache);
 
   [[nodiscard]] result<deployment_info> status();
 

@@ -88,6 +88,28 @@ result<void> service_client::remove_deployment(const deployment_id& deployment) 
   return {};
 }
 
+result<deployment_info> service_client::scale_deployment(const deployment_id& deployment,
+                                                         std::uint32_t replicas) {
+  return link_->call<deployment_info>(link_->manager(), deadlines::control,
+                                      scale_deployment_request{deployment, replicas});
+}
+
+result<ledger_list> service_client::deployment_ledger(const deployment_id& deployment) {
+  return link_->call<ledger_list>(link_->store(), deadlines::store,
+                                  list_ledger_request{deployment});
+}
+
+result<void> service_client::remove_checkpoint(const checkpoint_id& checkpoint) {
+  const auto ok =
+      link_->call<done>(link_->store(), deadlines::store, remove_checkpoint_request{checkpoint});
+  if (!ok) return fail(ok.error());
+  return {};
+}
+
+result<garbage_report> service_client::collect_garbage(const collect_garbage_request& request) {
+  return link_->call<garbage_report>(link_->store(), deadlines::store, request);
+}
+
 result<void> service_client::shutdown(const std::string& reason) {
   const auto ok =
       link_->call<done>(link_->manager(), deadlines::shutdown, shutdown_request{reason});

@@ -31,6 +31,9 @@ class service_client {
   result<sampling_client> create_deployment(const create_deployment_request& request);
   result<sampling_client> find_deployment(const deployment_id& deployment);
   result<void> remove_deployment(const deployment_id& deployment);
+  result<deployment_info> scale_deployment(const deployment_id& deployment, std::uint32_t replicas);
+  /// What its replicas were asked to serve and how it went, oldest first.
+  result<ledger_list> deployment_ledger(const deployment_id& deployment);
 
   result<cluster_status> status();
   /// What happened to a run, without taking it over.
@@ -41,6 +44,9 @@ class service_client {
   result<checkpoint_record> checkpoint(const std::string& id_or_prefix);
   /// From the newest base to the asked one.
   result<checkpoint_list> checkpoint_chain(const checkpoint_id& checkpoint);
+
+  result<void> remove_checkpoint(const checkpoint_id& checkpoint);
+  result<garbage_report> collect_garbage(const collect_garbage_request& request);
 
   result<void> shutdown(const std::string& reason);
 

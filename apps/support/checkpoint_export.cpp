@@ -1,5 +1,7 @@
 #include "apps/support/checkpoint_export.hpp"
 
+#include <utility>
+
 #include "actors/engine_io/delta_chain.hpp"
 #include "actors/engine_io/parameter_files.hpp"
 #include "gpu/models/adapters.hpp"
@@ -11,22 +13,40 @@
 namespace troupe::apps {
 namespace {
 
-class training_reader final : public storage::tensor_reader {
+/// Hands values on to a writer of directories.
+class forwarding_reader final : public storage::tensor_reader {
  public:
-  training_reader(storage::slice_reader& slices, std::uint32_t first)
-      : slices_(slices), first_(first) {}
+  explicit forwarding_reader(checkpoint_tensors& values) : values_(values) {}
+  result<void> read(std::uint32_t parameter, std::uint64_t begin, std::span<float> out) override {
+    return values_.read(parameter, begin, out);
+  }
+
+ private:
+  checkpoint_tensors& values_;
+};
+
+/// Adapters stand behind the frozen parameters in a checkpoint's numbering.
+class training_tensors final : public checkpoint_tensors {
+ public:
+  training_tensors(storage::slice_reader slices, std::vector<parameter_spec> layout,
+                   std::uint32_t first)
+      : slices_(std::move(slices)), layout_(std::move(layout)), first_(first) {}
+  const std::vector<parameter_spec>& layout() const override { return layout_; }
   result<void> read(std::uint32_t parameter, std::uint64_t begin, std::span<float> out) override {
     return slices_.read(storage::slice_part::weights, first_ + parameter, begin, out);
   }
 
  private:
-  storage::slice_reader& slices_;
-  const std::uint32_t first_;  ///< index of the layout's first parameter in the checkpoint
+  storage::slice_reader slices_;
+  const std::vector<parameter_spec> layout_;
+  const std::uint32_t first_;
 };
 
-class sampler_reader final : public storage::tensor_reader {
+class sampler_tensors final : public checkpoint_tensors {
  public:
-  explicit sampler_reader(actors::bf16_state& state) : state_(state) {}
+  sampler_tensors(actors::bf16_state state, std::vector<parameter_spec> layout)
+      : state_(std::move(state)), layout_(std::move(layout)) {}
+  const std::vector<parameter_spec>& layout() const override { return layout_; }
   result<void> read(std::uint32_t parameter, std::uint64_t begin, std::span<float> out) override {
     std::vector<std::uint16_t> bits(out.size());
     if (auto ok = state_.read({parameter, begin, begin + out.size()}, bits); !ok) return ok;
@@ -36,8 +56,13 @@ class sampler_reader final : public storage::tensor_reader {
   }
 
  private:
-  actors::bf16_state& state_;
+  actors::bf16_state state_;
+  const std::vector<parameter_spec> layout_;
 };
+
+bool is_training(checkpoint_kind kind) {
+  return kind == checkpoint_kind::training || kind == checkpoint_kind::snapshot;
+}
 
 std::vector<gpu::parameter_slice> whole_model(const std::vector<parameter_spec>& layout) {
   std::vector<gpu::parameter_slice> out;
@@ -62,41 +87,41 @@ const char* name_of(checkpoint_kind kind) {
   return "unknown";
 }
 
+result<std::unique_ptr<checkpoint_tensors>> open_checkpoint(
+    storage::blob_store& blobs, const std::vector<checkpoint_record>& chain) {
+  if (chain.empty()) return fail(errc::not_found, "the checkpoint has no chain");
+  const checkpoint_manifest& wanted = chain.back().manifest;
+  auto layout = gpu::parameter_layout(wanted.model);
+  if (is_training(wanted.kind)) {
+    auto slices = storage::slice_reader::open(blobs, wanted.files,
+                                              storage::slice_reader::verification::contents);
+    if (!slices) return fail(slices.error());
+    const auto num_frozen = static_cast<std::uint32_t>(wanted.lora ? layout.size() : 0);
+    if (wanted.lora) layout = gpu::adapter_layout(wanted.model, *wanted.lora);
+    return std::make_unique<training_tensors>(std::move(*slices), std::move(layout), num_frozen);
+  }
+  actors::bf16_state state(whole_model(layout));
+  if (auto ok = actors::load_chain(blobs, chain, state); !ok) return fail(ok.error());
+  return std::make_unique<sampler_tensors>(std::move(state), std::move(layout));
+}
+
 result<void> export_checkpoint(storage::blob_store& blobs,
                                const std::vector<checkpoint_record>& chain,
                                const std::string& directory) {
-  if (chain.empty()) return fail(errc::not_found, "the checkpoint has no chain");
+  auto values = open_checkpoint(blobs, chain);
+  if (!values) return fail(values.error());
   const checkpoint_manifest& wanted = chain.back().manifest;
-  const auto layout = gpu::parameter_layout(wanted.model);
+  forwarding_reader reader(**values);
+  if (is_training(wanted.kind) && wanted.lora) {
+    return storage::write_peft_directory({directory, wanted.model_directory, *wanted.lora},
+                                         (*values)->layout(), reader);
+  }
   storage::hf_export target;
   target.directory = directory;
   target.copy_files_from = wanted.model_directory;
   target.config = wanted.model;
-  const bool is_training =
-      wanted.kind == checkpoint_kind::training || wanted.kind == checkpoint_kind::snapshot;
-  if (is_training) {
-    auto slices = storage::slice_reader::open(blobs, wanted.files,
-                                              storage::slice_reader::verification::contents);
-    if (!slices) return fail(slices.error());
-    target.type = dtype::f32;
-    if (wanted.lora) {
-      training_reader adapters(*slices, static_cast<std::uint32_t>(layout.size()));
-      return storage::write_peft_directory({directory, wanted.model_directory, *wanted.lora},
-                                           gpu::adapter_layout(wanted.model, *wanted.lora),
-                                           adapters);
-    }
-    training_reader reader(*slices, 0);
-    return storage::write_hf_directory(target, layout, reader);
-  }
-  actors::bf16_state state(whole_model(layout));
-  if (auto ok = actors::load_chain(blobs, chain, state); !ok) return ok;
-  if (state.digest() != wanted.state) {
-    return fail(errc::corrupt, "the exported state has not the digest of its checkpoint",
-                "a blob was damaged", "export an earlier checkpoint");
-  }
-  target.type = dtype::bf16;
-  sampler_reader reader(state);
-  return storage::write_hf_directory(target, layout, reader);
+  target.type = is_training(wanted.kind) ? dtype::f32 : dtype::bf16;
+  return storage::write_hf_directory(target, (*values)->layout(), reader);
 }
 
 }  // namespace troupe::apps

@@ -6,14 +6,28 @@
 // Threading: one thread. Errors: errc::corrupt when the folded state has not the promised digest,
 // errc::already_exists, storage errors.
 
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "messages/checkpoint.hpp"
 #include "messages/error.hpp"
+#include "messages/model.hpp"
 #include "storage/blob_store.hpp"
 
 namespace troupe::apps {
+
+/// Values of a checkpoint's parameters. Files of its chain are verified when it is opened.
+class checkpoint_tensors {
+ public:
+  virtual ~checkpoint_tensors() = default;
+  [[nodiscard]] virtual const std::vector<parameter_spec>& layout() const = 0;
+  virtual result<void> read(std::uint32_t parameter, std::uint64_t begin, std::span<float> out) = 0;
+};
+
+[[nodiscard]] result<std::unique_ptr<checkpoint_tensors>> open_checkpoint(
+    storage::blob_store& blobs, const std::vector<checkpoint_record>& chain);
 
 /// `chain`: newest base to the wanted checkpoint, oldest first.
 [[nodiscard]] result<void> export_checkpoint(storage::blob_store& blobs,

@@ -25,7 +25,7 @@ int main(int count, char** words) {
   command_context context;
   command_action chosen;
   for (const add_command add : {add_up, add_down, add_status, add_run, add_score, add_checkpoint,
-                                add_model, add_key, add_doctor, add_demo}) {
+                                add_deployment, add_model, add_key, add_doctor, add_demo}) {
     add(program, context, chosen);
   }
   try {

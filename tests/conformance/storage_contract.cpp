@@ -102,7 +102,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(an_uncommitted_blob_does_not_exist, Fixture, blob_
   BOOST_TEST(fixture.store->list().value().empty());
   const blob_id lost{sha256_hex(bytes_of("lost"))};
   BOOST_TEST((fixture.store->open(lost).error().code == errc::not_found));
-  BOOST_TEST((fixture.store->size(lost).error().code == errc::not_found));
+  BOOST_TEST((fixture.store->info(lost).error().code == errc::not_found));
   BOOST_TEST((fixture.store->verify(lost).error().code == errc::not_found));
   BOOST_TEST((fixture.store->remove(lost).error().code == errc::not_found));
 }

@@ -16,6 +16,7 @@ void add_status(CLI::App& program, command_context& context, command_action& cho
 void add_run(CLI::App& program, command_context& context, command_action& chosen);
 void add_score(CLI::App& program, command_context& context, command_action& chosen);
 void add_checkpoint(CLI::App& program, command_context& context, command_action& chosen);
+void add_deployment(CLI::App& program, command_context& context, command_action& chosen);
 void add_model(CLI::App& program, command_context& context, command_action& chosen);
 void add_doctor(CLI::App& program, command_context& context, command_action& chosen);
 void add_key(CLI::App& program, command_context& context, command_action& chosen);

@@ -1,10 +1,12 @@
-// troupe checkpoint list|lineage|export: the durable states of a running cluster.
+// troupe checkpoint list|lineage|export (and what checkpoint_care.cpp adds): the durable states of
+// a running cluster.
 
 #include <filesystem>
 #include <sstream>
 
 #include "apps/support/checkpoint_export.hpp"
 #include "apps/troupe/commands/all.hpp"
+#include "apps/troupe/commands/checkpoint_parts.hpp"
 #include "storage/open_store.hpp"
 
 namespace troupe::apps {
@@ -68,6 +70,8 @@ result<void> lineage(const command_context& context, const checkpoint_options& w
   std::vector<checkpoint_record> ancestors;
   for (std::string next = wanted.id; !next.empty();) {
     auto record = cluster->checkpoint(next);
+    // What it was made from may be forgotten by now.
+    if (!record && record.error().code == errc::not_found && !ancestors.empty()) break;
     if (!record) return fail(record.error());
     next = record->manifest.parent.value;
     ancestors.push_back(std::move(*record));
@@ -79,17 +83,15 @@ result<void> lineage(const command_context& context, const checkpoint_options& w
 result<void> export_to(const command_context& context, const checkpoint_options& wanted) {
   auto cluster = context.connect();
   if (!cluster) return fail(cluster.error());
-  const auto record = cluster->checkpoint(wanted.id);
-  if (!record) return fail(record.error());
-  const auto chain = cluster->checkpoint_chain(record->id);
+  const auto chain = chain_of(*cluster, wanted.id);
   if (!chain) return fail(chain.error());
   auto blobs = storage::open_posix_blob_store(cluster->storage_root());
   if (!blobs) return fail(blobs.error());
   std::error_code problem;
   const std::string target = std::filesystem::absolute(wanted.directory, problem).string();
-  if (auto ok = export_checkpoint(**blobs, chain->records, target); !ok) return ok;
+  if (auto ok = export_checkpoint(**blobs, *chain, target); !ok) return ok;
   context.answer("exported to " + target,
-                 {{"checkpoint", record->id.value}, {"directory", target}});
+                 {{"checkpoint", chain->back().id.value}, {"directory", target}});
   return {};
 }
 
@@ -106,10 +108,12 @@ void add_checkpoint(CLI::App& program, command_context& context, command_action&
   ancestry->add_option("checkpoint", wanted->id, "id, or its first 6 digits or more")->required();
   set_action(*ancestry, context, chosen, [&context, wanted] { return lineage(context, *wanted); });
   CLI::App* exporting = group->add_subcommand("export", "write a Hugging Face directory");
+  exporting->alias("materialize");
   exporting->add_option("checkpoint", wanted->id)->required();
   exporting->add_option("directory", wanted->directory)->required();
   set_action(*exporting, context, chosen,
              [&context, wanted] { return export_to(context, *wanted); });
+  add_checkpoint_care(*group, context, chosen);
 }
 
 }  // namespace troupe::apps
