@@ -4,11 +4,12 @@
 #   make run     build, and run the demo on a cluster of this machine
 #   make test    build everything and run every test
 #   make build   build the programs only
+#   make gpu-check   check and time the kernels for GPUs, where there is one
 
 BUILD ?= build
 JOBS ?= $(shell nproc)
 
-.PHONY: run test build configure clean
+.PHONY: run test build configure clean gpu-check
 
 run: build
 	$(BUILD)/bin/troupe demo
@@ -23,6 +24,12 @@ test:
 	@$(MAKE) --no-print-directory configure CMAKE_FLAGS="-DTROUPE_TESTS=ON"
 	cmake --build $(BUILD) --parallel $(JOBS)
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
+
+gpu-check:
+	scripts/bootstrap.sh --tests
+	@$(MAKE) --no-print-directory configure CMAKE_FLAGS="-DTROUPE_TESTS=ON -DTROUPE_CUDA=ON"
+	cmake --build $(BUILD) --parallel $(JOBS) --target gpu_check
+	$(BUILD)/bin/gpu_check
 
 configure:
 	cmake -S . -B $(BUILD) -G Ninja $(CMAKE_FLAGS) > $(BUILD).configure.log 2>&1 || \

@@ -35,6 +35,17 @@ foreach(part core io openssl)
                                                 "${caf_include}")
 endforeach()
 
+if(TROUPE_CUDA)
+  set(CMAKE_CUDA_COMPILER ${NVCC})
+  # One for each generation that trains language models; newer ones run the last by translation.
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+  enable_language(CUDA)
+  # CMake 3.25 does not know that newer compilers have it.
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+  find_package(CUDAToolkit REQUIRED)
+endif()
+
 if(TROUPE_TORCH)
   file(GLOB torch_root ${TROUPE_CACHE}/python/lib/python3*/site-packages/torch)
   if(NOT torch_root)

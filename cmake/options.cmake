@@ -1,5 +1,13 @@
 # Switches a user may set; everything else is decided by the build.
 option(TROUPE_TESTS "Build the tests" ON)
+find_program(NVCC nvcc HINTS /usr/local/cuda/bin)
+if(NVCC)
+  set(TROUPE_CUDA_DEFAULT ON)
+else()
+  set(TROUPE_CUDA_DEFAULT OFF)
+  message(STATUS "no nvcc: the kernels for GPUs are not built")
+endif()
+option(TROUPE_CUDA "Build the kernels for GPUs; needs nvcc, but no GPU" ${TROUPE_CUDA_DEFAULT})
 option(TROUPE_TORCH "Build the libtorch engine and the programs that need it" ON)
 set(TROUPE_SANITIZE "" CACHE STRING "address;undefined or thread: sanitizers for all own code")
 set(TROUPE_CACHE "" CACHE PATH "Where scripts/bootstrap.sh keeps libtorch and CAF")

@@ -17,6 +17,18 @@ function(troupe_library name)
   target_link_libraries(${name} PUBLIC troupe_flags ${arg_USES} PRIVATE ${arg_PRIVATE_USES})
 endfunction()
 
+# troupe_cuda_library(NAME SOURCES a.cu ... USES target ...)
+function(troupe_cuda_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;USES" ${ARGN})
+  add_library(${name} STATIC ${arg_SOURCES})
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_compile_options(${name} PRIVATE -Xcompiler=-Wall,-Wextra,-Werror --Werror=all-warnings)
+  # The warnings of C++ targets are not nvcc's; only what they link is taken over.
+  list(TRANSFORM arg_USES PREPEND "$<LINK_ONLY:")
+  list(TRANSFORM arg_USES APPEND ">")
+  target_link_libraries(${name} PUBLIC CUDA::cudart PRIVATE ${arg_USES})
+endfunction()
+
 # troupe_program(NAME SOURCES a.cpp ... USES target ...)
 function(troupe_program name)
   cmake_parse_arguments(arg "" "" "SOURCES;USES" ${ARGN})

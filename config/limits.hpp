@@ -76,8 +76,9 @@ inline constexpr std::uint32_t delta_depth_max = 32;
 inline constexpr std::size_t sampler_active_max = 256;
 inline constexpr std::size_t sampler_waiting_max = 4096;
 
-/// Open forwards whose graph is kept for a backward.
-inline constexpr std::size_t kept_forwards_max = 4;
+/// Open forwards that wait for their backward. How much each holds is a question of bytes; the
+/// last thing one gives up are its tokens.
+inline constexpr std::size_t kept_forwards_max = 64;
 
 inline constexpr std::size_t safetensors_header_bytes_max = 8 * mebibyte;
 inline constexpr std::size_t safetensors_tensors_max = 65'536;
@@ -102,9 +103,15 @@ static_assert(model_vocab_max * model_width_max <= std::uint64_t{1} << 40);
 static_assert(model_heads_max * model_head_dim_max <= model_width_max);
 
 /// Activations one batch may keep for its backward, and logits among them; a larger batch keeps
-/// the inputs of its blocks only and computes the rest again.
+/// the inputs of its blocks only and computes the rest again. All open forwards together hold no
+/// more than one batch may.
 inline constexpr std::size_t kept_activation_bytes_max = 4096 * mebibyte;
 inline constexpr std::size_t kept_logit_bytes_max = 256 * mebibyte;
+
+/// What one batch may need at the least, inputs of its blocks and one block's work: half of a
+/// machine of the supported kind. A larger one is refused before it starts.
+inline constexpr std::size_t batch_activation_bytes_max = 16'384 * mebibyte;
+static_assert(kept_activation_bytes_max < batch_activation_bytes_max);
 
 /// Freed tensors that stay with the process: the working set of a small model's step.
 inline constexpr std::size_t reused_tensor_bytes_max = 1024 * mebibyte;

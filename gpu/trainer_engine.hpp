@@ -49,8 +49,9 @@ class trainer_engine {
   virtual result<void> load(parameter_source& source, optimizer_state optimizer,
                             std::uint64_t optimizer_steps) = 0;
 
-  /// Logprobs of target_tokens. With keep_for_backward the pass is kept under `seq_id`; a bounded
-  /// number is kept (limits::kept_forwards_max), the oldest is dropped.
+  /// Logprobs of target_tokens. With keep_for_backward the pass is kept under `seq_id`, and
+  /// several may be open; within a budget of bytes older ones are computed again for their
+  /// backward, and beyond limits::kept_forwards_max the oldest is dropped.
   virtual result<forward_result> forward(std::uint64_t seq_id, std::span<const datum> batch,
                                          retention keep) = 0;
 

@@ -17,6 +17,7 @@ namespace troupe::gpu {
 struct engine_resources {
   std::shared_ptr<thread_pool> threads;  ///< null: the calling thread alone
   std::size_t kept_activation_bytes = limits::kept_activation_bytes_max;
+  std::size_t batch_activation_bytes = limits::batch_activation_bytes_max;
   compute_type compute = compute_type::fp32;
   std::size_t kept_logit_bytes = limits::kept_logit_bytes_max;
 };

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <deque>
 #include <utility>
 
 #include "config/limits.hpp"
@@ -11,16 +10,12 @@
 #include "gpu/losses.hpp"
 #include "gpu/torch/boundary.hpp"
 #include "gpu/torch/linear.hpp"
+#include "gpu/torch/open_forwards.hpp"
 #include "gpu/torch/optimizer.hpp"
 #include "gpu/torch/transformer.hpp"
 
 namespace troupe::gpu {
 namespace {
-
-struct open_forward {
-  std::uint64_t seq_id = 0;
-  kept_pass pass;
-};
 
 bool is_finite(std::span<const float> numbers) {
   return std::ranges::all_of(numbers, [](float x) { return std::isfinite(x); });
@@ -62,8 +57,9 @@ class torch_trainer final : public trainer_engine {
       : model_(model),
         threads_(resources.threads),
         compute_(resources.compute),
-        network_(std::make_unique<transformer>(model, std::move(adapters), std::move(ranks),
-                                               resources)) {}
+        network_(
+            std::make_unique<transformer>(model, std::move(adapters), std::move(ranks), resources)),
+        open_(resources.kept_activation_bytes) {}
 
   std::vector<parameter_slice> owned_slices() const override { return slices_of(state()); }
 
@@ -109,11 +105,16 @@ class torch_trainer final : public trainer_engine {
   result<forward_result> forward(std::uint64_t seq_id, std::span<const datum> batch,
                                  retention keep) override {
     return run("forward", [&]() -> result<forward_result> {
-      if (auto ok = agree(check_batch(model_, batch)); !ok) return fail(std::move(ok.error()));
-      auto pass = network_->forward(pack_batch(batch), keep);
+      if (auto ok = agree(check_size(batch)); !ok) return fail(std::move(ok.error()));
+      packed_batch packed = pack_batch(batch);
+      if (keep == retention::keep_for_backward)
+        open_.make_room(network_->kept_bytes(packed.num_tokens()));
+      auto pass = network_->forward(std::move(packed), keep);
       if (!pass) return fail(std::move(pass.error()));
       forward_result result = describe(*pass);
-      if (keep == retention::keep_for_backward) keep_open(seq_id, std::move(*pass));
+      if (keep == retention::discard) return result;
+      open_.keep(seq_id, std::move(*pass));
+      result.metrics.emplace_back("held_bytes:sum", static_cast<double>(open_.held_bytes()));
       return result;
     });
   }
@@ -123,7 +124,9 @@ class torch_trainer final : public trainer_engine {
     return run("forward_backward", [&]() -> result<forward_result> {
       auto options = read_loss_options(loss, config);
       if (auto ok = agree(check_inputs(batch, options)); !ok) return fail(std::move(ok.error()));
-      auto pass = network_->forward(pack_batch(batch), retention::keep_for_backward);
+      packed_batch packed = pack_batch(batch);
+      open_.make_room(network_->kept_bytes(packed.num_tokens()));
+      auto pass = network_->forward(std::move(packed), retention::keep_for_backward);
       if (!pass) return fail(std::move(pass.error()));
       forward_result result = describe(*pass);
       double total = 0;
@@ -147,19 +150,22 @@ class torch_trainer final : public trainer_engine {
   result<metric_list> backward(std::uint64_t forward_seq_id,
                                std::span<const std::vector<float>> gradients) override {
     return run("backward", [&]() -> result<metric_list> {
-      const auto found = std::ranges::find(open_, forward_seq_id, &open_forward::seq_id);
-      if (auto ok = agree(check_gradients(found, forward_seq_id, gradients)); !ok)
+      kept_pass* const pass = open_.find(forward_seq_id);
+      if (auto ok = agree(check_gradients(pass, forward_seq_id, gradients)); !ok)
         return fail(std::move(ok.error()));
+      const auto repeats = repeat_forward(*pass);
+      if (!repeats) return fail(repeats.error());
       std::vector<float> gradient;
       for (const std::vector<float>& part : gradients)
         gradient.insert(gradient.end(), part.begin(), part.end());
       const auto tokens = static_cast<double>(gradient.size());
-      const loss_counts counts = count_losses(found->pass.batch, gradient);
-      if (auto ok = network_->backward(found->pass, gradient); !ok)
-        return fail(std::move(ok.error()));
-      open_.erase(found);
+      const loss_counts counts = count_losses(pass->batch, gradient);
+      if (auto ok = network_->backward(*pass, gradient); !ok) return fail(std::move(ok.error()));
+      open_.erase(forward_seq_id);
       counts_ += counts;
-      return metric_list{{"tokens:sum", tokens}, {"loss_tokens:sum", counts.tokens}};
+      return metric_list{{"tokens:sum", tokens},
+                         {"loss_tokens:sum", counts.tokens},
+                         {"forward_repeated:max", *repeats}};
     });
   }
 
@@ -274,22 +280,42 @@ class torch_trainer final : public trainer_engine {
     return {};
   }
 
+  result<void> check_size(std::span<const datum> batch) const {
+    if (auto ok = check_batch(model_, batch); !ok) return ok;
+    std::size_t rows = 0;
+    for (const datum& data : batch)
+      rows += data.tokens.size();
+    return network_->check_room(rows);
+  }
+
+  /// Computes a pass again when a rank has only its tokens left. All ranks do it then, because
+  /// they gather the weights together. 1 when it was done, else 0.
+  result<double> repeat_forward(kept_pass& pass) {
+    std::array<double, 1> missing{form_of(pass) == kept_form::tokens ? 1.0 : 0.0};
+    if (auto ok = state().ranks().all_reduce(missing); !ok) return fail(std::move(ok.error()));
+    if (missing[0] == 0) return 0.0;
+    auto again = network_->forward(std::move(pass.batch), retention::keep_for_backward);
+    if (!again) return fail(std::move(again.error()));
+    pass = std::move(*again);
+    return 1.0;
+  }
+
   result<void> check_inputs(std::span<const datum> batch,
                             const result<loss_options>& options) const {
     if (!options) return fail(options.error());
-    if (auto ok = check_batch(model_, batch); !ok) return ok;
+    if (auto ok = check_size(batch); !ok) return ok;
     for (const datum& data : batch)
       if (auto ok = check_loss_inputs(*options, data); !ok) return ok;
     return {};
   }
 
-  result<void> check_gradients(std::deque<open_forward>::const_iterator found, std::uint64_t seq_id,
+  result<void> check_gradients(const kept_pass* pass, std::uint64_t seq_id,
                                std::span<const std::vector<float>> gradients) const {
-    if (found == open_.end())
+    if (pass == nullptr)
       return fail(errc::not_found, "no forward with seq_id " + std::to_string(seq_id) + " is open",
                   "it was not kept, was used already, or an optim_step or newer forwards ended it",
                   "run forward again with keep_for_backward");
-    const packed_batch& batch = found->pass.batch;
+    const packed_batch& batch = pass->batch;
     bool fits = gradients.size() == batch.num_sequences();
     for (std::size_t i = 0; fits && i < gradients.size(); ++i)
       fits = gradients[i].size() == batch.length(i);
@@ -312,17 +338,11 @@ class torch_trainer final : public trainer_engine {
     return result;
   }
 
-  void keep_open(std::uint64_t seq_id, kept_pass pass) {
-    std::erase_if(open_, [seq_id](const open_forward& f) { return f.seq_id == seq_id; });
-    if (open_.size() >= limits::kept_forwards_max) open_.pop_front();
-    open_.push_back({seq_id, std::move(pass)});
-  }
-
   const model_config model_;
   const std::shared_ptr<thread_pool> threads_;
   const compute_type compute_;
   const std::unique_ptr<transformer> network_;
-  std::deque<open_forward> open_;
+  open_forwards open_;
   loss_counts counts_;  ///< since gradients were last cleared
   std::uint64_t optimizer_steps_ = 0;
 };

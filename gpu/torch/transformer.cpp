@@ -11,7 +11,50 @@ bool keeps_blocks_whole(const model_config& model, std::size_t rows, std::size_t
   return rows <= bytes_max / per_row;
 }
 
+std::size_t bytes_of(std::initializer_list<const at::Tensor*> tensors) {
+  std::size_t bytes = 0;
+  for (const at::Tensor* tensor : tensors)
+    if (tensor->defined()) bytes += tensor->nbytes();
+  return bytes;
+}
+
+/// Bytes per row of the inputs of all blocks, the last output and its norm.
+std::size_t input_bytes_per_row(const model_config& model) {
+  return (std::size_t{model.num_layers} + 2) * model.hidden_size * sizeof(float);
+}
+
 }  // namespace
+
+kept_form form_of(const kept_pass& pass) {
+  if (!pass.last.defined() || pass.blocks.empty()) return kept_form::tokens;
+  return pass.blocks.front().is_complete() ? kept_form::whole : kept_form::inputs;
+}
+
+void reduce_to(kept_pass& pass, kept_form form) {
+  if (form == kept_form::whole || form <= form_of(pass)) return;
+  pass.head.logits.reset();
+  if (form == kept_form::inputs) {
+    for (block_state& state : pass.blocks) {
+      block_state bare;
+      bare.x = state.x;
+      state = std::move(bare);
+    }
+    return;
+  }
+  pass.blocks.clear();
+  pass.last.reset();
+  pass.final_norm = normed{};
+}
+
+std::size_t held_by(const kept_pass& pass) {
+  std::size_t bytes =
+      bytes_of({&pass.last, &pass.final_norm.y, &pass.final_norm.rstd, &pass.head.logits});
+  for (const block_state& s : pass.blocks)
+    bytes += bytes_of({&s.x, &s.qkv, &s.rotated.heads, &s.rotated.rstd, &s.attention.out,
+                       &s.attention.lse, &s.middle, &s.gate_up, &s.experts.gate_up,
+                       &s.experts.choice.probabilities});
+  return bytes;
+}
 
 transformer::transformer(const model_config& model, std::optional<adapter_setup> adapters,
                          std::unique_ptr<comm> ranks, const engine_resources& resources)
@@ -19,6 +62,31 @@ transformer::transformer(const model_config& model, std::optional<adapter_setup>
       resources_(resources),
       weights_(model, std::move(adapters), std::move(ranks)),
       rotary_(model) {}
+
+pass_bytes transformer::kept_bytes(std::size_t rows) const {
+  const std::size_t inputs = rows * input_bytes_per_row(model_);
+  const std::size_t logits = rows * model_.vocab_size * sizeof(float);
+  std::size_t all = inputs + (logits <= resources_.kept_logit_bytes ? logits : 0);
+  if (keeps_blocks_whole(model_, rows, resources_.kept_activation_bytes))
+    all += rows * kept_elements_per_row(model_) * model_.num_layers * sizeof(float);
+  return {all, inputs};
+}
+
+result<void> transformer::check_room(std::size_t rows) const {
+  // One block's state and about as much again while its gradients are computed.
+  const std::size_t per_row =
+      input_bytes_per_row(model_) + 2 * kept_elements_per_row(model_) * sizeof(float);
+  const std::size_t most = resources_.batch_activation_bytes / per_row;
+  if (rows <= most) return {};
+  return fail(errc::invalid_argument,
+              "a part of " + std::to_string(rows) + " tokens needs at least " +
+                  std::to_string(rows * per_row) + " bytes of activations, this rank has " +
+                  std::to_string(resources_.batch_activation_bytes),
+              "the batch is too large for the ranks of this run",
+              "send at most " + std::to_string(most) +
+                  " tokens per rank at a time; gradients "
+                  "add up");
+}
 
 result<kept_pass> transformer::forward(packed_batch batch, retention keep) {
   for (std::size_t s = 0; s < batch.num_sequences(); ++s)

@@ -295,6 +295,96 @@ BOOST_FIXTURE_TEST_CASE(kept_forwards_are_bounded_and_die_with_their_weights, fi
   BOOST_TEST((trainer->backward(10, gradient).error().code == errc::not_found));
 }
 
+double metric_of(const metric_list& metrics, const std::string& name) {
+  for (const auto& [key, value] : metrics)
+    if (key == name) return value;
+  return -1;
+}
+
+std::vector<std::vector<float>> gradient_of(std::span<const datum> batch) {
+  std::vector<std::vector<float>> gradients;
+  for (const datum& data : batch) {
+    gradients.emplace_back();
+    for (const float weight : data.weights)
+      gradients.back().push_back(-weight);
+  }
+  return gradients;
+}
+
+/// One step over the whole batch in `num_open` forwards that are all open before the first
+/// backward; the digest, and how many forwards had to be repeated.
+std::pair<state_digest, double> step_over_open_forwards(fixture& f, std::size_t budget) {
+  auto trainer = f.alone({.threads = {}, .kept_activation_bytes = budget, .kept_logit_bytes = 0});
+  const std::span<const datum> all(f.batch);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const auto done = trainer->forward(1 + i, all.subspan(i, 1), retention::keep_for_backward);
+    BOOST_REQUIRE(done.has_value());
+    BOOST_TEST(metric_of(done->metrics, "held_bytes:sum") <= static_cast<double>(budget));
+  }
+  double repeated = 0;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const auto done = trainer->backward(1 + i, gradient_of(all.subspan(i, 1)));
+    BOOST_REQUIRE(done.has_value());
+    repeated += metric_of(*done, "forward_repeated:max");
+  }
+  return {trainer->optim_step(some_adam())->weights, repeated};
+}
+
+BOOST_FIXTURE_TEST_CASE(open_forwards_share_a_budget, fixture) {
+  const auto [expected, none] = step_over_open_forwards(*this, 64 * limits::mebibyte);
+  BOOST_TEST(none == 0.0);
+  // 249 rows: some 620 kB of states, 80 kB of inputs.
+  const auto [inputs, some_inputs] = step_over_open_forwards(*this, 100'000);
+  BOOST_TEST(some_inputs == 0.0);
+  BOOST_TEST((inputs == expected));
+  const auto [mixed, some] = step_over_open_forwards(*this, 40'000);
+  BOOST_TEST((some > 0 && some < 8));
+  BOOST_TEST((mixed == expected));
+  const auto [tokens, all] = step_over_open_forwards(*this, 0);
+  BOOST_TEST(all == 8.0);
+  BOOST_TEST((tokens == expected));
+}
+
+BOOST_FIXTURE_TEST_CASE(ranks_repeat_a_forward_together, fixture) {
+  std::vector<state_digest> digests;
+  for (const std::size_t budget : {std::size_t{64} * limits::mebibyte, std::size_t{20'000}}) {
+    auto comms = gpu::make_thread_comms(2);
+    trainer_list trainers;
+    for (auto& comm : comms)
+      trainers.push_back(test::make_loaded_trainer(
+          model, memory, std::move(comm), optimizer_state::reset, 0,
+          {.threads = {}, .kept_activation_bytes = budget, .kept_logit_bytes = 0}));
+    std::vector<state_digest> parts(2);
+    on_ranks(2, [&](std::size_t rank) {
+      // One rank has next to nothing to hold, and repeats for the sake of the other.
+      const std::size_t size = rank == 0 ? 7 : 1;
+      const auto part = rank == 0 ? std::span(batch).subspan(1, size) : std::span(batch).first(1);
+      if (!trainers[rank]->forward(1, part, retention::keep_for_backward)) return;
+      if (!trainers[rank]->backward(1, gradient_of(part))) return;
+      if (auto done = trainers[rank]->optim_step(some_adam())) parts[rank] = done->weights;
+    });
+    digests.push_back(parts[0]);
+    digests.back() += parts[1];
+  }
+  BOOST_TEST((digests[0] == digests[1]));
+  BOOST_TEST((digests[0] != state_digest{}));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_batch_that_cannot_fit_is_refused_with_the_number, fixture) {
+  auto trainer = alone({.threads = {}, .batch_activation_bytes = 300'000});
+  const auto before = trainer->weights_digest();
+  const auto refused = trainer->forward_backward(1, batch, loss_fn::cross_entropy, {});
+  BOOST_REQUIRE(!refused.has_value());
+  BOOST_TEST((refused.error().code == errc::invalid_argument));
+  BOOST_TEST(refused.error().what.find("249 tokens") != std::string::npos);
+  BOOST_TEST(refused.error().what.find("300000") != std::string::npos);
+  BOOST_TEST(
+      (trainer->forward(2, batch, retention::discard).error().code == errc::invalid_argument));
+  BOOST_TEST((trainer->weights_digest() == before));
+  const auto small = std::span(batch).first(1);
+  BOOST_TEST(trainer->forward_backward(3, small, loss_fn::cross_entropy, {}).has_value());
+}
+
 /// First moments after a step that divides by `kind`; without learning rate and with beta1 = 0 they
 /// are the gradients it used.
 std::vector<float> divided_gradients(fixture& f, std::uint32_t world_size,

@@ -1,0 +1,77 @@
+// The references of all kernels for a GPU, with sums in double.
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "gpu/kernels/add_rms_norm.hpp"
+#include "gpu/kernels/token_logprobs.hpp"
+
+namespace troupe::gpu::kernels {
+
+void token_logprobs_reference(const logprob_rows& task) {
+  for (std::size_t row = 0; row < task.rows; ++row) {
+    const float* const z = task.logits + row * task.vocabulary;
+    const auto best = static_cast<double>(*std::max_element(z, z + task.vocabulary));
+    double sum = 0;
+    for (std::size_t i = 0; i < task.vocabulary; ++i)
+      sum += std::exp(static_cast<double>(z[i]) - best);
+    const double lse = best + std::log(sum);
+    const auto target = static_cast<double>(z[static_cast<std::size_t>(task.targets[row])]);
+    task.lse[row] = static_cast<float>(lse);
+    task.logprobs[row] = static_cast<float>(std::min(0.0, target - lse));
+  }
+}
+
+void token_logprobs_backward_reference(const logprob_gradient_rows& task) {
+  for (std::size_t row = 0; row < task.rows; ++row) {
+    float* const z = task.logits + row * task.vocabulary;
+    const auto lse = static_cast<double>(task.lse[row]);
+    const auto up = static_cast<double>(task.gradient[row]);
+    for (std::size_t i = 0; i < task.vocabulary; ++i) {
+      const double hit = i == static_cast<std::size_t>(task.targets[row]) ? 1.0 : 0.0;
+      z[i] = static_cast<float>(up * (hit - std::exp(static_cast<double>(z[i]) - lse)));
+    }
+  }
+}
+
+void add_rms_norm_reference(const add_rms_norm_rows<float>& task) {
+  for (std::size_t row = 0; row < task.rows; ++row) {
+    float* const h = task.residual + row * task.width;
+    double squares = 0;
+    for (std::size_t i = 0; i < task.width; ++i) {
+      h[i] += task.x[row * task.width + i];
+      squares += static_cast<double>(h[i]) * static_cast<double>(h[i]);
+    }
+    const double mean = squares / static_cast<double>(task.width);
+    const double rstd = 1 / std::sqrt(mean + static_cast<double>(task.eps));
+    task.rstd[row] = static_cast<float>(rstd);
+    for (std::size_t i = 0; i < task.width; ++i)
+      task.y[row * task.width + i] = static_cast<float>(static_cast<double>(h[i]) * rstd *
+                                                        static_cast<double>(task.weight[i]));
+  }
+}
+
+void add_rms_norm_backward_reference(const add_rms_norm_gradient_rows<float>& task) {
+  std::vector<double> weight_gradient(task.width);
+  for (std::size_t row = 0; row < task.rows; ++row) {
+    const float* const h = task.residual + row * task.width;
+    const float* const up = task.y_gradient + row * task.width;
+    const auto rstd = static_cast<double>(task.rstd[row]);
+    double projection = 0;
+    for (std::size_t i = 0; i < task.width; ++i)
+      projection += static_cast<double>(up[i]) * static_cast<double>(task.weight[i]) *
+                    static_cast<double>(h[i]);
+    const double shared = projection * rstd * rstd / static_cast<double>(task.width);
+    for (std::size_t i = 0; i < task.width; ++i) {
+      const double through = static_cast<double>(up[i]) * static_cast<double>(task.weight[i]);
+      task.residual_gradient[row * task.width + i] +=
+          static_cast<float>(rstd * (through - static_cast<double>(h[i]) * shared));
+      weight_gradient[i] += static_cast<double>(up[i]) * static_cast<double>(h[i]) * rstd;
+    }
+  }
+  for (std::size_t i = 0; i < task.width; ++i)
+    task.weight_gradient[i] += static_cast<float>(weight_gradient[i]);
+}
+
+}  // namespace troupe::gpu::kernels
