@@ -14,6 +14,7 @@ endfunction()
 
 import_library(rocksdb rocksdb/db.h rocksdb)
 import_library(zstd zstd.h zstd)
+import_library(zlib zlib.h z)
 import_library(xxhash xxhash.h xxhash)
 import_library(capnp capnp/message.h capnp)
 import_library(kj kj/common.h kj)

@@ -89,8 +89,10 @@ result<void> run_grpo(client::training_client& training, client::sampling_client
     auto passed = training.forward_backward_custom(
         std::move(gathered->batch), loss_over(std::move(gathered->terms), options.clip));
     auto stepped = training.optim_step(adam, "grpo " + std::to_string(step + 1));
-    auto saved = training.save_weights_for_sampler("grpo-" + std::to_string(step + 1),
-                                                   publish_kind::automatic);
+    // Only a name keeps a sampler checkpoint that newer ones have replaced.
+    const bool is_last = step + 1 == options.steps;
+    auto saved = training.save_weights_for_sampler(
+        is_last ? "grpo-" + std::to_string(step + 1) : std::string(), publish_kind::automatic);
     const auto loss = passed.get(deadlines::op);
     if (!loss) return fail(loss.error());
     const auto done = stepped.get(deadlines::op);

@@ -1,14 +1,18 @@
-// troupe model create: a small model with random weights, to try things on.
+// troupe model create|delta|apply: a small model to try things on, and differences between model
+// directories in the form of Fireworks' hot-load.
 
 #include "apps/support/seeded_model.hpp"
 #include "apps/troupe/commands/all.hpp"
 #include "gpu/models/parameter_layout.hpp"
+#include "storage/arc_delta.hpp"
 
 namespace troupe::apps {
 namespace {
 
 struct model_options {
   std::string directory;
+  std::string before;
+  std::string after;
   std::uint32_t hidden_size = 128;
   std::uint32_t num_layers = 3;
   std::uint64_t seed = 0;
@@ -23,6 +27,36 @@ result<void> create(const command_context& context, const model_options& wanted)
   return {};
 }
 
+void show(const command_context& context, const storage::arc_summary& done,
+          const std::string& directory) {
+  context.answer("wrote " + directory + ": " + std::to_string(done.tensors) + " tensors of " +
+                     std::to_string(done.bytes) + " bytes, differences of " +
+                     std::to_string(done.delta_bytes),
+                 {{"directory", directory},
+                  {"files", done.files},
+                  {"tensors", done.tensors},
+                  {"bytes", done.bytes},
+                  {"delta_bytes", done.delta_bytes}});
+}
+
+using arc_step = result<storage::arc_summary> (*)(const std::string&, const std::string&,
+                                                  const std::string&);
+
+void add_arc(CLI::App& group, command_context& context, command_action& chosen,
+             const std::shared_ptr<model_options>& wanted, const char* name, const char* about,
+             const char* second, arc_step step) {
+  CLI::App* command = group.add_subcommand(name, about);
+  command->add_option("before", wanted->before)->required();
+  command->add_option(second, wanted->after)->required();
+  command->add_option("directory", wanted->directory, "must not exist")->required();
+  set_action(*command, context, chosen, [&context, wanted, step]() -> result<void> {
+    const auto done = step(wanted->before, wanted->after, wanted->directory);
+    if (!done) return fail(done.error());
+    show(context, *done, wanted->directory);
+    return {};
+  });
+}
+
 }  // namespace
 
 void add_model(CLI::App& program, command_context& context, command_action& chosen) {
@@ -35,6 +69,10 @@ void add_model(CLI::App& program, command_context& context, command_action& chos
   command->add_option("--layers", wanted->num_layers);
   command->add_option("--seed", wanted->seed);
   set_action(*command, context, chosen, [&context, wanted] { return create(context, *wanted); });
+  add_arc(*group, context, chosen, wanted, "delta", "write what turns one directory into another",
+          "after", storage::write_arc_delta);
+  add_arc(*group, context, chosen, wanted, "apply", "write a directory with a delta applied",
+          "delta", storage::apply_arc_delta);
 }
 
 }  // namespace troupe::apps
