@@ -34,7 +34,7 @@ THIRD_PARTY = [
                      r"config/" + CPP, r"apps/", r"tests/"]),
     (r"boost/", [r"config/" + CPP, r"apps/", r"tests/"]),
     (r"rocksdb/", [r"storage/rocksdb/"]),
-    (r"(zstd|zstd_errors|xxhash)\.h$", [r"storage/" + CPP, r"tests/bench/" + CPP]),
+    (r"(zlib|zstd|zstd_errors|xxhash)\.h$", [r"storage/" + CPP, r"tests/bench/" + CPP]),
     (r"openssl/", [r"storage/" + CPP, r"apps/", r"tests/"]),
     (r"(torch|ATen|c10)/", [r"gpu/torch/", r"tests/.*\btorch"]),
     (r"(cuda|cublas|cooperative_groups|curand|mma)[\w./]*",
