@@ -24,6 +24,10 @@ inline constexpr std::size_t inline_value_bytes_max = 64 * 1024;
 
 inline constexpr std::size_t batch_datums_max = 1024;
 inline constexpr std::size_t datum_tokens_max = 262'144;
+
+/// Targets of one position, as distillation from a teacher's likeliest tokens has them; all of a
+/// datum's together are at most datum_tokens_max.
+inline constexpr std::size_t targets_per_position_max = 256;
 inline constexpr std::size_t loss_config_entries_max = 32;
 inline constexpr std::size_t metrics_max = 256;
 inline constexpr std::size_t cursor_bytes_max = 4096;

@@ -134,11 +134,12 @@ result<void> check_options(const loss_options& options) {
 }
 
 result<void> check_input(const char* name, const std::vector<float>& values, const datum& data) {
-  if (values.size() == data.tokens.size()) return {};
+  if (values.size() == data.target_tokens.size()) return {};
   return fail(errc::invalid_argument,
               std::string("\"") + name + "\" has " + std::to_string(values.size()) +
-                  " values for " + std::to_string(data.tokens.size()) + " tokens",
-              "the loss needs one value per position", "send this input at the length of tokens");
+                  " values for " + std::to_string(data.target_tokens.size()) + " target tokens",
+              "the loss needs one value per target",
+              "send this input at the length of target_tokens");
 }
 
 }  // namespace

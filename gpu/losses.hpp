@@ -42,7 +42,7 @@ struct loss_options {
 
 [[nodiscard]] result<loss_options> read_loss_options(loss_fn loss, const loss_fn_config& config);
 
-/// Requires nothing of `data`: what the loss needs must be there, at the length of the tokens.
+/// Requires nothing of `data`: what the loss needs must be there, at the length of the targets.
 [[nodiscard]] result<void> check_loss_inputs(const loss_options& options, const datum& data);
 
 struct loss_value {
@@ -50,7 +50,7 @@ struct loss_value {
   std::vector<float> logprob_gradient;
 };
 
-/// Requires: check_loss_inputs, logprobs.size() == data.tokens.size().
+/// Requires: check_loss_inputs, logprobs.size() == data.target_tokens.size().
 [[nodiscard]] loss_value evaluate_loss(const loss_options& options, const datum& data,
                                        std::span<const float> logprobs);
 

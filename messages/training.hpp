@@ -4,7 +4,8 @@
 // forward, forward_backward, optim_step, save_state, load_state, save_weights_for_sampler; and
 // `backward`, the second phase of forward_backward_custom.
 //
-// Shapes: a datum has N positions; position i reads tokens[0..i] and is scored on target_tokens[i].
+// Shapes: a datum has N positions and K targets for each, mostly one; position i reads tokens[0..i]
+// and is scored on target_tokens[i K .. i K + K). What is said per target has N K numbers.
 // Units: losses are plain sums over positions and datums, in nats.
 // Threading: plain values.
 
@@ -21,8 +22,9 @@
 
 namespace troupe {
 
-/// One sequence to train on. `tokens` and `target_tokens` have the same length N >= 1. The other
-/// inputs have length N or are empty where the loss does not use them.
+/// One sequence to train on: N >= 1 tokens, N K targets with 1 <= K <= targets_per_position_max,
+/// all of a position's one after the other. The other inputs are as long as target_tokens, or
+/// empty where the loss does not use them.
 struct datum {
   std::vector<token_id> tokens;
   std::vector<token_id> target_tokens;
@@ -141,7 +143,7 @@ struct op_request {
 using metric_list = std::vector<std::pair<std::string, double>>;
 
 struct forward_result {
-  std::vector<std::vector<float>> logprobs;  ///< per datum, per position, of target_tokens
+  std::vector<std::vector<float>> logprobs;  ///< per datum, of target_tokens
   metric_list metrics;
   bool operator==(const forward_result&) const = default;
 };

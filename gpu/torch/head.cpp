@@ -28,8 +28,8 @@ at::Tensor gather_rows(const at::Tensor& matrix, std::span<const std::size_t> ro
   return out;
 }
 
-void reduce_chunk(const at::Tensor& logits, std::size_t first_row,
-                  std::span<const token_id> targets, head_output& out) {
+void reduce_chunk(const at::Tensor& logits, std::size_t first_row, const row_targets& targets,
+                  head_output& out) {
   const std::size_t width = extent(logits, 1);
   const float* const from = values(logits);
   for_ranges(extent(logits, 0), 8, [&](std::size_t begin, std::size_t end) {
@@ -38,8 +38,9 @@ void reduce_chunk(const at::Tensor& logits, std::size_t first_row,
       const float* const z = from + i * width;
       const float lse = kernels::for_this_cpu().log_sum_exp(width, z);
       out.lse[row] = lse;
-      // Rounding may put the target a hair above the sum.
-      out.logprobs[row] = std::min(0.0F, z[static_cast<std::size_t>(targets[row])] - lse);
+      // Rounding may put a target a hair above the sum.
+      for (std::size_t t = targets.first[row]; t < targets.first[row + 1]; ++t)
+        out.logprobs[t] = std::min(0.0F, z[static_cast<std::size_t>(targets.tokens[t])] - lse);
     }
   });
 }
@@ -47,31 +48,44 @@ void reduce_chunk(const at::Tensor& logits, std::size_t first_row,
 /// Active rows of one backward, and what belongs to them.
 struct backward_rows {
   std::vector<std::size_t> rows;
-  std::span<const token_id> targets;
+  const row_targets& targets;
   std::span<const float> gradient;
   const head_output& output;
 };
+
+/// `z` becomes the gradient of a row's logits: each target pulls at itself and pushes all.
+void row_gradient(std::size_t width, float* z, std::size_t row, const backward_rows& active) {
+  const std::size_t begin = active.targets.first[row];
+  const std::size_t end = active.targets.first[row + 1];
+  float sum = 0;
+  for (std::size_t t = begin; t < end; ++t)
+    sum += active.gradient[t];
+  const auto target = [&](std::size_t t) {
+    return static_cast<std::size_t>(active.targets.tokens[t]);
+  };
+  kernels::for_this_cpu().logprob_backward(width, active.output.lse[row], target(begin), sum, z);
+  if (end == begin + 1) return;
+  z[target(begin)] -= sum;
+  for (std::size_t t = begin; t < end; ++t)
+    z[target(t)] += active.gradient[t];
+}
 
 void logit_gradients(at::Tensor logits, std::size_t first, const backward_rows& active) {
   const std::size_t width = extent(logits, 1);
   float* const z = values(logits);
   for_ranges(extent(logits, 0), 8, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
-      const std::size_t row = active.rows[first + i];
-      kernels::for_this_cpu().logprob_backward(width, active.output.lse[row],
-                                               static_cast<std::size_t>(active.targets[row]),
-                                               active.gradient[row], z + i * width);
-    }
+    for (std::size_t i = begin; i < end; ++i)
+      row_gradient(width, z + i * width, active.rows[first + i], active);
   });
 }
 
 }  // namespace
 
 head_output head_forward(const at::Tensor& hidden, const projection& layer,
-                         std::span<const token_id> targets, std::size_t kept_bytes_max) {
+                         const row_targets& targets, std::size_t kept_bytes_max) {
   const std::size_t rows = extent(hidden, 0);
   const std::size_t vocabulary = extent(layer.weight, 0);
-  head_output out{std::vector<float>(rows), std::vector<float>(rows), {}};
+  head_output out{std::vector<float>(targets.tokens.size()), std::vector<float>(rows), {}};
   const bool keeps_logits = rows > 0 && rows * vocabulary * sizeof(float) <= kept_bytes_max;
   const std::size_t step = std::min(rows, chunk_rows(vocabulary));
   at::Tensor logits = make_tensor({keeps_logits ? rows : step, vocabulary});
@@ -86,14 +100,17 @@ head_output head_forward(const at::Tensor& hidden, const projection& layer,
 }
 
 at::Tensor head_backward(const at::Tensor& hidden, const projection& layer,
-                         std::span<const token_id> targets, head_output& output,
+                         const row_targets& targets, head_output& output,
                          std::span<const float> logprob_gradient, const projection& gradient,
                          write_mode mode) {
   const std::size_t vocabulary = extent(layer.weight, 0);
   const std::size_t width = extent(layer.weight, 1);
   backward_rows active{{}, targets, logprob_gradient, output};
-  for (std::size_t row = 0; row < logprob_gradient.size(); ++row)
-    if (logprob_gradient[row] != 0.0F) active.rows.push_back(row);
+  for (std::size_t row = 0; row < extent(hidden, 0); ++row) {
+    const auto of_row =
+        logprob_gradient.subspan(targets.first[row], targets.first[row + 1] - targets.first[row]);
+    if (std::ranges::any_of(of_row, [](float g) { return g != 0.0F; })) active.rows.push_back(row);
+  }
   if (active.rows.empty() && mode == write_mode::overwrite) clear(gradient);
 
   at::Tensor dx = make_tensor({extent(hidden, 0), width});

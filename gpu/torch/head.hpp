@@ -5,7 +5,8 @@
 // the backward pass, unless they are few enough to keep. Rows whose gradient is zero (a prompt) are
 // left out of the backward pass.
 //
-// Shapes: hidden [T, D], weight [V, D], lse and logprobs [T].
+// Shapes: hidden [T, D], weight [V, D], lse [T]; logprobs [S] of all targets, a row's one after the
+// other.
 // Threading: called from one thread; runs on the pool.
 // Source: Wijmans et al. 2024 for the recomputation.
 
@@ -17,20 +18,25 @@
 
 namespace troupe::gpu {
 
+/// Which tokens each row is scored on.
+struct row_targets {
+  std::span<const token_id> tokens;    ///< [S]
+  std::span<const std::size_t> first;  ///< [T + 1]
+};
+
 struct head_output {
-  std::vector<float> logprobs;  ///< [T]
+  std::vector<float> logprobs;  ///< [S]
   std::vector<float> lse;       ///< [T]
   at::Tensor logits;            ///< [T, V] when kept, else undefined
 };
 
 /// Keeps the logits when they take at most `kept_bytes_max`.
 [[nodiscard]] head_output head_forward(const at::Tensor& hidden, const projection& layer,
-                                       std::span<const token_id> targets,
-                                       std::size_t kept_bytes_max);
+                                       const row_targets& targets, std::size_t kept_bytes_max);
 
 /// Gradient of `hidden`; those of the layer go to `gradient`. Uses up output.logits.
 [[nodiscard]] at::Tensor head_backward(const at::Tensor& hidden, const projection& layer,
-                                       std::span<const token_id> targets, head_output& output,
+                                       const row_targets& targets, head_output& output,
                                        std::span<const float> logprob_gradient,
                                        const projection& gradient, write_mode mode);
 

@@ -22,12 +22,15 @@ result<void> check_tokens(const model_config& model, const std::vector<token_id>
 
 result<void> check_datum(const model_config& model, const datum& data, const std::string& name) {
   const std::size_t length = data.tokens.size();
-  if (length == 0 || data.target_tokens.size() != length)
+  const std::size_t targets = data.target_tokens.size();
+  if (length == 0 || targets < length || targets % length != 0 ||
+      targets / length > limits::targets_per_position_max)
     return fail(errc::invalid_argument,
-                name + " has " + std::to_string(length) + " tokens and " +
-                    std::to_string(data.target_tokens.size()) + " target tokens",
-                "each token needs the one that follows it as its target",
-                "send equally many of both, at least one");
+                name + " has " + std::to_string(length) + " tokens and " + std::to_string(targets) +
+                    " target tokens",
+                "each token needs the one that follows it as its target, or equally many targets",
+                "send one target per token, or the same number up to " +
+                    std::to_string(limits::targets_per_position_max));
   if (length > std::min<std::size_t>(model.max_positions, limits::datum_tokens_max))
     return fail(errc::invalid_argument,
                 name + " has " + std::to_string(length) + " tokens, the model takes " +
@@ -53,20 +56,26 @@ result<void> check_batch(const model_config& model, std::span<const datum> batch
 packed_batch pack_batch(std::span<const datum> batch) {
   packed_batch packed;
   packed.offsets.push_back(0);
+  packed.first_target.push_back(0);
   for (const datum& data : batch) {
     packed.tokens.insert(packed.tokens.end(), data.tokens.begin(), data.tokens.end());
     packed.targets.insert(packed.targets.end(), data.target_tokens.begin(),
                           data.target_tokens.end());
     packed.offsets.push_back(packed.tokens.size());
+    const std::size_t per_row = data.target_tokens.size() / data.tokens.size();
+    for (std::size_t i = 0; i < data.tokens.size(); ++i)
+      packed.first_target.push_back(packed.first_target.back() + per_row);
   }
   return packed;
 }
 
-std::vector<std::vector<float>> unpack(const packed_batch& batch, std::span<const float> rows) {
+std::vector<std::vector<float>> unpack(const packed_batch& batch,
+                                       std::span<const float> of_targets) {
   std::vector<std::vector<float>> parts;
   parts.reserve(batch.num_sequences());
   for (std::size_t s = 0; s < batch.num_sequences(); ++s) {
-    const auto part = rows.subspan(batch.offsets[s], batch.length(s));
+    const auto part =
+        of_targets.subspan(batch.first_target[batch.offsets[s]], batch.num_targets(s));
     parts.emplace_back(part.begin(), part.end());
   }
   return parts;

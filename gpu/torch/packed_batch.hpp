@@ -3,7 +3,8 @@
 // Datums laid one after the other without padding: what the engine computes on. Positions restart
 // with each sequence.
 //
-// Shapes: T = sum of lengths. Threading: plain values.
+// Shapes: T = sum of lengths; S = sum of numbers of targets, equal to T where each position has
+// one. Threading: plain values.
 
 #include <cstdint>
 #include <span>
@@ -16,14 +17,18 @@
 namespace troupe::gpu {
 
 struct packed_batch {
-  std::vector<token_id> tokens;      ///< [T]
-  std::vector<token_id> targets;     ///< [T]
-  std::vector<std::size_t> offsets;  ///< of each sequence, and T at the end
+  std::vector<token_id> tokens;           ///< [T]
+  std::vector<token_id> targets;          ///< [S]
+  std::vector<std::size_t> offsets;       ///< of each sequence, and T at the end
+  std::vector<std::size_t> first_target;  ///< of each row, and S at the end
 
   [[nodiscard]] std::size_t num_tokens() const { return tokens.size(); }
   [[nodiscard]] std::size_t num_sequences() const { return offsets.size() - 1; }
   [[nodiscard]] std::size_t length(std::size_t sequence) const {
     return offsets[sequence + 1] - offsets[sequence];
+  }
+  [[nodiscard]] std::size_t num_targets(std::size_t sequence) const {
+    return first_target[offsets[sequence + 1]] - first_target[offsets[sequence]];
   }
 };
 
@@ -33,8 +38,8 @@ struct packed_batch {
 /// Requires: check_batch.
 [[nodiscard]] packed_batch pack_batch(std::span<const datum> batch);
 
-/// Values per packed row, cut into one vector per sequence.
+/// Values per target, cut into one vector per sequence.
 [[nodiscard]] std::vector<std::vector<float>> unpack(const packed_batch& batch,
-                                                     std::span<const float> rows);
+                                                     std::span<const float> of_targets);
 
 }  // namespace troupe::gpu

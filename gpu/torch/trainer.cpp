@@ -43,9 +43,13 @@ struct loss_counts {
 loss_counts count_losses(const packed_batch& batch, std::span<const float> gradient) {
   loss_counts counts;
   for (std::size_t s = 0; s < batch.num_sequences(); ++s) {
-    const auto part = gradient.subspan(batch.offsets[s], batch.length(s));
-    const auto tokens = std::ranges::count_if(part, [](float g) { return g != 0.0F; });
-    counts += {static_cast<double>(tokens), tokens > 0 ? 1.0 : 0.0};
+    double tokens = 0;
+    for (std::size_t row = batch.offsets[s]; row < batch.offsets[s + 1]; ++row) {
+      const auto part = gradient.subspan(batch.first_target[row],
+                                         batch.first_target[row + 1] - batch.first_target[row]);
+      if (std::ranges::any_of(part, [](float g) { return g != 0.0F; })) ++tokens;
+    }
+    counts += {tokens, tokens > 0 ? 1.0 : 0.0};
   }
   return counts;
 }
@@ -158,7 +162,7 @@ class torch_trainer final : public trainer_engine {
       std::vector<float> gradient;
       for (const std::vector<float>& part : gradients)
         gradient.insert(gradient.end(), part.begin(), part.end());
-      const auto tokens = static_cast<double>(gradient.size());
+      const auto tokens = static_cast<double>(pass->batch.num_tokens());
       const loss_counts counts = count_losses(pass->batch, gradient);
       if (auto ok = network_->backward(*pass, gradient); !ok) return fail(std::move(ok.error()));
       open_.erase(forward_seq_id);
@@ -318,10 +322,10 @@ class torch_trainer final : public trainer_engine {
     const packed_batch& batch = pass->batch;
     bool fits = gradients.size() == batch.num_sequences();
     for (std::size_t i = 0; fits && i < gradients.size(); ++i)
-      fits = gradients[i].size() == batch.length(i);
+      fits = gradients[i].size() == batch.num_targets(i);
     if (!fits)
       return fail(errc::invalid_argument, "the gradients do not have the shape of the logprobs",
-                  "each datum of the forward needs one number per position",
+                  "each datum of the forward needs one number per target",
                   "send the gradient of the logprobs that the forward returned");
     for (const std::vector<float>& part : gradients)
       if (auto ok = check_finite(part, 0); !ok) return ok;

@@ -18,6 +18,10 @@ std::size_t bytes_of(std::initializer_list<const at::Tensor*> tensors) {
   return bytes;
 }
 
+row_targets targets_of(const packed_batch& batch) {
+  return {batch.targets, batch.first_target};
+}
+
 /// Bytes per row of the inputs of all blocks, the last output and its norm.
 std::size_t input_bytes_per_row(const model_config& model) {
   return (std::size_t{model.num_layers} + 2) * model.hidden_size * sizeof(float);
@@ -99,7 +103,7 @@ result<kept_pass> transformer::forward(packed_batch batch, retention keep) {
   if (!last) return fail(std::move(last.error()));
   pass.last = std::move(*last);
   pass.final_norm = rms_norm(pass.last, root->final_norm, model_.rms_norm_eps);
-  pass.head = head_forward(pass.final_norm.y, root->head, pass.batch.targets,
+  pass.head = head_forward(pass.final_norm.y, root->head, targets_of(pass.batch),
                            keep == retention::keep_for_backward ? resources_.kept_logit_bytes : 0);
   return pass;
 }
@@ -128,8 +132,8 @@ result<void> transformer::backward(kept_pass& pass, std::span<const float> logpr
   const auto [gradients, mode] = weights_.root_gradients();
 
   const at::Tensor hidden_gradient =
-      head_backward(pass.final_norm.y, root->head, pass.batch.targets, pass.head, logprob_gradient,
-                    gradients.head, mode);
+      head_backward(pass.final_norm.y, root->head, targets_of(pass.batch), pass.head,
+                    logprob_gradient, gradients.head, mode);
   at::Tensor dx = at::zeros(pass.last.sizes(), at::kFloat);
   rms_norm_backward(pass.last, root->final_norm, pass.final_norm.rstd, hidden_gradient, dx,
                     gradients.final_norm, mode);

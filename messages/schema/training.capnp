@@ -8,11 +8,11 @@ $Cxx.namespace("troupe::schema");
 
 struct Datum {
   tokens @0 :List(Int32);        # 1 <= N <= datum_tokens_max, each >= 0
-  targetTokens @1 :List(Int32);  # N, each >= 0
-  weights @2 :List(Float32);     # N or none, finite
-  logprobs @3 :List(Float32);    # N or none, finite
-  advantages @4 :List(Float32);  # N or none, finite
-  sequenceRatioMask @5 :List(Float32);  # N or none, finite
+  targetTokens @1 :List(Int32);  # N K, K <= targets_per_position_max, each >= 0
+  weights @2 :List(Float32);     # N K or none, finite
+  logprobs @3 :List(Float32);    # N K or none, finite
+  advantages @4 :List(Float32);  # N K or none, finite
+  sequenceRatioMask @5 :List(Float32);  # N K or none, finite
 }
 
 enum LossFn {

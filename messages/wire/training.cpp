@@ -38,10 +38,22 @@ void require_data(bool there, op_data needed, std::string_view field, checks& ch
   check.require(there || needed == op_data::may_be_trimmed, field, "hold at least one element");
 }
 
+/// With many targets per token a reply could be as large as its op, and the log keeps both in one
+/// frame.
+void require_small_reply(const std::vector<datum>& batch, checks& check) {
+  constexpr std::size_t targets_max = limits::op_bytes_max / 2 / sizeof(float);
+  std::size_t targets = 0;
+  for (const datum& each : batch)
+    targets += each.target_tokens.size();
+  check.require(targets <= targets_max, "target_tokens",
+                "be at most " + std::to_string(targets_max) + " in one op");
+}
+
 forward_op read_op(schema::ForwardOp::Reader in, op_data needed, checks& check) {
   forward_op out;
   out.batch = read_list<datum>(in.getBatch(), limits::batch_datums_max, "batch", check);
   require_data(!out.batch.empty(), needed, "batch", check);
+  require_small_reply(out.batch, check);
   out.keep = read_enum(in.getKeep(), retention::keep_for_backward, "forward.keep", check);
   return out;
 }
@@ -50,6 +62,7 @@ forward_backward_op read_op(schema::ForwardBackwardOp::Reader in, op_data needed
   forward_backward_op out;
   read_loss(in, out, check);
   require_data(!out.batch.empty(), needed, "batch", check);
+  require_small_reply(out.batch, check);
   return out;
 }
 
@@ -128,11 +141,16 @@ datum read(schema::Datum::Reader in, checks& check) {
   out.sequence_ratio_mask =
       read_floats(in.getSequenceRatioMask(), limit, "sequence_ratio_mask", check);
   const std::size_t length = out.tokens.size();
+  const std::size_t targets = out.target_tokens.size();
   check.require(length >= 1, "tokens", "hold at least one token");
-  check.require(out.target_tokens.size() == length, "target_tokens", "be as long as tokens");
+  check.require(length >= 1 && targets >= length && targets % length == 0 &&
+                    targets / length <= limits::targets_per_position_max,
+                "target_tokens",
+                "hold equally many targets for each token, at most " +
+                    std::to_string(limits::targets_per_position_max));
   const auto fits = [&](const std::vector<float>& values, std::string_view field) {
-    check.require(values.empty() || values.size() == length, field,
-                  "be as long as tokens, or empty");
+    check.require(values.empty() || values.size() == targets, field,
+                  "be as long as target_tokens, or empty");
   };
   fits(out.weights, "weights");
   fits(out.logprobs, "logprobs");

@@ -1,6 +1,7 @@
 // What a trainer promises whatever the model: phases, packing, ranks, recovery of state, refusals.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -368,6 +369,79 @@ BOOST_FIXTURE_TEST_CASE(ranks_repeat_a_forward_together, fixture) {
   }
   BOOST_TEST((digests[0] == digests[1]));
   BOOST_TEST((digests[0] != state_digest{}));
+}
+
+/// The batch with three targets per position, the first of which may come twice, and the same as
+/// three batches of one.
+struct many_targets {
+  std::vector<datum> joined;
+  std::array<std::vector<datum>, 3> parts;
+};
+
+many_targets with_three_targets(const std::vector<datum>& batch, token_id vocabulary) {
+  many_targets out;
+  out.joined = batch;
+  out.parts.fill(batch);
+  for (std::size_t d = 0; d < batch.size(); ++d) {
+    datum& all = out.joined[d];
+    all.target_tokens.clear();
+    all.weights.clear();
+    for (std::size_t i = 0; i < batch[d].tokens.size(); ++i)
+      for (std::size_t k = 0; k < 3; ++k) {
+        datum& one = out.parts[k][d];
+        const auto step = static_cast<token_id>(k * (i % 4));
+        one.target_tokens[i] = (batch[d].target_tokens[i] + step) % vocabulary;
+        one.weights[i] = k == 1 && i % 3 == 0 ? 0.0F : 0.25F * static_cast<float>(1 + k);
+        one.advantages.push_back(one.weights[i]);
+        one.logprobs.push_back(-2.0F);
+        all.target_tokens.push_back(one.target_tokens[i]);
+        all.weights.push_back(one.weights[i]);
+        all.advantages.push_back(one.weights[i]);
+        all.logprobs.push_back(-2.0F);
+      }
+  }
+  return out;
+}
+
+BOOST_FIXTURE_TEST_CASE(several_targets_are_the_sum_of_single_ones, fixture) {
+  const auto targets = with_three_targets(batch, static_cast<token_id>(model.vocab_size));
+  for (const loss_fn loss : {loss_fn::cross_entropy, loss_fn::importance_sampling, loss_fn::ppo}) {
+    auto joined = alone();
+    auto parted = alone();
+    const auto all = joined->forward_backward(1, targets.joined, loss, {});
+    BOOST_REQUIRE(all.has_value());
+    double sum = 0;
+    for (std::size_t k = 0; k < 3; ++k) {
+      const auto one = parted->forward_backward(2 + k, targets.parts[k], loss, {});
+      BOOST_REQUIRE(one.has_value());
+      sum += metric_of(one->metrics, "loss:sum");
+      for (std::size_t d = 0; d < batch.size(); ++d)
+        for (std::size_t i = 0; i < batch[d].tokens.size(); ++i)
+          BOOST_TEST_REQUIRE((one->logprobs[d][i] == all->logprobs[d][3 * i + k]));
+    }
+    const double loss_sum = metric_of(all->metrics, "loss:sum");
+    BOOST_TEST(std::abs(loss_sum - sum) <= 1e-6 * std::abs(sum));
+    BOOST_TEST(relative_distance(test::take_gradient(model, *joined),
+                                 test::take_gradient(model, *parted)) <= 1e-5);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(targets_of_several_ranks_and_phases, fixture) {
+  const auto targets = with_three_targets(batch, static_cast<token_id>(model.vocab_size));
+  auto one_shot = alone();
+  auto phased = alone();
+  BOOST_REQUIRE(
+      one_shot->forward_backward(1, targets.joined, loss_fn::cross_entropy, {}).has_value());
+  BOOST_REQUIRE(phased->forward(1, targets.joined, retention::keep_for_backward).has_value());
+  BOOST_TEST((phased->backward(1, gradient_of(batch)).error().code == errc::invalid_argument));
+  BOOST_REQUIRE(phased->backward(1, gradient_of(targets.joined)).has_value());
+  BOOST_TEST(
+      (one_shot->optim_step(some_adam())->weights == phased->optim_step(some_adam())->weights));
+
+  auto uneven = targets.joined;
+  uneven[1].target_tokens.pop_back();
+  BOOST_TEST(
+      (phased->forward(2, uneven, retention::discard).error().code == errc::invalid_argument));
 }
 
 BOOST_FIXTURE_TEST_CASE(a_batch_that_cannot_fit_is_refused_with_the_number, fixture) {

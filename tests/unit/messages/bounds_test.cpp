@@ -65,9 +65,36 @@ BOOST_AUTO_TEST_CASE(a_datum_has_one_length) {
     d.logprobs.pop_back(), d.logprobs.push_back(0.0F), d.logprobs.push_back(0.0F);
   });
   spoil("advantages", [](datum& d) { d.advantages.push_back(0.0F); });
+  spoil("target_tokens", [](datum& d) {
+    d.target_tokens.assign(d.tokens.size() * (limits::targets_per_position_max + 1), 1);
+  });
+  spoil("target_tokens", [](datum& d) { d.target_tokens.clear(); });
   spoil("tokens", [](datum& d) { d = datum{}; });
   spoil("tokens", [](datum& d) { d.tokens[0] = -1; });
   spoil("target_tokens", [](datum& d) { d.target_tokens[0] = -1; });
+}
+
+BOOST_AUTO_TEST_CASE(a_position_may_have_several_targets) {
+  datum several;
+  several.tokens = {3, 4};
+  several.target_tokens = {4, 5, 6, 7, 8, 9};
+  several.weights.assign(6, 0.5F);
+  op_request request = test::sample<op_request>(1);
+  request.body = forward_backward_op{{several}, loss_fn::cross_entropy, {}};
+  const auto encoded = wire::encode(request);
+  BOOST_REQUIRE(encoded.has_value());
+  BOOST_TEST((wire::decode<op_request>(encoded->words()).value() == request));
+  several.weights.pop_back();
+  request.body = forward_backward_op{{several}, loss_fn::cross_entropy, {}};
+  BOOST_TEST((wire::validate(request).error().code == errc::invalid_argument));
+  // The op itself would fit, with its reply it would not.
+  several.tokens.assign(4000, 3);
+  several.target_tokens.assign(several.tokens.size() * 60, 4);
+  several.weights.clear();
+  request.body = forward_op{std::vector<datum>(3, several)};
+  BOOST_TEST((wire::validate(request).error().code == errc::invalid_argument));
+  request.body = forward_op{std::vector<datum>(2, several)};
+  BOOST_TEST(wire::validate(request).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(training_data_is_finite) {
