@@ -70,6 +70,8 @@ void sampler_state::step() {
   if (!tokens) {
     while (!open_.empty())
       give_up(open_.begin()->first, tokens.error());
+    // A broken engine stays broken: the deployment opens another.
+    if (tokens.error().code == errc::engine) self_->quit();
     return;
   }
   sampled_tokens_ += tokens->size();

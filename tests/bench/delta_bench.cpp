@@ -2,21 +2,29 @@
 // against what is usually sent: the XOR of both states under zstd -1.
 //
 // States are bf16 roundings of N(0, 0.02) weights before and after a step of N(0, s), the model in
-// which the goals are stated. One line of JSON per step size.
+// which the goals are stated. One line of JSON per step size. With directories, also of recorded
+// states: the weights of a real run before and after a step.
+//
+// Usage: delta_bench [BEFORE AFTER]...    Hugging Face directories of one model
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <random>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <zstd.h>
 
+#include "gpu/models/parameter_layout.hpp"
 #include "storage/delta_chunk.hpp"
 #include "storage/float_formats.hpp"
+#include "storage/hf_directory.hpp"
 #include "storage/weight_delta.hpp"
 
 namespace {
@@ -28,16 +36,35 @@ using bits = std::vector<std::uint16_t>;
 constexpr std::size_t num_elements = std::size_t{16} << 20;
 constexpr int repeats = 3;
 
+/// Both states, parameter after parameter.
 struct states {
   bits before;
   bits after;
+  std::vector<std::size_t> sizes;  ///< of the parameters
+
+  [[nodiscard]] std::vector<slice_change> changes() const {
+    std::vector<slice_change> out;
+    std::size_t begin = 0;
+    for (std::uint32_t p = 0; p < sizes.size(); ++p) {
+      out.push_back({p, 0, std::span(before).subspan(begin, sizes[p]),
+                     std::span(after).subspan(begin, sizes[p])});
+      begin += sizes[p];
+    }
+    return out;
+  }
+  [[nodiscard]] std::vector<std::size_t> offsets() const {
+    std::vector<std::size_t> out{0};
+    for (const std::size_t size : sizes)
+      out.push_back(out.back() + size);
+    return out;
+  }
 };
 
 states make_states(double step_size) {
   std::mt19937_64 random(42);
   std::normal_distribution<float> weights(0.0F, 0.02F);
   std::normal_distribution<float> steps(0.0F, static_cast<float>(step_size));
-  states made{bits(num_elements), bits(num_elements)};
+  states made{bits(num_elements), bits(num_elements), {num_elements}};
   for (std::size_t i = 0; i < num_elements; ++i) {
     const float weight = weights(random);
     made.before[i] = bf16_from_float(weight);
@@ -46,11 +73,37 @@ states make_states(double step_size) {
   return made;
 }
 
+bits read_bits(const std::string& directory, std::vector<std::size_t>& sizes) {
+  const auto files = open_hf_directory(directory).value();
+  const auto layout = gpu::parameter_layout(files->config());
+  bits out;
+  sizes.clear();
+  std::vector<float> values;
+  for (const parameter_spec& parameter : layout) {
+    values.resize(parameter.num_elements());
+    if (const auto got = files->read(parameter.name, 0, values); !got) {
+      std::fprintf(stderr, "%s\n", to_string(got.error()).c_str());
+      std::exit(1);
+    }
+    for (const float value : values)
+      out.push_back(bf16_from_float(value));
+    sizes.push_back(values.size());
+  }
+  return out;
+}
+
+states read_states(const std::string& before, const std::string& after) {
+  states recorded;
+  recorded.before = read_bits(before, recorded.sizes);
+  recorded.after = read_bits(after, recorded.sizes);
+  return recorded;
+}
+
 /// Bits per element that positions and steps carry when elements change independently.
 double bound_bits(const states& s, double share) {
   std::map<int, std::uint64_t> counts;
   std::uint64_t total = 0;
-  for (std::size_t i = 0; i < num_elements; ++i) {
+  for (std::size_t i = 0; i < s.before.size(); ++i) {
     if (s.before[i] == s.after[i]) continue;
     ++counts[int{ordinal_of(s.after[i])} - int{ordinal_of(s.before[i])}];
     ++total;
@@ -65,13 +118,13 @@ double bound_bits(const states& s, double share) {
 }
 
 double xor_zstd_bytes(const states& s) {
-  bits flipped(num_elements);
+  bits flipped(s.before.size());
   std::transform(
       s.before.begin(), s.before.end(), s.after.begin(), flipped.begin(),
       [](std::uint16_t a, std::uint16_t b) { return static_cast<std::uint16_t>(a ^ b); });
-  std::vector<char> packed(ZSTD_compressBound(2 * num_elements));
+  std::vector<char> packed(ZSTD_compressBound(2 * flipped.size()));
   return static_cast<double>(
-      ZSTD_compress(packed.data(), packed.size(), flipped.data(), 2 * num_elements, 1));
+      ZSTD_compress(packed.data(), packed.size(), flipped.data(), 2 * flipped.size(), 1));
 }
 
 /// Best of a few runs, in seconds.
@@ -87,29 +140,31 @@ double best_seconds(const Work& work) {
   return best;
 }
 
-void apply_chunks(const std::vector<decoded_chunk>& chunks, bits& live) {
+void apply_chunks(const std::vector<decoded_chunk>& chunks, const std::vector<std::size_t>& offsets,
+                  bits& live) {
   for (const decoded_chunk& chunk : chunks) {
+    const std::size_t offset = offsets[chunk.parameter];
     for (std::size_t i = 0; i < chunk.elements.size(); ++i)
-      live[chunk.elements[i]] = chunk.bits[i];
+      live[offset + chunk.elements[i]] = chunk.bits[i];
   }
 }
 
-int run(double step_size) {
-  const states s = make_states(step_size);
-  const slice_change change{0, 0, s.before, s.after};
+int run(const std::string& name, const states& s) {
+  const auto changes = s.changes();
+  const auto offsets = s.offsets();
   encoded_delta encoded;
-  const double encode_s = best_seconds([&] { encoded = encode_delta({&change, 1}).value(); });
+  const double encode_s = best_seconds([&] { encoded = encode_delta(changes).value(); });
   bits live;
-  const state_reader reader = [&](std::uint32_t, std::uint64_t begin,
+  const state_reader reader = [&](std::uint32_t parameter, std::uint64_t begin,
                                   std::span<std::uint16_t> out) -> result<void> {
-    std::memcpy(out.data(), live.data() + begin, out.size_bytes());
+    std::memcpy(out.data(), live.data() + offsets[parameter] + begin, out.size_bytes());
     return {};
   };
   double decode_s = 1e9;
   for (int i = 0; i < repeats; ++i) {
     live = s.before;
     const auto begin = std::chrono::steady_clock::now();
-    apply_chunks(decode_delta(encoded.file, reader).value(), live);
+    apply_chunks(decode_delta(encoded.file, reader).value(), offsets, live);
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
     decode_s = std::min(decode_s, taken.count());
   }
@@ -117,24 +172,29 @@ int run(double step_size) {
     std::fprintf(stderr, "the delta is not exact\n");
     return 1;
   }
-  const double raw = 2.0 * num_elements;
+  const double elements = static_cast<double>(s.before.size());
+  const double raw = 2.0 * elements;
   const double bytes = static_cast<double>(encoded.stats.bytes);
-  const double share = static_cast<double>(encoded.stats.num_changed) / num_elements;
-  const double bound = bound_bits(s, share) * num_elements / 8;
+  const double share = static_cast<double>(encoded.stats.num_changed) / elements;
+  const double bound = bound_bits(s, share) * elements / 8;
   std::printf(
-      "{\"step\": %g, \"changed_share\": %.5f, \"ratio\": %.1f, \"bound_ratio\": %.1f, "
+      "{\"states\": \"%s\", \"changed_share\": %.5f, \"ratio\": %.1f, \"bound_ratio\": %.1f, "
       "\"size_over_bound\": %.3f, \"xor_zstd_over_size\": %.2f, \"encode_gb_per_s\": %.2f, "
       "\"decode_apply_gb_per_s\": %.2f}\n",
-      step_size, share, raw / bytes, raw / bound, bytes / bound, xor_zstd_bytes(s) / bytes,
+      name.c_str(), share, raw / bytes, raw / bound, bytes / bound, xor_zstd_bytes(s) / bytes,
       raw / encode_s / 1e9, raw / decode_s / 1e9);
   return 0;
 }
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   int failures = 0;
-  for (const double step_size : {3e-7, 1e-6, 3e-6, 1e-5})
-    failures += run(step_size);
+  const std::pair<const char*, double> steps[] = {
+      {"step 3e-7", 3e-7}, {"step 1e-6", 1e-6}, {"step 3e-6", 3e-6}, {"step 1e-5", 1e-5}};
+  for (const auto& [name, step_size] : steps)
+    failures += run(name, make_states(step_size));
+  for (int i = 1; i + 1 < argc; i += 2)
+    failures += run(argv[i + 1], read_states(argv[i], argv[i + 1]));
   return failures;
 }

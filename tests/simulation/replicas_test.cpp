@@ -88,7 +88,7 @@ BOOST_AUTO_TEST_CASE(requests_spread_and_syncs_reach_every_replica) {
   served s(1, 3, 3);
   s.wait_for_replicas(3);
   std::vector<std::shared_ptr<sim_cluster::pending_answer<sample_reply>>> asked;
-  for (token_id kind = 1; kind <= 30; ++kind)
+  for (token_id kind = 101; kind <= 130; ++kind)
     asked.push_back(s.cluster.begin<sample_reply>(s.deployment, ask_for(4, kind)));
   for (const auto& one : asked) {
     while (!one->done)
@@ -130,7 +130,7 @@ BOOST_AUTO_TEST_CASE(scaling_opens_and_drains) {
   for (const replica_info& place : s.info().places)
     BOOST_TEST(place.version == 1U);
   std::vector<std::shared_ptr<sim_cluster::pending_answer<sample_reply>>> asked;
-  for (token_id kind = 1; kind <= 16; ++kind)
+  for (token_id kind = 101; kind <= 116; ++kind)
     asked.push_back(s.cluster.begin<sample_reply>(s.deployment, ask_for(20, kind)));
   s.cluster.run(60);
   BOOST_REQUIRE(scale(1));
@@ -236,6 +236,16 @@ BOOST_AUTO_TEST_CASE(kills_lose_no_request_and_replacements_catch_up) {
         BOOST_TEST(place.version == version);
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_broken_engine_is_replaced) {
+  served s(9, 1, 1);
+  BOOST_REQUIRE(s.sync().has_value());
+  BOOST_TEST((s.refusal(ask_for(4, tests::engine_breaking_token)) == errc::engine));
+  BOOST_TEST((s.refusal(ask_for(4)) == errc::none));
+  const auto places = s.info().places;
+  BOOST_TEST(places[0].restarts == 1U);
+  BOOST_TEST(places[0].version == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(every_replica_has_its_lines_in_the_ledger) {

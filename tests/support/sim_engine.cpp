@@ -206,6 +206,10 @@ class sim_sampler final : public gpu::sampler_engine {
   result<std::vector<gpu::decoded_token>> step() override {
     std::vector<gpu::decoded_token> out;
     num_computed_ += active_.size();
+    for (const auto& a : active_) {
+      if (a.start.prompt.front() == engine_breaking_token)
+        return fail(errc::engine, "the simulated engine broke");
+    }
     for (auto& a : active_) {
       gpu::decoded_token token;
       token.sequence = a.start.sequence;

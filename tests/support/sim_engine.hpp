@@ -14,6 +14,7 @@
 #include <string>
 
 #include "gpu/engine_factory.hpp"
+#include "messages/ids.hpp"
 
 namespace troupe::tests {
 
@@ -22,6 +23,9 @@ struct sim_set {
   std::uint64_t gradient = 0;  ///< order-free sum over the datums of all ranks
   std::uint64_t prepared = 0;  ///< ranks that took part in the current optim_step
 };
+
+/// A prompt that begins with it breaks the sampler that decodes it.
+inline constexpr token_id engine_breaking_token = 13;
 
 class sim_engine_factory final : public gpu::engine_factory {
  public:
