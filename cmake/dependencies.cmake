@@ -22,6 +22,7 @@ target_link_libraries(third_party::capnp INTERFACE third_party::kj)
 import_library(protobuf google/protobuf/message.h protobuf)
 find_program(PROTOC protoc REQUIRED)
 import_library(prometheus prometheus/registry.h prometheus-cpp-core)
+import_library(libarchive archive.h archive)
 find_program(CAPNP capnp REQUIRED)
 find_program(CAPNPC_CXX capnpc-c++ REQUIRED)
 

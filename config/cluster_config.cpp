@@ -127,6 +127,17 @@ void read_gateway(reader& in, const toml::table& table, gateway_config& out) {
       if (out.lora == lora_mode::full_parameter && choice != "full-parameter") {
         in.refuse(node, key.str(), "is neither adapters, full-parameter nor refuse");
       }
+    } else if (key == "models_per_key") {
+      in.read(node, key.str(), out.per_key.models, 0, limits::runs_max);
+    } else if (key == "requests_per_second_per_key") {
+      in.read(node, key.str(), out.per_key.requests_per_second, 0, 1'000'000);
+    } else if (key == "held_mebibytes_per_key") {
+      in.read(node, key.str(), out.per_key.held_bytes, 0, 1'048'576);
+      out.per_key.held_bytes *= limits::mebibyte;
+    } else if (key == "tls_certificate") {
+      in.read(node, key.str(), out.tls_certificate);
+    } else if (key == "tls_key") {
+      in.read(node, key.str(), out.tls_key);
     } else {
       in.refuse(node, key.str(), "is no key of [gateway]");
     }

@@ -38,6 +38,15 @@ enum class lora_mode : std::uint8_t {
 
 enum class gateway_start : std::uint8_t { off = 0, on = 1 };
 
+/// What one API key may use at once; 0: as much as there is.
+struct key_quota {
+  std::uint32_t models = 0;               ///< that are in training
+  std::uint32_t requests_per_second = 0;  ///< without heartbeats and polls
+  std::uint64_t held_bytes = 0;           ///< of requests that have no result yet
+
+  bool operator==(const key_quota&) const = default;
+};
+
 /// The HTTP side, for clients of the Tinker protocol.
 struct gateway_config {
   gateway_start start = gateway_start::on;
@@ -45,6 +54,9 @@ struct gateway_config {
   std::uint16_t port = 0;   ///< 0: the last one again, or a free one
   std::uint32_t ranks = 1;  ///< trainer nodes of each model
   lora_mode lora = lora_mode::full_parameter;
+  key_quota per_key;
+  std::string tls_certificate;  ///< PEM files; a host beyond this machine needs them
+  std::string tls_key;
 
   bool operator==(const gateway_config&) const = default;
 };

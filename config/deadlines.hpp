@@ -64,12 +64,21 @@ inline constexpr seconds http_idle{120};
 inline constexpr seconds http_body{120};
 inline constexpr seconds http_write{120};
 
+/// From a connection to the end of its TLS handshake.
+inline constexpr seconds tls_handshake{15};
+
+/// A file of exported weights over HTTP.
+inline constexpr seconds http_file_write{3600};
+
 /// A poll for a result is answered "not yet" after this: clients lose patience after 45 s.
 inline constexpr seconds long_poll{30};
 static_assert(long_poll < seconds(40));
 
 /// How long a result can be fetched again.
 inline constexpr seconds future_kept{900};
+
+/// How long exported weights can be fetched by the URL that was given out.
+inline constexpr seconds export_url{3600};
 
 /// A client that sends nothing for this long, not even heartbeats (10 s), has gone.
 inline constexpr seconds session_silence{300};

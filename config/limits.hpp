@@ -39,6 +39,7 @@ inline constexpr std::uint32_t world_size_max = 64;
 inline constexpr std::uint32_t samples_per_request_max = 256;
 inline constexpr std::uint32_t sample_tokens_max = 65'536;
 inline constexpr std::size_t stop_tokens_max = 256;
+inline constexpr std::size_t stop_text_bytes_max = 1024;
 
 /// Likeliest tokens named at one position, and in one answer: half a frame.
 inline constexpr std::uint32_t topk_logprobs_max = 128;
@@ -155,6 +156,8 @@ inline constexpr std::size_t http_header_bytes_max = 64 * 1024;
 inline constexpr std::size_t http_connections_max = 16'384;
 inline constexpr std::size_t json_depth_max = 32;
 inline constexpr std::size_t user_metadata_bytes_max = 64 * 1024;
+inline constexpr std::uint64_t weights_ttl_seconds_max = 10ULL * 366 * 24 * 3600;
+inline constexpr std::size_t weights_file_bytes_max = 64 * mebibyte;
 inline constexpr std::uint64_t lora_rank_max = 1024;
 
 /// What the gateway keeps of clients that never come back.

@@ -23,4 +23,5 @@ step "libtorch" install_libtorch
 step "CAF $caf_version" install_caf
 if [ "$want_tests" = yes ]; then
   step "Python oracles" install_oracles
+  step "older SDKs" install_old_sdks
 fi

@@ -10,8 +10,11 @@
 namespace troupe::gateway {
 
 void add_session_routes(router& routes, service& all);
+void add_session_list_routes(router& routes, service& all);
+void add_future_routes(router& routes, service& all);
 void add_training_routes(router& routes, service& all);
 void add_weights_routes(router& routes, service& all);
+void add_runs_routes(router& routes, service& all);
 void add_sampling_routes(router& routes, service& all);
 
 /// The request's JSON object; a refusal is sent when it holds none.

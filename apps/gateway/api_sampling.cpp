@@ -1,8 +1,8 @@
 #include "apps/gateway/api.hpp"
-#include "apps/gateway/checkpoint_search.hpp"
 #include "apps/gateway/names.hpp"
 #include "config/limits.hpp"
 #include "messages/tinker/checkpoint_path.hpp"
+#include "messages/tinker/json_fields.hpp"
 #include "messages/tinker/sample_call.hpp"
 #include "messages/tinker/sample_output.hpp"
 
@@ -20,20 +20,17 @@ void open_on_weights(service& all, call& from, const std::string& id, const std:
                      const responder& respond) {
   const auto path = tinker::parse_checkpoint_path(text);
   if (!path) return respond(refusal(path.error()));
-  const auto run = run_of(path->model_id);
-  if (!run || !owns(from.key_id, path->model_id) || path->kind != tinker::weights_kind::sampler) {
-    return respond(refusal({errc::not_found, "there are no sampler weights " + text,
-                            "the path is mistyped, holds training state, or is of another key",
-                            "use a path that save_weights_for_sampler answered"}));
+  const auto entry = all.weights.readable(from.key_id, *path);
+  if (!entry) return respond(refusal(entry.error()));
+  if (path->kind != tinker::weights_kind::sampler) {
+    return respond(refusal({errc::invalid_argument, text + " holds training state",
+                            "save_state keeps what training needs",
+                            "sample from a path that "
+                            "save_weights_for_sampler answered"}));
   }
-  const auto record = read_record(all.wanted.data_folder, *run);
+  const auto record = all.records.find(path->model_id);
   if (!record) return respond(refusal(record.error()));
-  find_checkpoint(all.cluster, *run, checkpoint_kind::sampler_base, path->name,
-                  [&all, id, text, directory = record->directory,
-                   respond](const result<checkpoint_record>& found) {
-                    if (!found) return respond(refusal(found.error()));
-                    opened(all, id, {directory, found->id, text}, respond);
-                  });
+  opened(all, id, {record->directory, entry->checkpoint, text}, respond);
 }
 
 void create_sampling_session(service& all, call& from, const responder& respond) {
@@ -70,6 +67,22 @@ result<found_sampler> find_sampler(service& all, const std::string& key_id, cons
   return found_sampler{*known, base};
 }
 
+/// Clients number their requests from a billion times their own number.
+constexpr std::uint64_t seq_ids_per_clone = 1'000'000'000;
+
+void join_sampling_session(service& all, call& from, const responder& respond) {
+  const auto object = object_of(from, respond);
+  if (!object) return;
+  tinker::json_fields in(*object);
+  const std::string id = in.text("sampling_session_id");
+  if (in.failure()) return respond(refusal(*in.failure()));
+  if (const auto sampler = find_sampler(all, from.key_id, id); !sampler) {
+    return respond(refusal(sampler.error()));
+  }
+  respond(
+      json_reply({{"type", "join_sampling_session"}, {"client_counter", all.samplers.join(id)}}));
+}
+
 void get_sampler(service& all, call& from, const responder& respond) {
   const std::string& id = from.parts.front();
   const auto sampler = find_sampler(all, from.key_id, id);
@@ -91,6 +104,11 @@ result<sample_request> complete(tinker::sample_body body, const base_model& base
                     " tokens, the model takes " + std::to_string(base.max_positions - 1),
                 "", "shorten it");
   }
+  if (!body.stop_texts.empty() && base.texts == nullptr) {
+    return fail(errc::unsupported, "stop texts need the tokenizer of " + base.name,
+                "its directory has no tokenizer.json that this server understands",
+                "put one beside the weights, or pass token ids as stop");
+  }
   const std::size_t left = base.max_positions - out.prompt.size();
   if (out.params.max_tokens == 0) {
     out.params.max_tokens =
@@ -99,6 +117,40 @@ result<sample_request> complete(tinker::sample_body body, const base_model& base
   if (body.stop == tinker::stop_rule::end_of_text) out.params.stop_tokens = base.end_tokens;
   if (out.params.seed == 0) out.params.seed = std::hash<std::string>{}(turn);
   return out;
+}
+
+/// Tells the result to who polls for it and to who polls for all of its client's.
+void ended(service& all, const std::string& channel, const std::string& request,
+           const result<std::string>& output) {
+  using how = completion_feed::end;
+  const std::size_t bytes = output ? output->size() : 0;
+  all.futures.resolve(request, output ? protobuf_reply(*output) : failed_future(output.error()));
+  all.completions.ended(channel, request, output ? how::finished : how::failed, bytes);
+}
+
+void draw(service& all, const std::string& request, const std::string& turn,
+          const found_sampler& sampler, tinker::sample_call wanted) {
+  const std::string channel =
+      channel_of(wanted.sampling_session_id, wanted.seq_id / seq_ids_per_clone);
+  if (!wanted.body) return ended(all, channel, request, fail(wanted.body.error()));
+  const tinker::shown_prompt prompt{wanted.body->request.prompt.size(),
+                                    wanted.body->prompt_logprobs_last};
+  const auto stops = wanted.body->stop_texts;
+  auto full = complete(std::move(*wanted.body), *sampler.base, turn);
+  if (!full) return ended(all, channel, request, fail(full.error()));
+  all.pool_of(*sampler.base)
+      .sample(sampler.session.weights, std::move(*full),
+              [&all, channel, request, prompt, stops,
+               texts = sampler.base->texts](result<sample_reply> done) {
+                if (!done) return ended(all, channel, request, fail(done.error()));
+                std::size_t num_tokens = 0;
+                for (sampled_sequence& sequence : done->sequences) {
+                  if (!stops.empty()) cut_at_stop(*texts, stops, sequence);
+                  num_tokens += sequence.tokens.size();
+                }
+                all.watched.sampled(prompt.num_tokens, num_tokens);
+                ended(all, channel, request, tinker::encode_sample_output(*done, prompt));
+              });
 }
 
 void asample(service& all, call& from, const responder& respond) {
@@ -117,21 +169,7 @@ void asample(service& all, call& from, const responder& respond) {
     sequences.emplace_back(turn + "/" + std::to_string(i));
   respond(all.desk.take(
       from, "sample/" + turn, keeping::in_memory, {{"sample_sequence_ids", std::move(sequences)}},
-      [&](const std::string& request) {
-        if (!wanted->body) {
-          return all.futures.resolve(request, failed_future(wanted->body.error()));
-        }
-        const base_model& base = *sampler->base;
-        auto full = complete(std::move(*wanted->body), base, turn);
-        if (!full) return all.futures.resolve(request, failed_future(full.error()));
-        all.pool_of(base).sample(
-            sampler->session.weights, std::move(*full),
-            [&all, request](const result<sample_reply>& done) {
-              all.futures.resolve(request, done
-                                               ? protobuf_reply(tinker::encode_sample_output(*done))
-                                               : failed_future(done.error()));
-            });
-      }));
+      [&](const std::string& request) { draw(all, request, turn, *sampler, std::move(*wanted)); }));
 }
 
 }  // namespace
@@ -143,6 +181,8 @@ void add_sampling_routes(router& routes, service& all) {
   routes.add(
       {"POST", "/api/v1/create_sampling_session", access::with_key, with(create_sampling_session)});
   routes.add({"GET", "/api/v1/samplers/{}", access::with_key, with(get_sampler)});
+  routes.add(
+      {"POST", "/api/v1/join_sampling_session", access::with_key, with(join_sampling_session)});
   routes.add({"POST", "/api/v1/asample", access::with_key, with(asample)});
 }
 

@@ -41,12 +41,12 @@ void client_config(call&, const responder& respond) {
                       {"create_model_via_load_weights", true},
                       {"sample_use_retrieve_futures", false},
                       {"custom_loss_server_side", false},
-                      {"sample_join_sampling_session", false}}));
+                      {"sample_join_sampling_session", true}}));
 }
 
 void dynamic_config(call&, const responder& respond) {
   respond(json_reply({{"refresh_interval_sec", 300},
-                      {"sample_cancel_enabled", false},
+                      {"sample_cancel_enabled", true},
                       {"sample_cancel_max_batch_size", 64}}));
 }
 
@@ -86,20 +86,30 @@ void heartbeat(service& all, call& from, const responder& respond) {
   respond(json_reply({{"type", "session_heartbeat"}}));
 }
 
+/// {"reason": {"type": ...}, "detail": ...} without its wrapping; anything else is no ending.
+boost::json::object ending_of(const std::string& body) {
+  boost::json::object out;
+  const auto object = tinker::parse_object(body);
+  if (!object) return out;
+  tinker::json_fields in(*object);
+  const auto* reason = in.find("reason");
+  if (reason == nullptr || !reason->is_object()) return out;
+  tinker::json_fields inside(reason->get_object());
+  const auto type = inside.optional_text("type");
+  if (type) out["type"] = *type;
+  if (const auto detail = in.optional_text("detail")) out["detail"] = *detail;
+  return out;
+}
+
 void finish_session(service& all, call& from, const responder& respond) {
   const std::string& id = from.parts.front();
   if (!owns(from.key_id, id)) {
     return respond(refusal({errc::not_found, "there is no session '" + id.substr(0, 200) + "'",
                             "it is mistyped, or of another key", ""}));
   }
-  all.end_session(id, [id, respond] { respond(json_reply({{"session_id", id}})); });
-}
-
-void list_sessions(service& all, call& from, const responder& respond) {
-  boost::json::array ids;
-  for (const std::string& id : all.sessions.of_key(from.key_id))
-    ids.emplace_back(id);
-  respond(json_reply({{"sessions", std::move(ids)}}));
+  all.end_session(id, ending_of(from.http.body), [id, respond] {
+    respond(json_reply({{"session_id", id}}));
+  });
 }
 
 void telemetry(call&, const responder& respond) {
@@ -108,7 +118,7 @@ void telemetry(call&, const responder& respond) {
 
 void show_metrics(service& all, const responder& respond) {
   const gauges now{all.sessions.num_live(), all.futures.num_open(), all.futures.num_waiting(),
-                   all.num_samples()};
+                   all.num_samples(), all.sessions.longest_silence_seconds()};
   respond({200, "text/plain; version=0.0.4", all.watched.text(now)});
 }
 
@@ -132,10 +142,9 @@ void add_session_routes(router& routes, service& all) {
   routes.add({"POST", "/api/v1/client/config", access::with_key, client_config});
   routes.add({"POST", "/api/v1/client/dynamic_config", access::with_key, dynamic_config});
   routes.add({"POST", "/api/v1/create_session", access::with_key, with(create_session)});
-  routes.add({"POST", "/api/v1/session_heartbeat", access::with_key, with(heartbeat)});
+  routes.add({"POST", "/api/v1/session_heartbeat", access::waiting, with(heartbeat)});
   routes.add({"POST", "/api/v1/sessions/{}/finish", access::with_key, with(finish_session)});
-  routes.add({"GET", "/api/v1/sessions", access::with_key, with(list_sessions)});
-  routes.add({"POST", "/api/v1/telemetry", access::with_key, telemetry});
+  routes.add({"POST", "/api/v1/telemetry", access::waiting, telemetry});
   // Counts only, and only on loopback: a scraper needs no key.
   routes.add({"GET", "/metrics", access::open,
               [&all](call&, const responder& respond) { show_metrics(all, respond); }});

@@ -1,8 +1,10 @@
+#include <chrono>
 #include <cmath>
 
 #include "apps/gateway/api.hpp"
 #include "apps/gateway/idle_nodes.hpp"
 #include "apps/gateway/names.hpp"
+#include "apps/gateway/unix_time.hpp"
 #include "messages/tinker/json_fields.hpp"
 #include "messages/tinker/training_call.hpp"
 #include "messages/tinker/training_output.hpp"
@@ -22,6 +24,7 @@ model_record record_of(const std::string& model_id, const tinker::create_model_c
   out.is_lora = wanted.lora && wanted.lora->rank > 0;
   out.lora = wanted.lora.value_or(tinker::lora_config{});
   out.user_metadata = wanted.user_metadata;
+  out.created_unix_ms = now_unix_ms();
   return out;
 }
 
@@ -104,6 +107,23 @@ reply training_reply(const result<op_reply>& done, const std::vector<datum>& wei
   return protobuf_reply(tinker::encode_training_output(with_loss));
 }
 
+std::size_t tokens_of(const op_body& body) {
+  const std::vector<datum>* batch = nullptr;
+  if (const auto* op = std::get_if<forward_op>(&body)) batch = &op->batch;
+  if (const auto* op = std::get_if<forward_backward_op>(&body)) batch = &op->batch;
+  std::size_t out = 0;
+  for (std::size_t i = 0; batch != nullptr && i < batch->size(); ++i)
+    out += (*batch)[i].tokens.size();
+  return out;
+}
+
+/// Tells the operator when the operation of this kind is done.
+std::function<void()> watch(service& all, const char* kind, std::size_t tokens) {
+  return [&all, kind, tokens, start = std::chrono::steady_clock::now()] {
+    all.watched.op_done(kind, std::chrono::steady_clock::now() - start, tokens);
+  };
+}
+
 void forward_backward(service& all, call& from, const responder& respond) {
   auto taken = tinker::decode_training_call(from.http.body);
   if (!taken) return respond(refusal(400, taken.error()));
@@ -115,10 +135,14 @@ void forward_backward(service& all, call& from, const responder& respond) {
                           if (!taken->body)
                             return all.futures.resolve(request, failed_future(taken->body.error()));
                           auto weights = weights_of(*taken->body);
+                          const bool is_forward = std::holds_alternative<forward_op>(*taken->body);
+                          auto told = watch(all, is_forward ? "forward" : "forward_backward",
+                                            tokens_of(*taken->body));
                           (*model)->submit(
                               std::move(*taken->body), all.desk.place_of(request),
-                              [&all, request,
+                              [&all, request, told = std::move(told),
                                weights = std::move(weights)](const result<op_reply>& done) {
+                                told();
                                 all.futures.resolve(request, training_reply(done, weights));
                               });
                         }));
@@ -146,19 +170,12 @@ void optim_step(service& all, call& from, const responder& respond) {
   respond(all.desk.take(from, key, keeping::on_disk, {{"model_id", wanted->model_id}},
                         [&](const std::string& request) {
                           (*model)->submit(optim_step_op{wanted->adam}, all.desk.place_of(request),
-                                           [&all, request](const result<op_reply>& done) {
+                                           [&all, request, told = watch(all, "optim_step", 0)](
+                                               const result<op_reply>& done) {
+                                             told();
                                              all.futures.resolve(request, step_reply(done));
                                            });
                         }));
-}
-
-void retrieve_future(service& all, call& from, const responder& respond) {
-  const auto object = object_of(from, respond);
-  if (!object) return;
-  tinker::json_fields in(*object);
-  const std::string request = in.text("request_id");
-  if (in.failure()) return respond(refusal(*in.failure()));
-  all.futures.retrieve(request, from.key_id, respond);
 }
 
 }  // namespace
@@ -173,12 +190,14 @@ void make_model(service& all, const std::string& model_id, const tinker::create_
                      "set it to \"full-parameter\" to train all weights instead"));
   }
   // Made by an earlier gateway, which could not tell any more.
-  if (auto made = read_record(all.wanted.data_folder, run_of(model_id).value_or(run_id{}))) {
+  if (auto made = all.records.find(model_id)) {
     const auto model = all.open_model(std::move(*made));
     return model->await_start([model, then = std::move(then)](const result<void>& started) {
       started ? then(model) : then(fail(started.error()));
     });
   }
+  const auto admitted = all.quotas.admit_model(all.num_models(key_of(model_id)));
+  if (!admitted) return then(fail(admitted.error()));
   auto record = record_of(model_id, wanted, **base);
   record.has_adapters = record.is_lora && all.wanted.lora == config::lora_mode::adapters;
   // Clients ask for an adapter on the head by default; merged weights could not stay tied.
@@ -188,7 +207,7 @@ void make_model(service& all, const std::string& model_id, const tinker::create_
       all.cluster, node_role::trainer, share, all.wanted.ranks,
       [&all, record = std::move(record), then = std::move(then)](const result<void>& idle) {
         if (!idle) return then(fail(idle.error()));
-        if (const auto ok = write_record(all.wanted.data_folder, record); !ok) {
+        if (const auto ok = all.records.add(record); !ok) {
           return then(fail(ok.error()));
         }
         const auto model = all.open_model(record);
@@ -207,7 +226,6 @@ void add_training_routes(router& routes, service& all) {
   routes.add({"POST", "/api/v1/unload_model", access::with_key, with(unload_model)});
   routes.add({"POST", "/api/v1/forward_backward", access::with_key, with(forward_backward)});
   routes.add({"POST", "/api/v1/optim_step", access::with_key, with(optim_step)});
-  routes.add({"POST", "/api/v1/retrieve_future", access::with_key, with(retrieve_future)});
 }
 
 }  // namespace troupe::gateway

@@ -1,5 +1,7 @@
 #include "apps/gateway/api.hpp"
 #include "apps/gateway/names.hpp"
+#include "apps/gateway/unix_time.hpp"
+#include "config/limits.hpp"
 #include "messages/tinker/checkpoint_path.hpp"
 #include "messages/tinker/json_fields.hpp"
 
@@ -13,81 +15,174 @@ std::string op_key(const std::string& model_id, std::uint64_t seq_id) {
   return "op/" + model_id + "/" + std::to_string(seq_id);
 }
 
+/// What a client wants to be known of saved weights.
+struct naming {
+  checkpoint_path path;
+  std::uint64_t ttl_seconds = 0;
+  boost::json::object user_metadata;
+};
+
+/// The name is written down before its future resolves.
+result<saved_weights> name_it(service& all, const result<op_reply>& done, const naming& wanted) {
+  if (!done) return fail(done.error());
+  const auto* output = std::get_if<checkpoint_result>(&done->output);
+  if (output == nullptr) return fail(errc::internal, "the run answered something of another kind");
+  saved_weights entry;
+  entry.path = wanted.path;
+  entry.checkpoint = output->checkpoint;
+  entry.bytes = output->bytes;
+  entry.created_unix_ms = now_unix_ms();
+  entry.user_metadata = wanted.user_metadata;
+  if (wanted.ttl_seconds > 0) {
+    entry.expires_unix_ms = entry.created_unix_ms + wanted.ttl_seconds * 1000;
+  }
+  if (const auto ok = all.weights.put(entry); !ok) return fail(ok.error());
+  return entry;
+}
+
+result<void> check_naming(service& all, const naming& wanted, bool overwrite,
+                          const run_place& place) {
+  if (wanted.ttl_seconds > limits::weights_ttl_seconds_max) {
+    return fail(errc::invalid_argument, "ttl_seconds is longer than ten years", "",
+                "leave it out to keep the weights for good");
+  }
+  // A run that was asked already has made it by itself.
+  const bool is_taken =
+      place.run_seq == 0 && !overwrite && all.weights.find(wanted.path) != nullptr;
+  if (!is_taken) return {};
+  return fail(errc::already_exists, "there are weights " + to_string(wanted.path) + " already", "",
+              "choose another name, or pass overwrite=True");
+}
+
+using save_answer = std::function<reply(const saved_weights&)>;
+
+/// One operation that makes a checkpoint with a name.
+void save_named(service& all, call& from, std::uint64_t seq_id, naming wanted, bool overwrite,
+                const op_body& op, const save_answer& answer, const responder& respond) {
+  const std::string model_id = wanted.path.model_id;
+  const auto model = all.find_model(from.key_id, model_id);
+  if (!model) return respond(refusal(model.error()));
+  respond(all.desk.take(
+      from, op_key(model_id, seq_id), keeping::on_disk, {{"model_id", model_id}},
+      [&](const std::string& request) {
+        const auto place = all.desk.place_of(request);
+        if (const auto ok = check_naming(all, wanted, overwrite, place); !ok) {
+          return all.futures.resolve(request, failed_future(ok.error()));
+        }
+        (*model)->submit(op, place, [&all, request, wanted, answer](const result<op_reply>& done) {
+          const auto entry = name_it(all, done, wanted);
+          all.futures.resolve(request, entry ? answer(*entry) : failed_future(entry.error()));
+        });
+      }));
+}
+
 void save_weights(service& all, call& from, const responder& respond) {
   const auto object = object_of(from, respond);
   if (!object) return;
   auto wanted = tinker::decode_save_weights(*object);
   if (!wanted) return respond(refusal(wanted.error()));
-  const auto model = all.find_model(from.key_id, wanted->model_id);
-  if (!model) return respond(refusal(model.error()));
   if (wanted->name.empty()) wanted->name = "state-" + std::to_string(wanted->seq_id);
-  const std::string path =
-      to_string(checkpoint_path{wanted->model_id, weights_kind::training, wanted->name});
-  respond(all.desk.take(from, op_key(wanted->model_id, wanted->seq_id), keeping::on_disk,
-                        {{"model_id", wanted->model_id}}, [&](const std::string& request) {
-                          (*model)->submit(
-                              save_state_op{wanted->name}, all.desk.place_of(request),
-                              [&all, request, path](const result<op_reply>& done) {
-                                all.futures.resolve(
-                                    request,
-                                    done ? json_reply({{"path", path}, {"type", "save_weights"}})
-                                         : failed_future(done.error()));
-                              });
-                        }));
+  const checkpoint_path path{wanted->model_id, weights_kind::training, wanted->name};
+  save_named(
+      all, from, wanted->seq_id, {path, wanted->ttl_seconds, std::move(wanted->user_metadata)},
+      wanted->overwrite, save_state_op{wanted->name},
+      [](const saved_weights& entry) {
+        return json_reply({{"path", to_string(entry.path)}, {"type", "save_weights"}});
+      },
+      respond);
 }
 
-reply saved_for_sampler(service& all, const result<op_reply>& done, const model_record& record,
-                        const std::string& path, const std::string& sampler_id) {
+/// A training checkpoint under a name from which its files can be fetched.
+void save_external(service& all, call& from, const responder& respond) {
+  const auto object = object_of(from, respond);
+  if (!object) return;
+  tinker::json_fields in(*object);
+  const auto* recipients = in.find("age_encryption_recipients");
+  const bool is_encrypted =
+      recipients != nullptr && !(recipients->is_array() && recipients->get_array().empty());
+  if (is_encrypted) {
+    in.refuse("age_encryption_recipients",
+              "is not served: files are fetched over the same "
+              "connection that carries the data");
+  }
+  auto wanted = tinker::decode_save_weights(*object);
+  if (in.failure()) return respond(refusal(*in.failure()));
+  if (!wanted) return respond(refusal(wanted.error()));
+  if (wanted->name.empty()) wanted->name = "export-" + std::to_string(wanted->seq_id);
+  const checkpoint_path path{wanted->model_id, weights_kind::external, wanted->name};
+  save_named(
+      all, from, wanted->seq_id, {path, wanted->ttl_seconds, std::move(wanted->user_metadata)},
+      wanted->overwrite, save_state_op{wanted->name},
+      [](const saved_weights& entry) {
+        return json_reply({{"path", to_string(entry.path)},
+                           {"size_bytes", entry.bytes},
+                           {"type", "save_weights_external"}});
+      },
+      respond);
+}
+
+reply opened_sampler(service& all, const result<op_reply>& done, const std::string& directory,
+                     const std::string& sampler_id) {
   if (!done) return failed_future(done.error());
   const auto* output = std::get_if<checkpoint_result>(&done->output);
   if (output == nullptr) return unexpected_result();
-  boost::json::object out{{"type", "save_weights_for_sampler"}};
-  if (!path.empty()) out["path"] = path;
-  if (!sampler_id.empty()) {
-    const auto ok = all.samplers.add(sampler_id, {record.directory, output->checkpoint, path});
-    if (!ok) return failed_future(ok.error());
-    out["sampling_session_id"] = sampler_id;
-  }
-  return json_reply(out);
+  const auto ok = all.samplers.add(sampler_id, {directory, output->checkpoint, {}});
+  if (!ok) return failed_future(ok.error());
+  return json_reply({{"type", "save_weights_for_sampler"},
+                     {"sampling_session_id", sampler_id},
+                     {"path", nullptr}});
+}
+
+void save_for_new_sampler(service& all, call& from, const tinker::save_for_sampler_call& wanted,
+                          const responder& respond) {
+  const auto model = all.find_model(from.key_id, wanted.model_id);
+  if (!model) return respond(refusal(model.error()));
+  const std::string sampler_id =
+      sampler_id_of(session_of(wanted.model_id), wanted.sampling_session_seq_id.value_or(0));
+  const std::string directory = (*model)->record().directory;
+  respond(all.desk.take(
+      from, op_key(wanted.model_id, wanted.seq_id), keeping::on_disk,
+      {{"model_id", wanted.model_id}}, [&](const std::string& request) {
+        (*model)->submit(save_weights_op{"", publish_kind::automatic}, all.desk.place_of(request),
+                         [&all, request, directory, sampler_id](const result<op_reply>& done) {
+                           all.futures.resolve(request,
+                                               opened_sampler(all, done, directory, sampler_id));
+                         });
+      }));
 }
 
 void save_for_sampler(service& all, call& from, const responder& respond) {
   const auto object = object_of(from, respond);
   if (!object) return;
-  const auto wanted = tinker::decode_save_for_sampler(*object);
+  auto wanted = tinker::decode_save_for_sampler(*object);
   if (!wanted) return respond(refusal(wanted.error()));
-  const auto model = all.find_model(from.key_id, wanted->model_id);
-  if (!model) return respond(refusal(model.error()));
-  std::string path;
-  std::string sampler_id;
-  if (!wanted->name.empty()) {
-    path = to_string(checkpoint_path{wanted->model_id, weights_kind::sampler, wanted->name});
-  }
-  if (wanted->sampling_session_seq_id) {
-    sampler_id = sampler_id_of(session_of(wanted->model_id), *wanted->sampling_session_seq_id);
-  }
-  const model_record record = (*model)->record();
-  respond(all.desk.take(
-      from, op_key(wanted->model_id, wanted->seq_id), keeping::on_disk,
-      {{"model_id", wanted->model_id}}, [&](const std::string& request) {
-        (*model)->submit(
-            save_weights_op{wanted->name, publish_kind::automatic}, all.desk.place_of(request),
-            [&all, request, record, path, sampler_id](const result<op_reply>& done) {
-              all.futures.resolve(request, saved_for_sampler(all, done, record, path, sampler_id));
-            });
-      }));
+  if (wanted->name.empty()) return save_for_new_sampler(all, from, *wanted, respond);
+  const checkpoint_path path{wanted->model_id, weights_kind::sampler, wanted->name};
+  save_named(
+      all, from, wanted->seq_id, {path, wanted->ttl_seconds, std::move(wanted->user_metadata)},
+      wanted->overwrite, save_weights_op{wanted->name, publish_kind::automatic},
+      [](const saved_weights& entry) {
+        return json_reply({{"path", to_string(entry.path)}, {"type", "save_weights_for_sampler"}});
+      },
+      respond);
 }
 
-/// The model that a path names, if it belongs to the caller.
-result<model_record> record_of_path(service& all, const std::string& key_id,
-                                    const checkpoint_path& path) {
-  const auto run = run_of(path.model_id);
-  if (!run || !owns(key_id, path.model_id)) {
-    return fail(errc::not_found, "there are no weights " + to_string(path),
-                "the path is mistyped, or belongs to another key",
-                "use a path that save_state answered");
-  }
-  return read_record(all.wanted.data_folder, *run);
+/// The model that readable weights were made by.
+result<model_record> maker_of(service& all, const std::string& key_id,
+                              const checkpoint_path& path) {
+  const auto entry = all.weights.readable(key_id, path);
+  if (!entry) return fail(entry.error());
+  return all.records.find(path.model_id);
+}
+
+/// Looked up when its turn has come: an earlier turn may save it.
+std::function<result<checkpoint_id>()> finder(service& all, const std::string& key_id,
+                                              const checkpoint_path& path) {
+  return [&all, key_id, path]() -> result<checkpoint_id> {
+    const auto entry = all.weights.readable(key_id, path);
+    if (!entry) return fail(entry.error());
+    return entry->checkpoint;
+  };
 }
 
 void resolve_load(service& all, const std::string& request, const std::string& model_id,
@@ -111,10 +206,10 @@ void load_into_new(service& all, call& from, const tinker::load_weights_call& wa
       from, "model/" + model_id, keeping::on_disk, {{"model_id", model_id}},
       [&](const std::string& request) {
         make_model(all, model_id, making,
-                   [&all, request, model_id, wanted, path,
-                    run = source.run](const result<std::shared_ptr<training_model>>& made) {
+                   [&all, request, model_id, wanted, find = finder(all, from.key_id, path)](
+                       const result<std::shared_ptr<training_model>>& made) {
                      if (!made) return all.futures.resolve(request, failed_future(made.error()));
-                     (*made)->load(run, path.name, wanted.optimizer, all.desk.place_of(request),
+                     (*made)->load(find, wanted.optimizer, all.desk.place_of(request),
                                    [&all, request, model_id,
                                     text = wanted.path](const result<op_reply>& done) {
                                      resolve_load(all, request, model_id, text, done);
@@ -130,12 +225,12 @@ void load_weights(service& all, call& from, const responder& respond) {
   if (!wanted) return respond(refusal(wanted.error()));
   const auto path = tinker::parse_checkpoint_path(wanted->path);
   if (!path) return respond(refusal(path.error()));
-  if (path->kind != weights_kind::training) {
+  if (path->kind == weights_kind::sampler) {
     return respond(refusal({errc::invalid_argument, wanted->path + " holds sampler weights only",
                             "save_weights_for_sampler keeps no optimizer state and no fp32",
                             "load a path that save_state answered"}));
   }
-  const auto source = record_of_path(all, from.key_id, *path);
+  const auto source = maker_of(all, from.key_id, *path);
   if (!source) return respond(refusal(source.error()));
   if (wanted->model_id.empty()) {
     const auto owner = all.sessions.find(from.key_id, wanted->session_id);
@@ -146,7 +241,7 @@ void load_weights(service& all, call& from, const responder& respond) {
   if (!model) return respond(refusal(model.error()));
   respond(all.desk.take(from, op_key(wanted->model_id, wanted->seq_id), keeping::on_disk,
                         {{"model_id", wanted->model_id}}, [&](const std::string& request) {
-                          (*model)->load(source->run, path->name, wanted->optimizer,
+                          (*model)->load(finder(all, from.key_id, *path), wanted->optimizer,
                                          all.desk.place_of(request),
                                          [&all, request, id = wanted->model_id,
                                           text = wanted->path](const result<op_reply>& done) {
@@ -163,7 +258,7 @@ void weights_info(service& all, call& from, const responder& respond) {
   if (in.failure()) return respond(refusal(*in.failure()));
   const auto path = tinker::parse_checkpoint_path(text);
   if (!path) return respond(refusal(path.error()));
-  const auto record = record_of_path(all, from.key_id, *path);
+  const auto record = maker_of(all, from.key_id, *path);
   if (!record) return respond(refusal(record.error()));
   respond(json_reply({{"base_model", record->base_model},
                       {"is_lora", record->is_lora},
@@ -182,6 +277,7 @@ void add_weights_routes(router& routes, service& all) {
   routes.add({"POST", "/api/v1/save_weights", access::with_key, with(save_weights)});
   routes.add(
       {"POST", "/api/v1/save_weights_for_sampler", access::with_key, with(save_for_sampler)});
+  routes.add({"POST", "/api/v1/save_weights_external", access::with_key, with(save_external)});
   routes.add({"POST", "/api/v1/load_weights", access::with_key, with(load_weights)});
   routes.add({"POST", "/api/v1/weights_info", access::with_key, with(weights_info)});
 }

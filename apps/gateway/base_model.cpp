@@ -6,6 +6,7 @@
 #include "apps/support/json.hpp"
 #include "apps/support/text_file.hpp"
 #include "config/limits.hpp"
+#include "config/log.hpp"
 
 namespace troupe::gateway {
 namespace {
@@ -59,6 +60,11 @@ result<base_model> open_base_model(const std::string& name, const std::string& d
   std::error_code problem;
   out.has_tokenizer = std::filesystem::exists(directory + "/tokenizer_config.json", problem) ||
                       std::filesystem::exists(directory + "/tokenizer.json", problem);
+  if (auto texts = token_texts::read(directory)) {
+    out.texts = std::make_shared<const token_texts>(std::move(*texts));
+  } else if (texts.error().code != errc::not_found) {
+    config::log(config::log_level::failure, to_string(texts.error()));
+  }
   return out;
 }
 

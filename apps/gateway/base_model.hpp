@@ -7,9 +7,11 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "apps/gateway/token_texts.hpp"
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
 
@@ -21,7 +23,8 @@ struct base_model {
   std::uint32_t max_positions = 0;
   std::vector<token_id> end_tokens;
   bool has_tokenizer = false;
-  bool has_tied_head = false;  ///< the vocabulary head is the embedding
+  std::shared_ptr<const token_texts> texts;  ///< of its tokens, when its tokenizer is known
+  bool has_tied_head = false;                ///< the vocabulary head is the embedding
 };
 
 [[nodiscard]] result<base_model> open_base_model(const std::string& name,

@@ -45,6 +45,10 @@ void future_table::resolve(const std::string& request_id, reply value) {
     answer(*who, *known->second.value);
 }
 
+void future_table::drop(const std::string& request_id) {
+  if (entries_.erase(request_id) > 0) --num_open_;
+}
+
 void future_table::restore(const std::string& request_id, const std::string& key_id,
                            const std::optional<reply>& value) {
   entry& made = entries_[request_id];
@@ -73,6 +77,11 @@ void future_table::retrieve(const std::string& request_id, const std::string& ke
   waiters.push_back(who);
   patience_.push_back(std::move(who));
   ++num_waiting_;
+}
+
+bool future_table::is_of(const std::string& request_id, const std::string& key_id) const {
+  const auto known = entries_.find(request_id);
+  return known != entries_.end() && known->second.key_id == key_id;
 }
 
 void future_table::tick() {

@@ -37,6 +37,8 @@ class future_table {
   /// A new unguessable id; errc::busy when the table is full.
   [[nodiscard]] result<std::string> open(const std::string& key_id);
   void resolve(const std::string& request_id, reply value);
+  /// Of an id that was told to nobody.
+  void drop(const std::string& request_id);
   /// One of an earlier process.
   void restore(const std::string& request_id, const std::string& key_id,
                const std::optional<reply>& value);
@@ -44,6 +46,8 @@ class future_table {
   /// Answers when the result is there, or 408 after a while. Unknown ids are answered with 410:
   /// clients then submit samples again.
   void retrieve(const std::string& request_id, const std::string& key_id, responder respond);
+
+  [[nodiscard]] bool is_of(const std::string& request_id, const std::string& key_id) const;
 
   [[nodiscard]] std::size_t num_open() const { return num_open_; }
   [[nodiscard]] std::size_t num_waiting() const { return num_waiting_; }

@@ -39,10 +39,10 @@ std::uint16_t read_port(const std::string& data_folder) {
   return fits ? static_cast<std::uint16_t>(*port) : std::uint16_t{0};
 }
 
-result<void> write_url(const std::string& data_folder, const std::string& host,
-                       std::uint16_t port) {
+result<void> write_url(const std::string& data_folder, const std::string& scheme,
+                       const std::string& host, std::uint16_t port) {
   const std::string place = host.find(':') == std::string::npos ? host : "[" + host + "]";
-  const boost::json::object out{{"url", "http://" + place + ":" + std::to_string(port)},
+  const boost::json::object out{{"url", scheme + "://" + place + ":" + std::to_string(port)},
                                 {"port", port}};
   return apps::replace_text_file(path_of(data_folder), boost::json::serialize(out) + "\n");
 }

@@ -12,13 +12,13 @@
 
 namespace troupe::gateway {
 
-/// "http://host:port".
+/// "http://host:port", or "https:" and so on.
 [[nodiscard]] result<std::string> read_url(const std::string& data_folder);
 
 /// 0 when it never listened.
 [[nodiscard]] std::uint16_t read_port(const std::string& data_folder);
 
-[[nodiscard]] result<void> write_url(const std::string& data_folder, const std::string& host,
-                                     std::uint16_t port);
+[[nodiscard]] result<void> write_url(const std::string& data_folder, const std::string& scheme,
+                                     const std::string& host, std::uint16_t port);
 
 }  // namespace troupe::gateway

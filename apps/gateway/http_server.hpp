@@ -25,6 +25,7 @@ struct http_call {
   std::string query;  ///< after '?'
   std::string content_type;
   std::string content_encoding;
+  std::string host;        ///< as the client addressed this server
   std::string credential;  ///< X-API-Key, or the token of Authorization: Bearer
   std::string body;
 };
@@ -35,12 +36,17 @@ struct http_handlers {
   std::function<void(http_call, responder)> serve;
 };
 
+/// PEM files.
+struct tls_files {
+  std::string certificate;  ///< with its chain
+  std::string key;
+};
+
 class http_server {
  public:
-  [[nodiscard]] static result<std::unique_ptr<http_server>> listen(boost::asio::io_context& loop,
-                                                                   const std::string& host,
-                                                                   std::uint16_t port,
-                                                                   http_handlers handlers);
+  [[nodiscard]] static result<std::unique_ptr<http_server>> listen(
+      boost::asio::io_context& loop, const std::string& host, std::uint16_t port,
+      const std::optional<tls_files>& tls, http_handlers handlers);
   http_server(const http_server&) = delete;
   http_server& operator=(const http_server&) = delete;
   ~http_server();

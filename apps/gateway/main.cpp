@@ -34,11 +34,18 @@ result<void> serve(const options& wanted, node::exit_signal& exit) {
   if (!link) return fail(link.error());
 
   boost::asio::io_context loop(1);
+  if (!key_ring(wanted.data_folder).has_active() && !is_loopback(wanted.host)) {
+    return fail(errc::unsupported, "nobody could use a gateway on " + wanted.host,
+                "there is no active API key", "make one with `troupe key create NAME`");
+  }
   service all(loop, wanted, std::move(*bases), std::move(*link));
-  router routes(all.keys, all.watched);
+  router routes(all.keys, all.quotas, all.watched);
   add_session_routes(routes, all);
+  add_session_list_routes(routes, all);
+  add_future_routes(routes, all);
   add_training_routes(routes, all);
   add_weights_routes(routes, all);
+  add_runs_routes(routes, all);
   add_sampling_routes(routes, all);
   const http_handlers handlers{[&routes](const http_call& http) { return routes.gate(http); },
                                [&routes](http_call http, const responder& respond) {

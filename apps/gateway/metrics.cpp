@@ -24,6 +24,25 @@ struct metrics::families {
           .Name("troupe_gateway_answer_seconds")
           .Help("From a whole request to its answer; polls wait for results")
           .Register(registry);
+  prometheus::Family<prometheus::Histogram>& ops =
+      prometheus::BuildHistogram()
+          .Name("troupe_gateway_op_seconds")
+          .Help("From the arrival of a model's operation to its result, by kind")
+          .Register(registry);
+  prometheus::Family<prometheus::Counter>& tokens = prometheus::BuildCounter()
+                                                        .Name("troupe_gateway_tokens_total")
+                                                        .Help("Trained, prompt and sampled tokens")
+                                                        .Register(registry);
+  prometheus::Histogram& pauses = prometheus::BuildHistogram()
+                                      .Name("troupe_gateway_sync_pause_seconds")
+                                      .Help("How long decoding stood still for new weights")
+                                      .Register(registry)
+                                      .Add({}, bounds);
+  prometheus::Gauge& heartbeat = prometheus::BuildGauge()
+                                     .Name("troupe_gateway_oldest_heartbeat_seconds")
+                                     .Help("Since the most silent living session was heard of")
+                                     .Register(registry)
+                                     .Add({});
   prometheus::Family<prometheus::Gauge>& levels = prometheus::BuildGauge()
                                                       .Name("troupe_gateway_open")
                                                       .Help("What is there or waits, by kind")
@@ -40,6 +59,25 @@ void metrics::answered(const std::string& route, unsigned status,
   families_->times.Add({{"route", route}}, bounds).Observe(seconds.count());
 }
 
+void metrics::expect(const std::string& route) {
+  families_->answers.Add({{"route", route}, {"status", "200"}});
+}
+
+void metrics::op_done(const std::string& kind, std::chrono::duration<double> seconds,
+                      std::size_t tokens) {
+  families_->ops.Add({{"kind", kind}}, bounds).Observe(seconds.count());
+  families_->tokens.Add({{"kind", kind}}).Increment(static_cast<double>(tokens));
+}
+
+void metrics::sampled(std::size_t prompt_tokens, std::size_t tokens) {
+  families_->tokens.Add({{"kind", "prompt"}}).Increment(static_cast<double>(prompt_tokens));
+  families_->tokens.Add({{"kind", "sampled"}}).Increment(static_cast<double>(tokens));
+}
+
+void metrics::synced(double pause_seconds) {
+  families_->pauses.Observe(pause_seconds);
+}
+
 std::string metrics::text(const gauges& now) {
   const auto set = [this](const char* kind, std::size_t value) {
     families_->levels.Add({{"kind", kind}}).Set(static_cast<double>(value));
@@ -48,6 +86,7 @@ std::string metrics::text(const gauges& now) {
   set("futures", now.open_futures);
   set("polls", now.waiting_polls);
   set("samples", now.samples);
+  families_->heartbeat.Set(now.oldest_heartbeat_seconds);
   return prometheus::TextSerializer().Serialize(families_->registry.Collect());
 }
 

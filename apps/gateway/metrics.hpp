@@ -16,6 +16,7 @@ struct gauges {
   std::size_t open_futures = 0;
   std::size_t waiting_polls = 0;
   std::size_t samples = 0;
+  double oldest_heartbeat_seconds = 0;  ///< of the sessions that live
 };
 
 class metrics {
@@ -25,8 +26,18 @@ class metrics {
   metrics& operator=(const metrics&) = delete;
   ~metrics();
 
+  /// Shows a route before its first call.
+  void expect(const std::string& route);
+
   /// `route` is a pattern of the table, never a path: paths are the client's to choose.
   void answered(const std::string& route, unsigned status, std::chrono::duration<double> seconds);
+
+  /// An operation of a model, from its arrival to its result; tokens it read.
+  void op_done(const std::string& kind, std::chrono::duration<double> seconds, std::size_t tokens);
+  void sampled(std::size_t prompt_tokens, std::size_t tokens);
+
+  /// New weights of a deployment that went live: how long decoding stood still.
+  void synced(double pause_seconds);
 
   [[nodiscard]] std::string text(const gauges& now);
 

@@ -20,9 +20,17 @@ std::string sampler_id_of(const std::string& session, std::uint64_t number) {
   return session + ":sample:" + std::to_string(number);
 }
 
+std::string channel_of(const std::string& sampler_id, std::uint64_t clone) {
+  return sampler_id + "/" + std::to_string(clone);
+}
+
 bool owns(const std::string& key_id, std::string_view id) {
   return !key_id.empty() && is_valid_name(session_of(id)) && id.starts_with(key_id) &&
          id.substr(key_id.size()).starts_with("-");
+}
+
+std::string key_of(std::string_view id) {
+  return std::string(id.substr(0, id.find('-')));
 }
 
 std::string session_of(std::string_view id) {

@@ -21,8 +21,14 @@ namespace troupe::gateway {
 [[nodiscard]] std::string model_id_of(const std::string& session, std::uint64_t number);
 [[nodiscard]] std::string sampler_id_of(const std::string& session, std::uint64_t number);
 
+/// One of the clients that share a sampling session.
+[[nodiscard]] std::string channel_of(const std::string& sampler_id, std::uint64_t clone);
+
 /// True when the id is well-formed and belongs to the key.
 [[nodiscard]] bool owns(const std::string& key_id, std::string_view id);
+
+/// Whose it is.
+[[nodiscard]] std::string key_of(std::string_view id);
 
 /// The session of a model or sampler id.
 [[nodiscard]] std::string session_of(std::string_view id);

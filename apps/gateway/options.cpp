@@ -21,17 +21,18 @@ result<void> add_model(const std::string& text, options& out) {
   return {};
 }
 
+}  // namespace
+
 bool is_loopback(const std::string& host) {
   return host.starts_with("127.") || host == "::1";
 }
-
-}  // namespace
 
 result<options> parse_options(int count, const char* const* words) {
   CLI::App app("The HTTP side of a Troupe cluster: the Tinker protocol.", "troupe-gateway");
   options out;
   std::string lora = "full-parameter";
   std::vector<std::string> models;
+  tls_files tls;
   app.add_option("--name", out.name);
   app.add_option("--data-folder", out.data_folder)->required();
   app.add_option("--host", out.host);
@@ -40,16 +41,26 @@ result<options> parse_options(int count, const char* const* words) {
       ->check(CLI::Range(1U, limits::world_size_max));
   app.add_option("--lora", lora)->check(CLI::IsMember({"adapters", "full-parameter", "refuse"}));
   app.add_option("--model", models, "NAME=DIRECTORY, repeatable");
+  app.add_option("--models-per-key", out.per_key.models);
+  app.add_option("--requests-per-second", out.per_key.requests_per_second, "of one key");
+  app.add_option("--held-bytes-per-key", out.per_key.held_bytes);
+  app.add_option("--tls-certificate", tls.certificate, "PEM file, with the chain");
+  app.add_option("--tls-key", tls.key, "PEM file");
   app.add_option("--ready-descriptor", out.ready_descriptor);
   try {
     app.parse(count, words);
   } catch (const CLI::ParseError& e) {
     return fail(errc::invalid_argument, e.what(), "a wrong option", "see troupe-gateway --help");
   }
-  if (!is_loopback(out.host)) {
-    return fail(errc::unsupported, "the gateway does not listen on " + out.host,
+  if (tls.certificate.empty() != tls.key.empty()) {
+    return fail(errc::invalid_argument, "a TLS certificate and its key belong together", "",
+                "give both tls_certificate and tls_key");
+  }
+  if (!tls.key.empty()) out.tls = std::move(tls);
+  if (!is_loopback(out.host) && !out.tls) {
+    return fail(errc::unsupported, "the gateway does not listen on " + out.host + " without TLS",
                 "API keys and data would cross the network unencrypted",
-                "keep 127.0.0.1 and put a TLS proxy or an SSH tunnel in front of it");
+                "set tls_certificate and tls_key in [gateway], or keep 127.0.0.1");
   }
   if (lora == "adapters") out.lora = config::lora_mode::adapters;
   if (lora == "refuse") out.lora = config::lora_mode::refuse;

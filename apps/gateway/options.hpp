@@ -6,8 +6,10 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
+#include "apps/gateway/http_server.hpp"
 #include "config/cluster_config.hpp"
 #include "messages/error.hpp"
 
@@ -20,9 +22,15 @@ struct options {
   std::uint16_t port = 0;
   std::uint32_t ranks = 1;  ///< of each run
   config::lora_mode lora = config::lora_mode::full_parameter;
+  config::key_quota per_key;
+  std::optional<tls_files> tls;
   std::map<std::string, std::string> models;  ///< base_model -> absolute directory
   int ready_descriptor = -1;
+
+  [[nodiscard]] std::string scheme() const { return tls ? "https" : "http"; }
 };
+
+[[nodiscard]] bool is_loopback(const std::string& host);
 
 [[nodiscard]] result<options> parse_options(int count, const char* const* words);
 

@@ -18,6 +18,7 @@ struct reply {
   unsigned status = 200;
   std::string content_type = "application/json";
   std::string body;
+  std::string file = {};  ///< a path: its contents are the body
 };
 
 using responder = std::function<void(reply)>;

@@ -5,11 +5,13 @@
 
 namespace troupe::gateway {
 
-request_desk::request_desk(future_table& futures, std::string log_folder)
-    : futures_(futures), log_(std::move(log_folder)) {
-  futures_.listen(
-      {[this](const std::string& id, const reply& outcome) { log_.resolved(id, outcome); },
-       [this](const std::string& id) { log_.forget(id); }});
+request_desk::request_desk(future_table& futures, quota_ledger& quotas, std::string log_folder)
+    : futures_(futures), quotas_(quotas), log_(std::move(log_folder)) {
+  futures_.listen({[this](const std::string& id, const reply& outcome) {
+                     quotas_.released(id);
+                     log_.resolved(id, outcome);
+                   },
+                   [this](const std::string& id) { log_.forget(id); }});
 }
 
 void request_desk::remember(const std::string& repeat_key, repeat entry) {
@@ -39,6 +41,10 @@ reply request_desk::take(const call& from, const std::string& repeat_key, keepin
   }
   const auto id = futures_.open(from.key_id);
   if (!id) return refusal(id.error());
+  if (const auto ok = quotas_.hold(from.key_id, *id, from.http.body.size()); !ok) {
+    futures_.drop(*id);
+    return refusal(ok.error());
+  }
   boost::json::object acknowledgement = extra;
   acknowledgement["request_id"] = *id;
   repeat entry{digest, boost::json::serialize(acknowledgement), {}};
@@ -46,7 +52,11 @@ reply request_desk::take(const call& from, const std::string& repeat_key, keepin
     const auto ok =
         log_.taken({0, *id, from.key_id, repeat_key, digest, from.http.path, from.http.content_type,
                     entry.acknowledgement, from.http.body, 0, std::nullopt});
-    if (!ok) return refusal(ok.error());
+    if (!ok) {
+      quotas_.released(*id);
+      futures_.drop(*id);
+      return refusal(ok.error());
+    }
   }
   reply out{200, "application/json", entry.acknowledgement};
   remember(repeat_key, std::move(entry));

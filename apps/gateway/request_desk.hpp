@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "apps/gateway/future_table.hpp"
+#include "apps/gateway/quota_ledger.hpp"
 #include "apps/gateway/request_log.hpp"
 #include "apps/gateway/router.hpp"
 
@@ -26,7 +27,7 @@ class request_desk {
  public:
   using starter = std::function<void(const std::string& request_id)>;
 
-  request_desk(future_table& futures, std::string log_folder);
+  request_desk(future_table& futures, quota_ledger& quotas, std::string log_folder);
 
   /// The reply to a request that is answered by a future. `repeat_key` is what identifies a repeat;
   /// its body must be the same. A new request gets an id, `extra` beside it, and `start` is called
@@ -37,6 +38,9 @@ class request_desk {
   [[nodiscard]] run_place place_of(const std::string& request_id) {
     return log_.place_of(request_id);
   }
+
+  /// It was taken with keeping::on_disk.
+  [[nodiscard]] bool is_logged(const std::string& request_id) { return log_.knows(request_id); }
 
   /// Takes over what an earlier gateway left.
   [[nodiscard]] result<void> restore(router& routes);
@@ -53,6 +57,7 @@ class request_desk {
   void start_again(router& routes, const logged_request& request);
 
   future_table& futures_;
+  quota_ledger& quotas_;
   request_log log_;
   std::unordered_map<std::string, repeat> repeats_;
   std::deque<std::string> repeat_order_;

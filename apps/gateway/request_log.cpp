@@ -183,6 +183,11 @@ void request_log::forget(const std::string& request_id) {
   places_.erase(known);
 }
 
+bool request_log::knows(const std::string& request_id) {
+  const std::lock_guard lock(mutex_);
+  return places_.contains(request_id);
+}
+
 run_place request_log::place_of(const std::string& request_id) {
   const std::lock_guard lock(mutex_);
   const auto known = places_.find(request_id);

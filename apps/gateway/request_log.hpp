@@ -59,6 +59,8 @@ class request_log {
   void resolved(const std::string& request_id, const reply& outcome);
   void forget(const std::string& request_id);
 
+  [[nodiscard]] bool knows(const std::string& request_id);
+
   /// The request's `placed` may be called as long as the log lives.
   [[nodiscard]] run_place place_of(const std::string& request_id);
 

@@ -14,15 +14,21 @@
 #include "apps/gateway/http_server.hpp"
 #include "apps/gateway/key_ring.hpp"
 #include "apps/gateway/metrics.hpp"
+#include "apps/gateway/quota_ledger.hpp"
 
 namespace troupe::gateway {
 
-enum class access : std::uint8_t { with_key = 0, open = 1 };
+/// `waiting`: with a key, too, but never counted against its quota.
+enum class access : std::uint8_t { with_key = 0, open = 1, waiting = 2 };
 
 struct call {
   http_call http;
   std::string key_id;              ///< of the caller; empty on open routes
   std::vector<std::string> parts;  ///< what stood in place of each {}
+
+  /// A value of the query; empty when it is not there.
+  [[nodiscard]] std::string query(std::string_view key) const;
+  [[nodiscard]] std::uint64_t query_number(std::string_view key, std::uint64_t otherwise) const;
 };
 
 using call_handler = std::function<void(call&, const responder&)>;
@@ -36,9 +42,10 @@ struct route {
 
 class router {
  public:
-  router(key_ring& keys, metrics& watched) : keys_(keys), watched_(watched) {}
+  router(key_ring& keys, quota_ledger& quotas, metrics& watched)
+      : keys_(keys), quotas_(quotas), watched_(watched) {}
 
-  void add(route entry) { routes_.push_back(std::move(entry)); }
+  void add(route entry);
   [[nodiscard]] const std::vector<route>& routes() const { return routes_; }
 
   /// The refusal of a call that no route or no key lets in.
@@ -55,6 +62,7 @@ class router {
   [[nodiscard]] match find(std::string_view method, std::string_view path) const;
 
   key_ring& keys_;
+  quota_ledger& quotas_;
   metrics& watched_;
   std::vector<route> routes_;
 };

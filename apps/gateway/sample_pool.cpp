@@ -17,9 +17,11 @@ constexpr std::size_t id_digits = 16;
 
 }  // namespace
 
-sample_pool::sample_pool(cluster_link& link, std::string directory)
+sample_pool::sample_pool(cluster_link& link, std::string directory,
+                         std::function<void(const sync_reply&)> synced)
     : link_(link),
       directory_(std::move(directory)),
+      synced_(std::move(synced)),
       id_{"tinker-" + sha256_text(directory_).substr(0, id_digits)},
       pause_(link.loop()) {}
 
@@ -128,6 +130,7 @@ void sample_pool::sync(const std::string& weights, std::uint32_t attempt) {
           });
         }
         if (!reply) return self->switch_ended(weights, fail(reply.error()));
+        self->synced_(*reply);
         self->live_ = checkpoint_id{weights};
         self->switch_ended(weights, {});
       });

@@ -18,6 +18,7 @@
 #include "apps/gateway/cluster_link.hpp"
 #include "apps/gateway/sample_rotation.hpp"
 #include "messages/status.hpp"
+#include "messages/weight_sync.hpp"
 
 namespace troupe::gateway {
 
@@ -25,7 +26,9 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
  public:
   using answer = std::function<void(result<sample_reply>)>;
 
-  sample_pool(cluster_link& link, std::string directory);
+  /// `synced` is told how long decoding stood still for new weights.
+  sample_pool(cluster_link& link, std::string directory,
+              std::function<void(const sync_reply&)> synced);
 
   /// `weights` is empty for the base's own.
   void sample(const checkpoint_id& weights, sample_request request, answer then);
@@ -59,6 +62,7 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
 
   cluster_link& link_;
   std::string directory_;
+  std::function<void(const sync_reply&)> synced_;
   deployment_id id_;
   std::optional<handle> deployment_;
   checkpoint_id live_;

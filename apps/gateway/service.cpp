@@ -1,7 +1,10 @@
 #include "apps/gateway/service.hpp"
 
+#include <algorithm>
+
 #include "apps/gateway/names.hpp"
-#include "config/limits.hpp"
+#include "apps/gateway/unix_time.hpp"
+#include "config/log.hpp"
 
 namespace troupe::gateway {
 namespace {
@@ -17,9 +20,14 @@ service::service(boost::asio::io_context& loop, options given, base_models model
       keys(wanted.data_folder),
       cluster(loop, std::move(link)),
       futures(loop),
-      desk(futures, wanted.data_folder + "/gateway/requests"),
+      quotas(wanted.per_key),
+      desk(futures, quotas, wanted.data_folder + "/gateway/requests"),
+      completions(loop),
       sessions(wanted.data_folder + "/gateway/sessions"),
       samplers(wanted.data_folder + "/gateway/sessions"),
+      records(wanted.data_folder + "/gateway"),
+      weights(wanted.data_folder + "/gateway/weights"),
+      exports(cluster, wanted.data_folder + "/gateway/exports"),
       timer_(loop) {
   watch_sessions();
   cluster.watch(
@@ -37,14 +45,16 @@ result<std::shared_ptr<training_model>> service::find_model(const std::string& k
                                                             const std::string& model_id) {
   const auto owner = sessions.find(key_id, model_id);
   if (!owner) return fail(owner.error());
-  if (const auto known = models_.find(model_id); known != models_.end()) return known->second;
-  const auto run = run_of(model_id);
-  if (!run) {
-    return fail(errc::not_found, "'" + model_id.substr(0, 200) + "' is no model", "",
-                "make a training client");
+  if (const auto known = models_.find(model_id); known != models_.end()) {
+    last_use_unix_ms_[model_id] = now_unix_ms();
+    return known->second;
   }
-  auto record = read_record(wanted.data_folder, *run);
+  auto record = records.find(model_id);
   if (!record) return fail(record.error());
+  if (record->is_copy) {
+    return fail(errc::not_found, "'" + model_id + "' holds copied weights and cannot be trained",
+                "", "make a training client from one of its paths");
+  }
   return open_model(std::move(*record));
 }
 
@@ -57,22 +67,29 @@ std::shared_ptr<training_model> service::open_model(model_record record) {
   return model;
 }
 
-void service::end_session(const std::string& session_id, std::function<void()> then) {
-  if (!sessions.end(session_id)) return then();
+void service::end_session(const std::string& session_id, boost::json::object ending,
+                          std::function<void()> then) {
+  if (!sessions.end(session_id, std::move(ending))) return then();
   samplers.end_session(session_id);
+  completions.forget(session_id);
   // The last reference calls back, when every model has let go of it.
   const std::shared_ptr<void> all_parked(nullptr, [then = std::move(then)](void*) { then(); });
   // Runs of an earlier gateway hold nodes, too.
-  for (model_record& record : read_records(wanted.data_folder, session_id + ".train.")) {
+  for (model_record& record : records.of_prefix(session_id + ":train:")) {
+    if (record.is_copy) continue;
     const std::string model_id = record.model_id;
     open_model(std::move(record))->park([all_parked](const result<run_info>&) {});
     models_.erase(model_id);
+    last_use_unix_ms_.erase(model_id);
   }
 }
 
 sample_pool& service::pool_of(const base_model& base) {
   auto& pool = pools_[base.directory];
-  if (!pool) pool = std::make_shared<sample_pool>(cluster, base.directory);
+  if (!pool)
+    pool = std::make_shared<sample_pool>(cluster, base.directory, [this](const sync_reply& done) {
+      watched.synced(done.pause_ms / 1000);
+    });
   return *pool;
 }
 
@@ -83,9 +100,36 @@ std::size_t service::num_samples() const {
   return out;
 }
 
+result<void> service::forget_weights(const tinker::checkpoint_path& path) {
+  const auto last = weights.remove(path);
+  if (!last) return fail(last.error());
+  return {};
+}
+
+std::uint64_t service::last_use_unix_ms(const std::string& model_id) const {
+  const auto known = last_use_unix_ms_.find(model_id);
+  return known == last_use_unix_ms_.end() ? 0 : known->second;
+}
+
+void service::drop_expired() {
+  for (const auto& path : weights.expired(now_unix_ms())) {
+    if (const auto ok = forget_weights(path); !ok) {
+      config::log(config::log_level::failure, to_string(ok.error()));
+    }
+  }
+  exports.sweep();
+}
+
+std::size_t service::num_models(const std::string& key_id) const {
+  return static_cast<std::size_t>(
+      std::count_if(models_.begin(), models_.end(),
+                    [&key_id](const auto& model) { return owns(key_id, model.first); }));
+}
+
 void service::watch_sessions() {
   for (const std::string& id : sessions.silent())
-    end_session(id, [] {});
+    end_session(id, {}, [] {});
+  drop_expired();
   timer_.expires_after(session_check);
   timer_.async_wait([this](boost::system::error_code problem) {
     if (!problem) watch_sessions();

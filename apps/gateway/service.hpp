@@ -13,13 +13,17 @@
 
 #include "apps/gateway/base_model.hpp"
 #include "apps/gateway/cluster_link.hpp"
+#include "apps/gateway/completion_feed.hpp"
+#include "apps/gateway/export_shop.hpp"
 #include "apps/gateway/future_table.hpp"
 #include "apps/gateway/options.hpp"
+#include "apps/gateway/quota_ledger.hpp"
 #include "apps/gateway/request_desk.hpp"
 #include "apps/gateway/sample_pool.hpp"
 #include "apps/gateway/sampler_table.hpp"
 #include "apps/gateway/session_table.hpp"
 #include "apps/gateway/training_model.hpp"
+#include "apps/gateway/weights_book.hpp"
 
 namespace troupe::gateway {
 
@@ -34,25 +38,44 @@ class service {
   /// The model of this record, which is started when it was not.
   std::shared_ptr<training_model> open_model(model_record record);
   /// Tells when the nodes of the session's models are idle again.
-  void end_session(const std::string& session_id, std::function<void()> then);
+  void end_session(const std::string& session_id, boost::json::object ending,
+                   std::function<void()> then);
+
+  /// Takes a name from weights, and the weights away with their last name.
+  [[nodiscard]] result<void> forget_weights(const tinker::checkpoint_path& path);
+
+  /// 0: it was not used since the gateway started.
+  [[nodiscard]] std::uint64_t last_use_unix_ms(const std::string& model_id) const;
+
+  /// Of the URLs that lead here.
+  [[nodiscard]] std::string scheme() const { return wanted.scheme(); }
 
   [[nodiscard]] sample_pool& pool_of(const base_model& base);
   [[nodiscard]] std::size_t num_samples() const;
+  /// Of a key, that were used and not given back.
+  [[nodiscard]] std::size_t num_models(const std::string& key_id) const;
 
   options wanted;
   base_models bases;
   key_ring keys;
   cluster_link cluster;
   future_table futures;
+  quota_ledger quotas;
   request_desk desk;
+  completion_feed completions;
   session_table sessions;
   metrics watched;
   sampler_table samplers;
+  model_book records;
+  weights_book weights;
+  export_shop exports;
 
  private:
   void watch_sessions();
+  void drop_expired();
 
   std::map<std::string, std::shared_ptr<training_model>> models_;
+  std::map<std::string, std::uint64_t> last_use_unix_ms_;
   std::map<std::string, std::shared_ptr<sample_pool>> pools_;  ///< by directory
   boost::asio::steady_timer timer_;
 };

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "apps/gateway/names.hpp"
+#include "apps/gateway/unix_time.hpp"
 #include "apps/support/text_file.hpp"
 #include "apps/support/tls_authority.hpp"
 #include "config/deadlines.hpp"
@@ -12,15 +13,6 @@
 #include "messages/tinker/json_fields.hpp"
 
 namespace troupe::gateway {
-namespace {
-
-std::uint64_t now_unix_ms() {
-  const auto since = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(since).count());
-}
-
-}  // namespace
 
 session_table::session_table(std::string folder) : folder_(std::move(folder)) {
   load();
@@ -47,6 +39,9 @@ void session_table::load() {
     if (const auto* client = in.find("client"); client && client->is_object()) {
       read.client = client->get_object();
     }
+    if (const auto* ending = in.find("ending"); ending && ending->is_object()) {
+      read.ending = ending->get_object();
+    }
     const std::string id = file.path().stem().string();
     if (!in.failure() && owns(read.key_id, id)) sessions_[id] = std::move(read);
   }
@@ -57,7 +52,8 @@ result<void> session_table::write(const std::string& id) const {
   const boost::json::object out{{"key_id", entry.key_id},
                                 {"has_ended", entry.has_ended},
                                 {"created_unix_ms", entry.created_unix_ms},
-                                {"client", entry.client}};
+                                {"client", entry.client},
+                                {"ending", entry.ending}};
   return apps::replace_text_file(path_of(id), boost::json::serialize(out) + "\n");
 }
 
@@ -83,11 +79,16 @@ result<std::string> session_table::open(const std::string& key_id, boost::json::
   const auto random = apps::random_token();
   if (!random) return fail(random.error());
   std::string id = new_session_id(key_id, *random);
-  sessions_[id] = {key_id, std::chrono::steady_clock::now(), false, now_unix_ms(),
-                   std::move(client)};
+  sessions_[id] = {
+      key_id, std::chrono::steady_clock::now(), false, now_unix_ms(), std::move(client), {}};
   if (const auto ok = write(id); !ok) return fail(ok.error());
   forget_old();
   return id;
+}
+
+result<void> session_table::set_project(const std::string& id, const std::string& project) {
+  sessions_.at(id).client["project_id"] = project;
+  return write(id);
 }
 
 result<session*> session_table::find(const std::string& key_id, const std::string& id) {
@@ -107,10 +108,11 @@ const session* session_table::known(const std::string& key_id, const std::string
   return found == sessions_.end() || !owns(key_id, id) ? nullptr : &found->second;
 }
 
-bool session_table::end(const std::string& id) {
+bool session_table::end(const std::string& id, boost::json::object ending) {
   const auto found = sessions_.find(id);
   if (found == sessions_.end() || found->second.has_ended) return false;
   found->second.has_ended = true;
+  found->second.ending = std::move(ending);
   if (const auto ok = write(id); !ok) {
     config::log(config::log_level::failure, to_string(ok.error()));
   }
@@ -136,6 +138,15 @@ std::vector<std::string> session_table::of_key(const std::string& key_id) const 
     return sessions_.at(one).created_unix_ms > sessions_.at(other).created_unix_ms;
   });
   return out;
+}
+
+double session_table::longest_silence_seconds() const {
+  std::chrono::duration<double> out{0};
+  const auto now = std::chrono::steady_clock::now();
+  for (const auto& [id, entry] : sessions_) {
+    if (!entry.has_ended) out = std::max<std::chrono::duration<double>>(out, now - entry.last_seen);
+  }
+  return out.count();
 }
 
 std::size_t session_table::num_live() const {

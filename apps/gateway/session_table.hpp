@@ -25,6 +25,7 @@ struct session {
   bool has_ended = false;
   std::uint64_t created_unix_ms = 0;
   boost::json::object client;  ///< what it said of itself: user_metadata, tags, names
+  boost::json::object ending;  ///< {"type", "detail"}, as the client said; empty: it went silent
 };
 
 class session_table {
@@ -40,7 +41,10 @@ class session_table {
   [[nodiscard]] const session* known(const std::string& key_id, const std::string& id) const;
 
   /// False when it had ended before.
-  bool end(const std::string& id);
+  bool end(const std::string& id, boost::json::object ending);
+
+  /// Of a session that is known.
+  [[nodiscard]] result<void> set_project(const std::string& id, const std::string& project);
 
   /// Sessions that were silent for too long.
   [[nodiscard]] std::vector<std::string> silent() const;
@@ -48,6 +52,8 @@ class session_table {
   /// Newest first.
   [[nodiscard]] std::vector<std::string> of_key(const std::string& key_id) const;
   [[nodiscard]] std::size_t num_live() const;
+  /// Of the living session that said nothing for longest.
+  [[nodiscard]] double longest_silence_seconds() const;
 
  private:
   void load();

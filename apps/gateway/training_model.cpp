@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "apps/gateway/checkpoint_search.hpp"
 #include "config/deadlines.hpp"
 #include "messages/wire/codec.hpp"
 
@@ -100,18 +99,14 @@ void training_model::submit(op_body body, run_place place, answer then) {
   });
 }
 
-void training_model::load(const run_id& source, const std::string& name, optimizer_state optimizer,
+void training_model::load(std::function<result<checkpoint_id>()> find, optimizer_state optimizer,
                           run_place place, answer then) {
-  enqueue([self = shared_from_this(), source, name, optimizer, place = std::move(place),
+  enqueue([self = shared_from_this(), find = std::move(find), optimizer, place = std::move(place),
            then = std::move(then)] {
-    find_checkpoint(self->link_, source, checkpoint_kind::training, name,
-                    [self, optimizer, place, then](const result<checkpoint_record>& found) {
-                      if (found) {
-                        return self->run_op(load_state_op{found->id, optimizer}, place, then);
-                      }
-                      then(fail(found.error()));
-                      self->finished();
-                    });
+    const auto found = find();
+    if (found) return self->run_op(load_state_op{*found, optimizer}, place, then);
+    then(fail(found.error()));
+    self->finished();
   });
 }
 

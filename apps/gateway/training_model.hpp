@@ -17,7 +17,7 @@
 
 #include "apps/client/training_session.hpp"
 #include "apps/gateway/cluster_link.hpp"
-#include "apps/gateway/model_record.hpp"
+#include "apps/gateway/model_book.hpp"
 #include "apps/gateway/request_log.hpp"
 
 namespace troupe::gateway {
@@ -35,8 +35,9 @@ class training_model : public std::enable_shared_from_this<training_model> {
   void await_start(std::function<void(result<void>)> then);
 
   void submit(op_body body, run_place place, answer then);
-  void load(const run_id& source, const std::string& name, optimizer_state optimizer,
-            run_place place, answer then);
+  /// `find` is asked when the turn of this request has come.
+  void load(std::function<result<checkpoint_id>()> find, optimizer_state optimizer, run_place place,
+            answer then);
 
   /// Gives the run's nodes back once everything asked so far is done; the next request takes some.
   void park(std::function<void(result<run_info>)> then);

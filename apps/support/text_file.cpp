@@ -9,6 +9,11 @@
 #include <unistd.h>
 
 namespace troupe::apps {
+namespace {
+
+constexpr std::streamsize block_bytes = 64 * 1024;
+
+}  // namespace
 
 result<std::string> read_text_file(const std::string& path, std::size_t bytes_max) {
   std::ifstream file(path, std::ios::binary);
@@ -16,9 +21,10 @@ result<std::string> read_text_file(const std::string& path, std::size_t bytes_ma
     return fail(errc::not_found, "cannot read " + path, "it is missing or not readable",
                 "check the path");
   }
-  std::string text(bytes_max + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(file.gcount()));
+  std::string text;
+  std::string block(static_cast<std::size_t>(block_bytes), '\0');
+  while (text.size() <= bytes_max && file.read(block.data(), block_bytes).gcount() > 0)
+    text.append(block, 0, static_cast<std::size_t>(file.gcount()));
   if (text.size() > bytes_max) {
     return fail(errc::invalid_argument, path + " is too large", "it is not the expected file",
                 "check the path");

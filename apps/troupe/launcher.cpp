@@ -99,6 +99,14 @@ process_plan plan_gateway(const config::cluster_config& cluster, const std::stri
                     "--port=" + std::to_string(gateway.port),
                     "--ranks=" + std::to_string(gateway.ranks), "--lora=" + lora},
                    data_folder + "/log/gateway.log"};
+  const config::key_quota& quota = gateway.per_key;
+  out.arguments.push_back("--models-per-key=" + std::to_string(quota.models));
+  out.arguments.push_back("--requests-per-second=" + std::to_string(quota.requests_per_second));
+  out.arguments.push_back("--held-bytes-per-key=" + std::to_string(quota.held_bytes));
+  if (!gateway.tls_certificate.empty()) {
+    out.arguments.push_back("--tls-certificate=" + gateway.tls_certificate);
+  }
+  if (!gateway.tls_key.empty()) out.arguments.push_back("--tls-key=" + gateway.tls_key);
   for (const config::named_model& model : cluster.models) {
     out.arguments.push_back("--model=" + model.name + "=" + model.directory);
   }

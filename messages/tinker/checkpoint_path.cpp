@@ -1,11 +1,16 @@
 #include "messages/tinker/checkpoint_path.hpp"
 
+#include <algorithm>
+#include <array>
+
 #include "messages/ids.hpp"
 
 namespace troupe::tinker {
 namespace {
 
 constexpr std::string_view scheme = "tinker://";
+/// By weights_kind.
+constexpr std::array<std::string_view, 3> kinds{"weights", "sampler_weights", "external_weights"};
 
 tl::unexpected<error> refuse(std::string_view path) {
   return fail(errc::invalid_argument, "'" + std::string(path.substr(0, 200)) + "' names no weights",
@@ -26,18 +31,19 @@ result<checkpoint_path> parse_checkpoint_path(std::string_view path) {
   out.model_id = rest.substr(0, first);
   out.name = rest.substr(second + 1);
   const std::string_view kind = rest.substr(first + 1, second - first - 1);
-  if (kind == "sampler_weights") {
-    out.kind = weights_kind::sampler;
-  } else if (kind != "weights") {
-    return refuse(path);
-  }
+  const auto known = std::find(kinds.begin(), kinds.end(), kind);
+  if (known == kinds.end()) return refuse(path);
+  out.kind = static_cast<weights_kind>(known - kinds.begin());
   if (!is_valid_name(out.name)) return refuse(path);
   return out;
 }
 
+std::string id_of(const checkpoint_path& path) {
+  return std::string(kinds.at(static_cast<std::size_t>(path.kind))) + "/" + path.name;
+}
+
 std::string to_string(const checkpoint_path& path) {
-  const char* kind = path.kind == weights_kind::training ? "/weights/" : "/sampler_weights/";
-  return std::string(scheme) + path.model_id + kind + path.name;
+  return std::string(scheme) + path.model_id + "/" + id_of(path);
 }
 
 }  // namespace troupe::tinker

@@ -13,7 +13,7 @@
 
 namespace troupe::tinker {
 
-enum class weights_kind : std::uint8_t { training = 0, sampler = 1 };
+enum class weights_kind : std::uint8_t { training = 0, sampler = 1, external = 2 };
 
 struct checkpoint_path {
   std::string model_id;
@@ -26,5 +26,8 @@ struct checkpoint_path {
 [[nodiscard]] result<checkpoint_path> parse_checkpoint_path(std::string_view path);
 
 [[nodiscard]] std::string to_string(const checkpoint_path& path);
+
+/// "<kind>/<name>": what the protocol calls a checkpoint_id within its run.
+[[nodiscard]] std::string id_of(const checkpoint_path& path);
 
 }  // namespace troupe::tinker

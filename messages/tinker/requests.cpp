@@ -105,6 +105,9 @@ result<save_weights_call> decode_save_weights(const boost::json::object& in) {
   out.model_id = fields.text("model_id");
   out.seq_id = fields.integer("seq_id");
   out.name = name_or_empty(fields);
+  out.ttl_seconds = fields.optional_integer("ttl_seconds").value_or(0);
+  out.overwrite = fields.truth("overwrite").value_or(false);
+  out.user_metadata = metadata_of(fields);
   return finish(fields, std::move(out));
 }
 
@@ -115,6 +118,9 @@ result<save_for_sampler_call> decode_save_for_sampler(const boost::json::object&
   out.seq_id = fields.integer("seq_id");
   out.name = name_or_empty(fields);
   out.sampling_session_seq_id = fields.optional_integer("sampling_session_seq_id");
+  out.ttl_seconds = fields.optional_integer("ttl_seconds").value_or(0);
+  out.overwrite = fields.truth("overwrite").value_or(false);
+  out.user_metadata = metadata_of(fields);
   if (out.name.empty() && !out.sampling_session_seq_id) {
     fields.refuse("path", "is missing, and so is sampling_session_seq_id");
   }

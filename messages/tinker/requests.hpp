@@ -41,7 +41,10 @@ struct optim_step_call {
 struct save_weights_call {
   std::string model_id;
   std::uint64_t seq_id = 0;
-  std::string name;  ///< empty: the server chooses one
+  std::string name;               ///< empty: the server chooses one
+  std::uint64_t ttl_seconds = 0;  ///< 0: kept for good
+  bool overwrite = false;         ///< else a name is used once
+  boost::json::object user_metadata;
 };
 
 struct save_for_sampler_call {
@@ -49,6 +52,9 @@ struct save_for_sampler_call {
   std::uint64_t seq_id = 0;
   std::string name;                                      ///< empty: for a new sampling session
   std::optional<std::uint64_t> sampling_session_seq_id;  ///< of that session
+  std::uint64_t ttl_seconds = 0;                         ///< 0: kept for good
+  bool overwrite = false;
+  boost::json::object user_metadata;
 };
 
 /// Into an existing model (`model_id`), or into a new one (`session_id`, `model_seq_id`).

@@ -48,22 +48,55 @@ std::vector<token_id> prompt_of(json_fields& in) {
   return out;
 }
 
+void read_stop_text(const boost::json::value& value, json_fields& in, sample_body& out) {
+  const auto* text = value.if_string();
+  const bool fits =
+      text != nullptr && !text->empty() && text->size() <= limits::stop_text_bytes_max;
+  if (!fits) {
+    return in.refuse("stop", "holds what is neither a token id nor a text of 1 to " +
+                                 std::to_string(limits::stop_text_bytes_max) + " bytes");
+  }
+  out.stop_texts.emplace_back(text->data(), text->size());
+}
+
 void read_stop(json_fields& in, sample_body& out) {
   const auto* stop = in.find("stop");
   if (stop == nullptr) return;
   out.stop = stop_rule::listed;
   const auto* list = stop->if_array();
-  if (list == nullptr || list->size() > limits::stop_tokens_max) {
-    return in.refuse("stop", "is no list of up to " + std::to_string(limits::stop_tokens_max) +
-                                 " token ids; texts need a tokenizer, which this server has not");
+  if (list == nullptr) return read_stop_text(*stop, in, out);
+  if (list->size() > limits::stop_tokens_max) {
+    return in.refuse("stop",
+                     "has more than " + std::to_string(limits::stop_tokens_max) + " entries");
   }
-  for (const auto& token : *list) {
-    if (!append_token(token, out.request.params.stop_tokens)) {
-      return in.refuse("stop",
-                       "holds what is no token id; texts need a tokenizer, which this "
-                       "server has not");
-    }
+  for (const auto& entry : *list) {
+    const bool is_token = append_token(entry, out.request.params.stop_tokens);
+    if (!is_token) read_stop_text(entry, in, out);
   }
+}
+
+std::uint32_t topk_of(json_fields& in, const char* key) {
+  const auto value = in.integer_or(key, 0);
+  if (value < 0 || static_cast<std::uint64_t>(value) > limits::topk_logprobs_max) {
+    in.refuse(key, "is not from 0 to " + std::to_string(limits::topk_logprobs_max));
+    return 0;
+  }
+  return static_cast<std::uint32_t>(value);
+}
+
+/// What a client wants to know beyond the tokens.
+void read_scores(json_fields& in, sample_body& out) {
+  out.request.prompt_logprobs = in.truth("prompt_logprobs").value_or(false);
+  out.request.topk_prompt_logprobs = topk_of(in, "topk_prompt_logprobs");
+  out.request.params.topk_logprobs = topk_of(in, "topk_sample_logprobs");
+  const auto last = in.optional_integer("prompt_logprobs_last_n");
+  const bool fits = !last || (*last >= 1 && *last < out.request.prompt.size());
+  if (!fits || (last && !out.request.prompt_logprobs)) {
+    return in.refuse("prompt_logprobs_last_n",
+                     "is not from 1 to one less than the prompt's tokens, or comes without "
+                     "prompt_logprobs");
+  }
+  if (last) out.prompt_logprobs_last = static_cast<std::size_t>(*last);
 }
 
 void read_params(const boost::json::object& object, json_fields& outer, sample_body& out) {
@@ -90,14 +123,12 @@ void read_params(const boost::json::object& object, json_fields& outer, sample_b
 
 /// Options that would change the answer must not be ignored.
 void refuse_missing(json_fields& in) {
-  if (in.truth("prompt_logprobs").value_or(false)) {
-    in.refuse("prompt_logprobs", "is not served yet");
-  }
-  for (const char* key : {"topk_prompt_logprobs", "topk_sample_logprobs", "prompt_alt_tokens_k"}) {
-    if (in.integer_or(key, 0) != 0) in.refuse(key, "is not served yet");
+  if (in.integer_or("prompt_alt_tokens_k", 0) != 0) {
+    in.refuse("prompt_alt_tokens_k", "is not served: use topk_prompt_logprobs");
   }
   if (in.find("target_prompt_logprobs") != nullptr) {
-    in.refuse("target_prompt_logprobs", "is not served yet");
+    in.refuse("target_prompt_logprobs",
+              "is not served: use prompt_logprobs of one prompt for each target");
   }
   if (in.truth("record_stability_info").value_or(false)) {
     in.refuse("record_stability_info", "is not served: use importance_sampling or ppo");
@@ -112,6 +143,7 @@ result<sample_body> body_of(const boost::json::object& object, std::uint64_t num
   }
   out.request.num_samples = static_cast<std::uint32_t>(num_samples);
   out.request.prompt = prompt_of(in);
+  read_scores(in, out);
   const auto* params = in.find("sampling_params");
   if (params != nullptr && params->is_object()) {
     read_params(params->get_object(), in, out);

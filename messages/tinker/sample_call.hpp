@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <boost/json.hpp>
 
@@ -18,13 +19,15 @@ namespace troupe::tinker {
 
 enum class stop_rule : std::uint8_t {
   end_of_text = 0,  ///< nothing was said: the model's own end tokens stop it
-  listed = 1,       ///< only params.stop_tokens do
+  listed = 1,       ///< only params.stop_tokens and stop_texts do
 };
 
 /// `request.deployment` stays empty. max_tokens and seed of 0 mean that none was given.
 struct sample_body {
   sample_request request;
   stop_rule stop = stop_rule::end_of_text;
+  std::vector<std::string> stop_texts;
+  std::size_t prompt_logprobs_last = 0;  ///< asked for these only; 0: for all
 };
 
 struct sample_call {

@@ -79,3 +79,18 @@ install_libtorch() {
 install_oracles() {
   install_requirements "$root/tests/requirements.txt"
 }
+
+# Other versions of one package cannot share an environment: each gets a folder for PYTHONPATH.
+install_old_sdks() {
+  local wanted folder status=3
+  while read -r wanted; do
+    case $wanted in '' | '#'*) continue ;; esac
+    folder="$cache/tinker-sdk/${wanted#*==}"
+    [ -f "$folder/.complete" ] && continue
+    rm -rf "$folder"
+    "$cache/python/bin/pip" install --no-input --no-deps --target "$folder" "$wanted"
+    touch "$folder/.complete"
+    status=0
+  done <"$root/tests/conformance/tinker/older-sdks.txt"
+  return $status
+}

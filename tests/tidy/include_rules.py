@@ -34,7 +34,8 @@ THIRD_PARTY = [
                      r"config/" + CPP, r"apps/", r"tests/"]),
     (r"boost/", [r"config/" + CPP, r"apps/", r"tests/"]),
     (r"rocksdb/", [r"storage/rocksdb/"]),
-    (r"(zlib|zstd|zstd_errors|xxhash)\.h$", [r"storage/" + CPP, r"tests/bench/" + CPP]),
+    (r"(zlib|zstd|zstd_errors|xxhash)\.h$",
+     [r"storage/" + CPP, r"apps/gateway/" + CPP, r"tests/"]),
     (r"openssl/", [r"storage/" + CPP, r"apps/", r"tests/"]),
     (r"(torch|ATen|c10)/", [r"gpu/torch/", r"tests/.*\btorch"]),
     (r"(cuda|cublas|cooperative_groups|curand|mma)[\w./]*",
@@ -43,6 +44,7 @@ THIRD_PARTY = [
     (r"caf/", [r"actors/(?!logic/)", r"apps/", r"tests/"]),
     (r"(CLI|spdlog|toml\+\+|fmt|indicators)/", [r"config/" + CPP, r"apps/"]),
     (r"prometheus/", [r"apps/"]),
+    (r"archive(_entry)?\.h$", [r"apps/gateway/" + CPP]),
     (r"benchmark/", [r"tests/bench/"]),
     (r"\w*intrin\.h$", [r"gpu/", r"storage/" + CPP]),
 ]

@@ -28,18 +28,27 @@ result<std::vector<process_plan>> plan_all(const config::cluster_config& cluster
   return plans;
 }
 
-/// What a Tinker program needs; the first start of a cluster makes a key.
-result<std::string> tell_gateway(const std::string& root, boost::json::object& ready) {
-  const auto url = gateway::read_url(root);
-  if (!url) return fail(url.error());
+/// The first start of a cluster makes a key, before the gateway asks whether there is one.
+result<std::string> first_key(const std::string& root) {
+  std::error_code problem;
+  std::filesystem::create_directories(root, problem);
   const auto keys = gateway::read_keys(root);
   if (!keys) return fail(keys.error());
+  if (!keys->empty()) return std::string();
+  const auto made = gateway::create_key(root, "first");
+  if (!made) return fail(made.error());
+  return made->secret;
+}
+
+/// What a Tinker program needs.
+result<std::string> tell_gateway(const std::string& root, std::string key,
+                                 boost::json::object& ready) {
+  const auto url = gateway::read_url(root);
+  if (!url) return fail(url.error());
   ready["tinker_base_url"] = *url;
-  std::string key = "<a key of `troupe key create`>";
-  if (keys->empty()) {
-    const auto made = gateway::create_key(root, "first");
-    if (!made) return fail(made.error());
-    key = made->secret;
+  if (key.empty()) {
+    key = "<a key of `troupe key create`>";
+  } else {
     ready["tinker_api_key"] = key;
   }
   return "\n\n  export TINKER_BASE_URL=" + *url + "\n  export TINKER_API_KEY=" + key + "\n";
@@ -57,6 +66,9 @@ result<void> up(const command_context& context, const up_options& wanted, bool f
   const std::string root = std::filesystem::absolute(cluster.data_folder, problem).string();
   auto plans = plan_all(cluster, root);
   if (!plans) return fail(plans.error());
+  const bool has_gateway = cluster.gateway.start == config::gateway_start::on;
+  const auto key = has_gateway ? first_key(root) : result<std::string>();
+  if (!key) return fail(key.error());
   progress shown(stderr, context.progress_form());
   take_signals();
   launcher processes(std::move(*plans), [&shown](const std::string& text) { shown.event(text); });
@@ -68,8 +80,8 @@ result<void> up(const command_context& context, const up_options& wanted, bool f
                             {"port", endpoint->port},
                             {"data_folder", root}};
   std::string environment;
-  if (cluster.gateway.start == config::gateway_start::on) {
-    auto told = tell_gateway(root, ready);
+  if (has_gateway) {
+    auto told = tell_gateway(root, *key, ready);
     if (!told) return fail(told.error());
     environment = std::move(*told);
   }

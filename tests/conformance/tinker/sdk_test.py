@@ -283,6 +283,28 @@ class Sampling(ClusterTest):
         tokens = list(free.tokens)
         self.assertEqual(list(cut.tokens), tokens[: tokens.index(cut.tokens[-1]) + 1])
 
+    def test_prompts_are_scored(self):
+        sampling = self.service.create_sampling_client(base_model="tiny").result()
+        prompt = types.ModelInput.from_ints(list(b"two and two"))
+        with torch.no_grad():
+            tokens = torch.tensor([prompt.to_ints()])
+            scores = Reference(self.cluster.model).model(tokens).logits[0].log_softmax(-1)
+        scored = sampling.compute_logprobs(prompt).result()
+        self.assertIsNone(scored[0])
+        self.assertEqual(len(scored), prompt.length)
+        for position, token in enumerate(prompt.to_ints()[1:], 1):
+            self.assertAlmostEqual(scored[position], scores[position - 1][token].item(), delta=0.05)
+        drawn = sampling.sample(
+            prompt, 1, types.SamplingParams(max_tokens=2, stop=[]),
+            include_prompt_logprobs=True, topk_prompt_logprobs=3,
+        ).result()
+        rows = drawn.topk_prompt_logprobs
+        self.assertEqual(len(rows), prompt.length)
+        self.assertFalse(rows[0])
+        best = scores[0].max().item()
+        self.assertEqual(len(rows[1]), 3)
+        self.assertAlmostEqual(rows[1][0][1], best, delta=0.05)
+
     def test_an_earlier_client_keeps_its_weights(self):
         training = self.training()
         early = training.save_weights_and_get_sampling_client().result()

@@ -1,5 +1,8 @@
 // Sample requests in JSON and their results in protobuf.
 
+#include <cmath>
+#include <cstring>
+
 #include <boost/test/unit_test.hpp>
 
 #include "messages/tinker/json_fields.hpp"
@@ -22,6 +25,15 @@ sample_call decode(const std::string& params, const std::string& more = "") {
   auto call = decode_sample_call(*object);
   BOOST_REQUIRE(call.has_value());
   return std::move(*call);
+}
+
+sampled_sequence sequence(std::vector<token_id> tokens, std::vector<float> logprobs,
+                          stop_reason reason) {
+  sampled_sequence out;
+  out.tokens = std::move(tokens);
+  out.logprobs = std::move(logprobs);
+  out.reason = reason;
+  return out;
 }
 
 }  // namespace
@@ -50,16 +62,36 @@ BOOST_AUTO_TEST_CASE(no_stop_is_the_models_end_and_an_empty_one_is_none) {
 BOOST_AUTO_TEST_CASE(what_would_change_the_answer_is_not_ignored) {
   for (const std::string params :
        {R"({"top_p":0})", R"({"top_p":1.5})", R"({"temperature":-1})", R"({"top_k":-2})",
-        R"({"max_tokens":0})", R"({"max_tokens":99999999})", R"({"stop":"word"})",
-        R"({"stop":[-1]})", R"({"stop":["word"]})"}) {
+        R"({"max_tokens":0})", R"({"max_tokens":99999999})", R"({"stop":""})", R"({"stop":[-1]})",
+        R"({"stop":[["word"]]})", R"({"stop":[1.5]})"}) {
     BOOST_TEST(!decode(params).body.has_value());
   }
   for (const std::string more :
-       {R"(,"prompt_logprobs":true)", R"(,"topk_prompt_logprobs":2)",
-        R"(,"topk_sample_logprobs":2)", R"(,"record_stability_info":true)"}) {
+       {R"(,"topk_prompt_logprobs":-1)", R"(,"topk_sample_logprobs":1000)",
+        R"(,"prompt_logprobs_last_n":1)", R"(,"prompt_logprobs":true,"prompt_logprobs_last_n":3)",
+        R"(,"prompt_alt_tokens_k":2)", R"(,"target_prompt_logprobs":{})",
+        R"(,"record_stability_info":true)"}) {
     BOOST_TEST(!decode("{}", more).body.has_value());
   }
   BOOST_TEST(decode("{}", R"(,"prompt_logprobs":false,"topk_prompt_logprobs":0)").body.has_value());
+}
+
+BOOST_AUTO_TEST_CASE(stops_are_texts_or_tokens) {
+  const auto one = decode(R"({"stop":"word"})");
+  BOOST_TEST((one.body->stop_texts == std::vector<std::string>{"word"}));
+  const auto both = decode(R"({"stop":["a",7,"b"]})");
+  BOOST_TEST((both.body->stop_texts == std::vector<std::string>{"a", "b"}));
+  BOOST_TEST((both.body->request.params.stop_tokens == std::vector<token_id>{7}));
+}
+
+BOOST_AUTO_TEST_CASE(scores_are_asked_for_by_name) {
+  const auto call = decode("{}", R"(,"prompt_logprobs":true,"prompt_logprobs_last_n":2,)"
+                                 R"("topk_prompt_logprobs":3,"topk_sample_logprobs":4)");
+  BOOST_REQUIRE(call.body.has_value());
+  BOOST_TEST(call.body->request.prompt_logprobs);
+  BOOST_TEST(call.body->prompt_logprobs_last == 2U);
+  BOOST_TEST(call.body->request.topk_prompt_logprobs == 3U);
+  BOOST_TEST(call.body->request.params.topk_logprobs == 4U);
 }
 
 BOOST_AUTO_TEST_CASE(prompts_are_text) {
@@ -80,14 +112,44 @@ BOOST_AUTO_TEST_CASE(prompts_are_text) {
 
 BOOST_AUTO_TEST_CASE(results_keep_tokens_and_logprobs) {
   sample_reply reply;
-  reply.sequences.push_back({{5, 6}, {-0.5F, -1.5F}, stop_reason::stop, 1, 1});
-  reply.sequences.push_back({{7}, {-2.0F}, stop_reason::length, 1, 1});
+  reply.sequences.push_back(sequence({5, 6}, {-0.5F, -1.5F}, stop_reason::stop));
+  reply.sequences.push_back(sequence({7}, {-2.0F}, stop_reason::length));
   tinker_public::SampleResponse out;
-  BOOST_REQUIRE(out.ParseFromString(encode_sample_output(reply)));
+  BOOST_REQUIRE(out.ParseFromString(encode_sample_output(reply, {3, 0})));
   BOOST_REQUIRE(out.sequences_size() == 2);
   BOOST_TEST(out.sequences(0).stop_reason() == tinker_public::STOP_REASON_STOP);
   BOOST_TEST(out.sequences(1).stop_reason() == tinker_public::STOP_REASON_LENGTH);
   BOOST_TEST(out.sequences(0).tokens().size() == 8U);
   BOOST_TEST(out.sequences(1).logprobs().size() == 4U);
   BOOST_TEST(!out.has_prompt_logprobs());
+}
+
+BOOST_AUTO_TEST_CASE(scores_of_the_prompt_stand_at_their_positions) {
+  sample_reply reply;
+  reply.sequences.push_back(sequence({5}, {-0.5F}, stop_reason::stop));
+  reply.sequences[0].topk = {2, {5, 6}, {-0.5F, -1.0F}};
+  reply.prompt_logprobs = {-1.0F, -2.0F, -3.0F};
+  reply.prompt_topk = {1, {7, 8, 9}, {-1.0F, -2.0F, -3.0F}};
+  const auto floats = [](const std::string& bytes) {
+    std::vector<float> out(bytes.size() / sizeof(float));
+    std::memcpy(out.data(), bytes.data(), bytes.size());
+    return out;
+  };
+  tinker_public::SampleResponse out;
+  BOOST_REQUIRE(out.ParseFromString(encode_sample_output(reply, {4, 0})));
+  auto shown = floats(out.prompt_logprobs());
+  BOOST_REQUIRE(shown.size() == 4U);
+  BOOST_TEST(std::isnan(shown[0]));
+  BOOST_TEST(shown[1] == -1.0F);
+  BOOST_TEST(shown[3] == -3.0F);
+  BOOST_TEST(out.topk_prompt_logprobs().k() == 1U);
+  BOOST_TEST(out.topk_prompt_logprobs().length() == 4U);
+  BOOST_TEST(floats(out.topk_prompt_logprobs().logprobs())[0] == -99999.0F);
+  BOOST_TEST(floats(out.topk_prompt_logprobs().logprobs())[3] == -3.0F);
+  BOOST_TEST(out.sequences(0).topk_sampled_logprobs().k() == 2U);
+  BOOST_REQUIRE(out.ParseFromString(encode_sample_output(reply, {4, 1})));
+  shown = floats(out.prompt_logprobs());
+  BOOST_TEST(std::isnan(shown[2]));
+  BOOST_TEST(shown[3] == -3.0F);
+  BOOST_TEST(floats(out.topk_prompt_logprobs().logprobs())[2] == -99999.0F);
 }

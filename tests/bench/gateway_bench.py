@@ -1,0 +1,323 @@
+"""What the gateway costs and holds, measured with the tinker SDK and raw HTTP on a cluster that this
+program starts: latency beside the same call inside the cluster, a LoRA step beside a transformers
+loop, many samples and models at once, large bodies, and idle polls. Times are only worth comparing
+within one run.
+
+Usage: gateway_bench.py FOLDER_OF_PROGRAMS [--json] [--only NAME,...] [--models N]
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import json
+import logging
+import os
+import pathlib
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "conformance" / "tinker"))
+
+import tinker  # noqa: E402
+import torch  # noqa: E402
+from tinker import types  # noqa: E402
+from tinker.proto import tinker_public_pb2 as pb  # noqa: E402
+from transformers import Qwen3Config, Qwen3ForCausalLM  # noqa: E402
+
+from live_cluster import LiveCluster  # noqa: E402
+from raw_client import PROTOBUF, Client  # noqa: E402
+
+VOCABULARY = 4096
+
+
+def make_model(folder):
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=VOCABULARY, hidden_size=256, intermediate_size=768, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=64, max_position_embeddings=4096,
+        tie_word_embeddings=True,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def datum(length, seed=0, vocabulary=VOCABULARY):
+    tokens = torch.randint(0, vocabulary, (length + 1,),
+                           generator=torch.Generator().manual_seed(seed)).tolist()
+    return types.Datum(
+        model_input=types.ModelInput.from_ints(tokens[:-1]),
+        loss_fn_inputs={"target_tokens": tokens[1:], "weights": [1.0] * length},
+    )
+
+
+def milliseconds(call, count):
+    times = []
+    for _ in range(count):
+        begin = time.perf_counter()
+        call()
+        times.append(1000 * (time.perf_counter() - begin))
+    return times
+
+
+def quantiles(times):
+    times = sorted(times)
+    return {"p50": statistics.median(times), "p95": times[int(0.95 * (len(times) - 1))],
+            "max": times[-1]}
+
+
+class Bench:
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-bench-"))
+        self.large = make_model(self.folder / "large")
+        sections = f'"large" = "{self.large}"\n[gateway]\nlora = "adapters"\n'
+        self.cluster = LiveCluster(arguments.programs, sections, trainers=arguments.models)
+        os.environ["TINKER_BASE_URL"] = self.cluster.url
+        os.environ["TINKER_API_KEY"] = self.cluster.key
+        self.service = tinker.ServiceClient()
+
+    def close(self):
+        self.cluster.close()
+
+    @contextlib.contextmanager
+    def training(self, model):
+        with tinker.ServiceClient() as service:
+            yield service.create_lora_training_client(base_model=model, rank=8).result()
+
+    def latency(self):
+        """A tiny forward_backward: as the SDK sees it, over raw HTTP, and inside the cluster."""
+        with self.training("tiny") as training:
+            batch = [datum(16, vocabulary=256)]
+
+            def pass_once():
+                training.forward_backward(batch, "cross_entropy").result()
+
+            milliseconds(pass_once, 10)
+            sdk = milliseconds(pass_once, 100)
+        client = Client(self.cluster)
+        session = client.session()
+        model = client.result(client.model(session))["model_id"]
+        turn = iter(range(1, 1000))
+
+        def post_once():
+            body = pb.ForwardBackwardRequest(model_id=model, seq_id=next(turn),
+                                             loss_fn="cross_entropy")
+            row = body.data.add()
+            row.model_input.add().encoded_text.tokens = struct.pack("<16i", *[1] * 16)
+            for name, code, kind in (("target_tokens", "q", pb.DTYPE_INT64),
+                                     ("weights", "f", pb.DTYPE_FLOAT32)):
+                tensor = row.loss_fn_inputs[name]
+                tensor.dense, tensor.dtype = struct.pack(f"<16{code}", *[1] * 16), kind
+                tensor.shape.append(16)
+            ack = client.post("forward_backward", body.SerializeToString(), PROTOBUF)[1]
+            client.result(ack)
+
+        milliseconds(post_once, 10)
+        raw = milliseconds(post_once, 100)
+        client.finish(session)
+        inside = json.loads(subprocess.run(
+            [pathlib.Path(self.arguments.programs) / "cluster_call_bench", "--data-folder",
+             self.cluster.data, "--model", self.cluster.model, "--calls", "100", "--json"],
+            check=True, capture_output=True, text=True).stdout)["p50_ms"]
+        return {"sdk_ms": quantiles(sdk), "http_ms": quantiles(raw), "inside_p50_ms": inside,
+                "http_overhead_p50_ms": statistics.median(raw) - inside}
+
+    def lora_step(self):
+        """Rank 8, 8x256 tokens, through the SDK; beside a bare full-parameter loop."""
+        model = Qwen3ForCausalLM.from_pretrained(self.large, dtype=torch.float32)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+        ids = torch.randint(0, VOCABULARY, (8, 257))
+
+        def torch_step():
+            optimizer.zero_grad(set_to_none=True)
+            logits = model(input_ids=ids[:, :-1]).logits
+            torch.nn.functional.cross_entropy(
+                logits.reshape(-1, VOCABULARY), ids[:, 1:].reshape(-1), reduction="sum"
+            ).backward()
+            optimizer.step()
+
+        batch = [datum(256, seed) for seed in range(8)]
+        ours, theirs = [], []
+        with self.training("large") as training:
+
+            def sdk_step():
+                passed = training.forward_backward(batch, "cross_entropy")
+                training.optim_step(types.AdamParams(learning_rate=1e-4)).result()
+                passed.result()
+
+            for _ in range(self.arguments.rounds):
+                theirs += milliseconds(torch_step, 1)
+                ours += milliseconds(sdk_step, 1)
+        return {"sdk_ms": min(ours), "transformers_ms": min(theirs),
+                "ratio": min(theirs) / min(ours)}
+
+    def samples(self):
+        """64 requests of 64 tokens each at once."""
+        client = self.service.create_sampling_client(base_model="large").result()
+        params = types.SamplingParams(max_tokens=64, stop=[])
+        prompt = types.ModelInput.from_ints(list(range(16)))
+        client.sample(prompt, 1, params).result()
+
+        def draw():
+            futures = [client.sample(prompt, 1, params) for _ in range(64)]
+            return sum(len(f.result().sequences[0].tokens) for f in futures)
+
+        times = milliseconds(draw, 3)
+        return {"seconds": min(times) / 1000, "tokens_per_s": 64 * 64 / (min(times) / 1000)}
+
+    def crowd(self):
+        """512 samples at once while every trainer has a live model; heartbeats meanwhile."""
+        beats, errors, stop = [], [], threading.Event()
+
+        def beat():
+            client = Client(self.cluster)
+            session = client.session()
+            while not stop.wait(0.02):
+                begin = time.perf_counter()
+                status, _ = client.post("session_heartbeat", {"session_id": session})
+                beats.append(1000 * (time.perf_counter() - begin))
+                if status != 200:
+                    errors.append(status)
+            client.finish(session)
+
+        sampling = self.service.create_sampling_client(base_model="tiny").result()
+        params = types.SamplingParams(max_tokens=32, stop=[])
+        prompt = types.ModelInput.from_ints([1, 2, 3])
+        watcher = threading.Thread(target=beat)
+        with contextlib.ExitStack() as open_models:
+            models = [open_models.enter_context(self.training("tiny"))
+                      for _ in range(self.arguments.models)]
+            rows = [datum(3, vocabulary=256)]
+            watcher.start()
+            begin = time.perf_counter()
+            futures = [sampling.sample(prompt, 1, params) for _ in range(512)]
+            for _ in range(4):
+                futures += [m.forward_backward(rows, "cross_entropy") for m in models]
+                futures += [m.optim_step(types.AdamParams()) for m in models]
+            for future in futures:
+                try:
+                    future.result()
+                except Exception as problem:  # noqa: BLE001: counted, whatever it is
+                    errors.append(str(problem))
+            seconds = time.perf_counter() - begin
+            stop.set()
+            watcher.join()
+        return {"samples": 512, "models": self.arguments.models, "errors": len(errors),
+                "first_error": str(errors[:1]), "seconds": seconds,
+                "heartbeat_ms": quantiles(beats)}
+
+    def bodies(self):
+        """Large batches at once: 64 of 500 KB, then 208 of 3.3 MB. The last datum of each is longer
+        than the model takes, so that bodies are received, logged and decoded but not trained on."""
+        out = {}
+        client = Client(self.cluster)
+        session = client.session()
+        model = client.result(client.model(session))["model_id"]
+        turn = iter(range(1, 10_000))
+        for count, size in ((64, 500_000), (208, 3_300_000)):
+            length = size // 16
+            body = pb.ForwardBackwardRequest(model_id=model, loss_fn="cross_entropy")
+            row = body.data.add()
+            row.model_input.add().encoded_text.tokens = struct.pack(f"<{length}i", *[1] * length)
+            for name, code, kind in (("target_tokens", "q", pb.DTYPE_INT64),
+                                     ("weights", "f", pb.DTYPE_FLOAT32)):
+                tensor = row.loss_fn_inputs[name]
+                tensor.dense = struct.pack(f"<{length}{code}", *[1] * length)
+                tensor.dtype = kind
+                tensor.shape.append(length)
+            bodies = []
+            for _ in range(count):
+                body.seq_id = next(turn)
+                bodies.append(body.SerializeToString())
+
+            def send(content):
+                own = Client(self.cluster)
+                begin = time.perf_counter()
+                status, ack = own.post("forward_backward", content, PROTOBUF)
+                took = time.perf_counter() - begin
+                answer = own.result(ack) if status == 200 else None
+                return status, 1000 * took, answer
+
+            begin = time.perf_counter()
+            with concurrent.futures.ThreadPoolExecutor(64) as pool:
+                answers = list(pool.map(send, bodies))
+            out[f"{count}x{size}"] = {
+                "accepted": sum(status == 200 for status, _, _ in answers),
+                "answered": sum(answer is not None for _, _, answer in answers),
+                "seconds": time.perf_counter() - begin,
+                "acknowledged_ms": quantiles([took for _, took, _ in answers]),
+            }
+        client.finish(session)
+        return out
+
+    def polls(self):
+        """2,000 polls that wait for one result."""
+        (process,) = self.cluster.process_ids("troupe-gateway")
+
+        def resident_mib():
+            status = pathlib.Path(f"/proc/{process}/status").read_text()
+            return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+        with self.training("large") as training:
+            busy = [training.forward_backward([datum(1024, n) for n in range(8)], "cross_entropy")
+                    for n in range(6)]
+            client = Client(self.cluster)
+            model = training.model_id
+            step = {"model_id": model, "seq_id": 1000, "adam_params": {}}
+            request = client.post("optim_step", step)[1]["request_id"]
+            content = json.dumps({"request_id": request}).encode()
+            place = urllib.parse.urlparse(self.cluster.url)
+            head = (f"POST /api/v1/retrieve_future HTTP/1.1\r\nhost: x\r\nx-api-key: {client.key}"
+                    f"\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n")
+            before = resident_mib()
+            sockets = []
+            for _ in range(2000):
+                one = socket.create_connection((place.hostname, place.port))
+                one.sendall(head.encode() + content)
+                sockets.append(one)
+            while True:
+                text = client.send("GET", "/metrics")[1].decode()
+                waiting = float(text.split('troupe_gateway_open{kind="polls"} ')[1].split()[0])
+                if waiting >= 2000:
+                    break
+            after = resident_mib()
+            answered = sum(b"200 OK" in one.recv(4096) for one in sockets)
+            for one in sockets:
+                one.close()
+            for future in busy:
+                future.result()
+        return {"polls": 2000, "mib": after - before, "whole_process_mib": after,
+                "answered_with_the_result": answered}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("programs")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", default="latency,lora_step,samples,crowd,bodies,polls")
+    parser.add_argument("--models", type=int, default=4, help="live models, one trainer each")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
+    bench = Bench(arguments)
+    out = {}
+    try:
+        for name in arguments.only.split(","):
+            out[name] = getattr(bench, name)()
+            if not arguments.json:
+                print(name, json.dumps(out[name], indent=2), flush=True)
+    finally:
+        bench.close()
+    if arguments.json:
+        print(json.dumps(out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Recipes of tinker-cookbook, unmodified, on a small local model with a tokenizer made here:
+supervised chat with a resume, and reinforcement learning on the arithmetic environment, in step and
+off policy. A random model answers no sum, but it must learn to end its turn, which the environment
+rewards: so the reward must rise.
+
+Usage: cookbook_test.py FOLDER_OF_PROGRAMS
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import tinker
+import tokenizers
+import transformers
+from tinker import types
+
+from live_cluster import LiveCluster
+
+PROGRAMS = ""
+END = "<|im_end|>"
+SPECIAL = ["<|endoftext|>", "<|im_start|>", END]
+
+
+def make_model(folder):
+    """A byte-level vocabulary with the chat tokens of Qwen, and seeded weights."""
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    made = tokenizers.Tokenizer(
+        tokenizers.models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[])
+    )
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    made.add_special_tokens(SPECIAL)
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, eos_token=END, pad_token=SPECIAL[0]
+    ).save_pretrained(folder)
+    transformers.set_seed(1)
+    config = transformers.Qwen3Config(
+        vocab_size=264, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=16, max_position_embeddings=2048,
+        tie_word_embeddings=True, eos_token_id=made.token_to_id(END),
+    )
+    transformers.Qwen3ForCausalLM(config).save_pretrained(folder)
+
+
+class Recipes(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-cookbook-"))
+        cls.model = cls.folder / "model"
+        make_model(cls.model)
+        cls.cluster = LiveCluster(PROGRAMS, f'"{cls.model}" = "{cls.model}"\n')
+        cls.log = cls.folder / "log"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.close()
+        shutil.rmtree(cls.folder, ignore_errors=True)
+
+    def test_a_stop_text_ends_a_sample(self):
+        os.environ["TINKER_BASE_URL"] = self.cluster.url
+        os.environ["TINKER_API_KEY"] = self.cluster.key
+        with tinker.ServiceClient() as service:
+            sampling = service.create_sampling_client(base_model=str(self.model)).result()
+            tokenizer = sampling.get_tokenizer()
+            prompt = types.ModelInput.from_ints(tokenizer.encode("One two"))
+
+            def draw(stop):
+                params = types.SamplingParams(max_tokens=40, seed=4, stop=stop)
+                return sampling.sample(prompt, 1, params).result().sequences[0]
+
+            whole = draw([])
+            said = [tokenizer.decode([token]) for token in whole.tokens]
+            (stop, *_) = [a + b for a, b in zip(said[5:], said[6:]) if (a + b).isascii() and a and b]
+            cut = draw([stop])
+        said = tokenizer.decode(list(cut.tokens), skip_special_tokens=False)
+        self.assertEqual(cut.stop_reason, "stop")
+        self.assertIn(stop, said)
+        self.assertNotIn(stop, tokenizer.decode(list(cut.tokens)[:-1]))
+        self.assertEqual(list(cut.tokens), list(whole.tokens)[: len(cut.tokens)])
+        self.assertEqual(len(cut.logprobs), len(cut.tokens))
+
+    def recipe(self, name, **options):
+        options = {"model_name": self.model, "renderer_name": "qwen3",
+                   "behavior_if_log_dir_exists": "resume", **options}
+        done = subprocess.run(
+            [sys.executable, "-m", f"tinker_cookbook.recipes.{name}.train",
+             *[f"{key}={value}" for key, value in options.items()]],
+            env={**os.environ, "TINKER_BASE_URL": self.cluster.url,
+                 "TINKER_API_KEY": self.cluster.key, "HF_HUB_OFFLINE": "1"},
+            capture_output=True, text=True, timeout=400, check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout[-3000:] + done.stderr[-3000:])
+        lines = (pathlib.Path(options["log_path"]) / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def test_chat_sl_is_resumed(self):
+        data = self.folder / "conversations.jsonl"
+        rows = [{"messages": [{"role": "user", "content": f"Say {n}."},
+                              {"role": "assistant", "content": f"It is {n}."}]}
+                for n in range(40)]
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        options = dict(dataset=data, batch_size=8, learning_rate=1e-2, max_length=256,
+                       save_every=2, eval_every=0, log_path=self.log / "sl")
+        first = self.recipe("chat_sl", max_steps=3, **options)
+        whole = self.recipe("chat_sl", num_epochs=3, **options)
+        self.assertGreater(len(whole), len(first))
+        losses = [row["train_mean_nll"] for row in whole if "train_mean_nll" in row]
+        self.assertLess(losses[-1], 0.7 * losses[0])
+
+    def rewards(self, **options):
+        rows = self.recipe(
+            "math_rl", env="arithmetic", loss_fn="importance_sampling", group_size=16,
+            groups_per_batch=4, learning_rate=3e-2, max_tokens=12, save_every=4, eval_every=0,
+            max_steps=10, **options,
+        )
+        return [row["env/all/reward/total"] for row in rows if "env/all/reward/total" in row]
+
+    def assert_rises(self, rewards):
+        self.assertGreaterEqual(len(rewards), 8)
+        self.assertGreater(sum(rewards[-3:]) / 3, sum(rewards[:2]) / 2 + 0.02, rewards)
+
+    def test_math_rl_in_step(self):
+        self.assert_rises(self.rewards(log_path=self.log / "sync"))
+
+    def test_math_rl_off_policy(self):
+        self.assert_rises(self.rewards(log_path=self.log / "async", max_steps_off_policy=2))
+
+
+if __name__ == "__main__":
+    PROGRAMS = sys.argv.pop(1)
+    unittest.main(verbosity=2)

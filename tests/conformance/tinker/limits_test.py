@@ -1,0 +1,220 @@
+"""What a client may not take from others: quotas per key, bodies that unpack to more than they are,
+slow and half-open connections, bad data; and the gateway on other hosts, behind TLS.
+
+Usage: limits_test.py FOLDER_OF_PROGRAMS
+"""
+
+import http.client
+import pathlib
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+import urllib.parse
+
+from live_cluster import LiveCluster
+from raw_client import PROTOBUF, Client, Gateway, loss_of, pass_body
+
+BLOCK_MAX = 128 * 1024
+
+
+def zstd_frame(blocks):
+    """A zstd frame of raw blocks (bytes) and repeated bytes (byte, count), RFC 8878 section 3.1."""
+    out = b"\x28\xb5\x2f\xfd\x00\x58"
+    for index, block in enumerate(blocks):
+        is_last = int(index + 1 == len(blocks))
+        if isinstance(block, bytes):
+            out += struct.pack("<I", is_last | len(block) << 3)[:3] + block
+        else:
+            out += struct.pack("<I", is_last | 1 << 1 | block[1] << 3)[:3] + block[0]
+    return out
+
+
+class Bodies(Gateway):
+    def setUp(self):
+        super().setUp()
+        self.made = self.client.result(self.client.model(self.session))["model_id"]
+
+    def send(self, content):
+        return self.client.send("POST", "/api/v1/forward_backward", content, PROTOBUF,
+                                {"content-encoding": "zstd"})
+
+    def test_compressed_bodies_are_what_they_unpack_to(self):
+        plain = pass_body(self.made, 1, forward_only=True).SerializeToString()
+        wanted = loss_of(self.client.result(self.client.post("forward_backward", plain,
+                                                             PROTOBUF)[1]))
+        packed = pass_body(self.made, 2, forward_only=True).SerializeToString()
+        status, ack = self.send(zstd_frame([packed[:20], packed[20:]]))
+        self.assertEqual(status, 200, ack)
+        self.assertEqual(loss_of(self.client.result(ack)), wanted)
+
+    def test_bombs_and_damage_are_refused(self):
+        bomb = zstd_frame([(b"\0", BLOCK_MAX)] * 2100)
+        self.assertLess(len(bomb), 10_000)
+        status, answer = self.send(bomb)
+        self.assertEqual(status, 400)
+        self.assertIn("unpacks to more", answer["detail"])
+        good = zstd_frame([pass_body(self.made, 3).SerializeToString()])
+        for content in (good[:-3], b"", b"not zstd", good + b"\x28\xb5\x2f\xfd"):
+            status, answer = self.send(content)
+            self.assertEqual(status, 400, content[:20])
+            self.assertTrue(answer["detail"])
+
+
+class Tenants(Gateway):
+    """What one client sends wrong never reaches another's model."""
+
+    def run_clean(self, client, model, steps):
+        losses = []
+        for step in range(steps):
+            turn = pass_body(model, 2 * step + 1).SerializeToString()
+            passed = client.post("forward_backward", turn, PROTOBUF)[1]
+            body = {"model_id": model, "seq_id": 2 * step + 2,
+                    "adam_params": {"learning_rate": 0.01}}
+            stepped = client.post("optim_step", body)[1]
+            losses.append(loss_of(client.result(passed)))
+            losses.append(client.result(stepped)["metrics"]["grad_norm:max"])
+        return losses
+
+    def test_bad_data_of_one_changes_nothing_for_another(self):
+        first = self.client.result(self.client.model(self.session))["model_id"]
+        wanted = self.run_clean(self.client, first, 5)
+        self.client.finish(self.session)
+        bad = Client(self.cluster, self.cluster.create_key("bad")["key"])
+        bad_session = bad.session()
+        bad_model = bad.result(bad.model(bad_session))["model_id"]
+        self.session = self.client.session()
+        good = self.client.result(self.client.model(self.session))["model_id"]
+        stop, answers = threading.Event(), []
+
+        def pour():
+            nan = float("nan")
+            turn = 0
+            while not stop.is_set():
+                for options in ({"weights": (nan, 1.0, 1.0)}, {"tokens": (1, 2, 70000)},
+                                {"tokens": (1, -2, 3)}, {"targets": (2, 3, -5)},
+                                {"targets": (2,)}, {"targets": (2,) * 9},
+                                {"weights": (3e38, 3e38, 3e38)}):
+                    turn += 1
+                    body = pass_body(bad_model, turn, **options).SerializeToString()
+                    ack = bad.post("forward_backward", body, PROTOBUF)[1]
+                    answers.append(bad.result(ack))
+
+        worker = threading.Thread(target=pour)
+        worker.start()
+        try:
+            seen = self.run_clean(self.client, good, 5)
+        finally:
+            stop.set()
+            worker.join()
+        self.assertEqual(seen, wanted)
+        failed = [a for a in answers if isinstance(a, dict)]
+        self.assertGreaterEqual(len(failed), 6)
+        self.assertTrue(all(a["category"] == "user" for a in failed), failed)
+        bad.finish(bad_session)
+
+    def test_slow_and_half_open_clients_hold_nobody_up(self):
+        place = (self.client.place.hostname, self.client.place.port)
+        head = (b"POST /api/v1/optim_step HTTP/1.1\r\nhost: x\r\nx-api-key: "
+                + self.client.key.encode())
+        slow = []
+        for index in range(300):
+            one = socket.create_connection(place)
+            if index % 3 == 0:
+                one.sendall(head + b"\r\ncontent-length: 100000\r\n\r\nhalf a body")
+            if index % 3 == 1:
+                one.sendall(head)
+            slow.append(one)
+        made = self.client.result(self.client.model(self.session))["model_id"]
+        self.assertEqual(len(self.run_clean(self.client, made, 1)), 2)
+        for one in slow:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            one.close()
+        self.assertEqual(self.client.send("GET", "/api/v1/healthz")[0], 200)
+
+
+class Quotas(unittest.TestCase):
+    SECTIONS = "[gateway]\nrequests_per_second_per_key = 20\nmodels_per_key = 1\n"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = LiveCluster(Gateway.PROGRAMS, cls.SECTIONS)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.close()
+
+    def test_one_key_floods_and_another_works(self):
+        greedy = Client(self.cluster)
+        seen = [greedy.post("client/config", {})[0] for _ in range(100)]
+        self.assertEqual(set(seen), {200, 429})
+        other = Client(self.cluster, self.cluster.create_key("other")["key"])
+        self.assertEqual(other.post("client/config", {})[0], 200)
+
+    def test_one_model_too_many_is_refused(self):
+        client = Client(self.cluster, self.cluster.create_key("modest")["key"])
+        session = client.session()
+        self.assertIn("model_id", client.result(client.model(session, 0)))
+        failed = client.result(client.model(session, 1))
+        self.assertIn("models_per_key", failed["error"])
+        client.finish(session)
+        session = client.session()
+        self.assertIn("model_id", client.result(client.model(session, 0)))
+        client.finish(session)
+
+
+class Tls(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-tls-"))
+        self.certificate, self.key = self.folder / "cert.pem", self.folder / "key.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-keyout", self.key, "-out", self.certificate, "-days", "1", "-subj",
+             "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
+            check=True, capture_output=True,
+        )
+
+    def test_keys_and_data_travel_encrypted(self):
+        sections = (f'[gateway]\nhost = "0.0.0.0"\ntls_certificate = "{self.certificate}"\n'
+                    f'tls_key = "{self.key}"\n')
+        cluster = LiveCluster(Gateway.PROGRAMS, sections)
+        try:
+            port = urllib.parse.urlparse(cluster.url).port
+            self.assertTrue(cluster.url.startswith("https://"))
+            trusted = ssl.create_default_context(cafile=self.certificate)
+            client = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=trusted)
+            for _ in range(2):
+                client.request("GET", "/api/v1/get_server_capabilities",
+                               headers={"x-api-key": cluster.key})
+                answer = client.getresponse()
+                self.assertEqual(answer.status, 200)
+                self.assertIn(b"tiny", answer.read())
+            client.close()
+            plain = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            plain.request("GET", "/api/v1/healthz")
+            with self.assertRaises((http.client.HTTPException, OSError)):
+                plain.getresponse()
+            plain.close()
+        finally:
+            cluster.close()
+
+    def test_other_hosts_are_refused_without_it(self):
+        for words in (["--host", "0.0.0.0"],
+                      ["--host", "0.0.0.0", "--tls-key", self.key],
+                      ["--host", "192.168.1.2"]):
+            done = subprocess.run(
+                [pathlib.Path(Gateway.PROGRAMS) / "troupe-gateway", "--data-folder", self.folder,
+                 *words],
+                capture_output=True, text=True, timeout=30, check=False,
+            )
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn("tls_certificate", done.stderr)
+
+
+if __name__ == "__main__":
+    Gateway.PROGRAMS = sys.argv.pop(1)
+    unittest.main(verbosity=2)
