@@ -24,4 +24,5 @@ step "CAF $caf_version" install_caf
 if [ "$want_tests" = yes ]; then
   step "Python oracles" install_oracles
   step "older SDKs" install_old_sdks
+  step "tinker-cookbook" install_cookbook
 fi

@@ -80,6 +80,19 @@ install_oracles() {
   install_requirements "$root/tests/requirements.txt"
 }
 
+# Apart from the oracles, whose versions it would change. The name of the folder matters: dill takes
+# what is not in a site-packages folder for the user's own code and pickles it.
+install_cookbook() {
+  local folder="$cache/tinker-cookbook/site-packages" file sum
+  file="$root/tests/conformance/tinker/cookbook.txt"
+  sum=$(sha256sum <"$file")
+  stamped "$cache/tinker-cookbook/.sha256" "$sum" && return 3
+  rm -rf "$cache/tinker-cookbook"
+  "$cache/python/bin/pip" install --no-input --no-deps --target "$folder" tinker-cookbook==0.6.1
+  "$cache/python/bin/pip" install --no-input --target "$folder" -r "$file"
+  echo "$sum" >"$cache/tinker-cookbook/.sha256"
+}
+
 # Other versions of one package cannot share an environment: each gets a folder for PYTHONPATH.
 install_old_sdks() {
   local wanted folder status=3

@@ -35,6 +35,7 @@ from live_cluster import LiveCluster  # noqa: E402
 from raw_client import PROTOBUF, Client  # noqa: E402
 
 VOCABULARY = 4096
+TRAINERS = 2
 
 
 def make_model(folder):
@@ -77,8 +78,10 @@ class Bench:
         self.arguments = arguments
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-bench-"))
         self.large = make_model(self.folder / "large")
-        sections = f'"large" = "{self.large}"\n[gateway]\nlora = "adapters"\n'
-        self.cluster = LiveCluster(arguments.programs, sections, trainers=arguments.models)
+        sections = (f'"large" = "{self.large}"\n[samplers]\ncount = 2\n'
+                    '[gateway]\nlora = "adapters"\n')
+        slots = f"count = {TRAINERS}\nslots = {-(-arguments.models // TRAINERS)}"
+        self.cluster = LiveCluster(arguments.programs, sections, slots)
         os.environ["TINKER_BASE_URL"] = self.cluster.url
         os.environ["TINKER_API_KEY"] = self.cluster.key
         self.service = tinker.ServiceClient()
@@ -173,7 +176,7 @@ class Bench:
         return {"seconds": min(times) / 1000, "tokens_per_s": 64 * 64 / (min(times) / 1000)}
 
     def crowd(self):
-        """512 samples at once while every trainer has a live model; heartbeats meanwhile."""
+        """512 samples at once beside many live models; heartbeats meanwhile."""
         beats, errors, stop = [], [], threading.Event()
 
         def beat():
@@ -302,10 +305,10 @@ def main():
     parser.add_argument("programs")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", default="latency,lora_step,samples,crowd,bodies,polls")
-    parser.add_argument("--models", type=int, default=4, help="live models, one trainer each")
+    parser.add_argument("--models", type=int, default=64, help="live models")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     bench = Bench(arguments)
     out = {}
     try:

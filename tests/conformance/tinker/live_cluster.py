@@ -12,7 +12,7 @@ import tempfile
 
 
 class LiveCluster:
-    def __init__(self, programs: str, extra: str = "", trainers: int = 2):
+    def __init__(self, programs: str, extra: str = "", trainers: str = "count = 2"):
         self.programs = pathlib.Path(programs)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-tinker-"))
         self.model = self.folder / "model"
@@ -21,7 +21,7 @@ class LiveCluster:
         file = self.folder / "cluster.toml"
         file.write_text(
             f'[cluster]\nname = "tinker-test"\ndata_folder = "{self.data}"\n'
-            f'[trainers]\ncount = {trainers}\n[models]\n"tiny" = "{self.model}"\n{extra}'
+            f'[trainers]\n{trainers}\n[models]\n"tiny" = "{self.model}"\n{extra}'
         )
         self.process = subprocess.Popen(
             [self.programs / "troupe", "up", file, "--json"],
