@@ -4,6 +4,7 @@
 
 #include "apps/gateway/names.hpp"
 #include "apps/gateway/unix_time.hpp"
+#include "config/deadlines.hpp"
 #include "config/log.hpp"
 
 namespace troupe::gateway {
@@ -103,6 +104,14 @@ std::size_t service::num_samples() const {
 result<void> service::forget_weights(const tinker::checkpoint_path& path) {
   const auto last = weights.remove(path);
   if (!last) return fail(last.error());
+  if (last->empty()) return {};
+  // What something else still needs goes with the next collection of garbage.
+  cluster.ask_store<done>(deadlines::store, remove_checkpoint_request{*last},
+                          [id = *last](const result<done>& gone) {
+                            if (gone || gone.error().code == errc::in_use) return;
+                            config::log(config::log_level::failure,
+                                        "checkpoint " + id.value + ": " + to_string(gone.error()));
+                          });
   return {};
 }
 

@@ -1,4 +1,4 @@
-"""What the gateway costs and holds, measured with the tinker SDK and raw HTTP on a cluster that this
+"""What the gateway costs and holds, with the tinker SDK and raw HTTP on a cluster that this
 program starts: latency beside the same call inside the cluster, a LoRA step beside a transformers
 loop, many samples and models at once, large bodies, and idle polls. Times are only worth comparing
 within one run.
@@ -126,8 +126,8 @@ class Bench:
         raw = milliseconds(post_once, 100)
         client.finish(session)
         inside = json.loads(subprocess.run(
-            [pathlib.Path(self.arguments.programs) / "cluster_call_bench", "--data-folder",
-             self.cluster.data, "--model", self.cluster.model, "--calls", "100", "--json"],
+            [pathlib.Path(self.arguments.programs) / "cluster_call", self.cluster.data,
+             self.cluster.model, "100"],
             check=True, capture_output=True, text=True).stdout)["p50_ms"]
         return {"sdk_ms": quantiles(sdk), "http_ms": quantiles(raw), "inside_p50_ms": inside,
                 "http_overhead_p50_ms": statistics.median(raw) - inside}

@@ -76,7 +76,8 @@ class Recipes(unittest.TestCase):
 
             whole = draw([])
             said = [tokenizer.decode([token]) for token in whole.tokens]
-            (stop, *_) = [a + b for a, b in zip(said[5:], said[6:]) if (a + b).isascii() and a and b]
+            pairs = [a + b for a, b in zip(said[5:], said[6:]) if a and b]
+            stop = next(pair for pair in pairs if pair.isascii())
             cut = draw([stop])
         said = tokenizer.decode(list(cut.tokens), skip_special_tokens=False)
         self.assertEqual(cut.stop_reason, "stop")

@@ -1,4 +1,4 @@
-"""Older versions of the tinker SDK, unmodified, through the whole life of a model. Each is installed
+"""Older versions of the tinker SDK, unmodified, through the whole life of a model. Each stands
 apart: PYTHONPATH chooses the one that is tested.
 
 Usage: versions_test.py FOLDER_OF_PROGRAMS VERSION

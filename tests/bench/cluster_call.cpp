@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 
 #include "apps/client/service_client.hpp"
@@ -48,28 +48,17 @@ result<std::vector<double>> measure(const std::string& data_folder, const std::s
 }  // namespace
 
 int main(int count, char** words) {
-  CLI::App app("The latency of one small operation on a running cluster.");
-  std::string data_folder;
-  std::string model;
-  std::size_t calls = 100;
-  bool as_json = false;
-  app.add_option("--data-folder", data_folder)->required();
-  app.add_option("--model", model)->required();
-  app.add_option("--calls", calls)->check(CLI::Range(1, 100'000));
-  app.add_flag("--json", as_json);
-  CLI11_PARSE(app, count, words);
-  const auto times = measure(data_folder, model, calls);
-  if (!times) {
-    std::fprintf(stderr, "%s\n", to_string(times.error()).c_str());
+  if (count != 4) {
+    std::fprintf(stderr, "usage: cluster_call DATA_FOLDER MODEL_DIRECTORY CALLS\n");
+    return 2;
+  }
+  const auto times = measure(words[1], words[2], std::strtoul(words[3], nullptr, 10));
+  if (!times || times->empty()) {
+    std::fprintf(stderr, "%s\n", times ? "nothing to do" : to_string(times.error()).c_str());
     return 1;
   }
-  const double middle = times->at(times->size() / 2);
-  const double late = times->at(times->size() * 95 / 100);
-  if (as_json) {
-    const boost::json::object out{{"p50_ms", middle}, {"p95_ms", late}};
-    std::printf("%s\n", boost::json::serialize(out).c_str());
-  } else {
-    std::printf("p50 %.2f ms, p95 %.2f ms\n", middle, late);
-  }
+  const boost::json::object out{{"p50_ms", times->at(times->size() / 2)},
+                                {"p95_ms", times->at(times->size() * 95 / 100)}};
+  std::printf("%s\n", boost::json::serialize(out).c_str());
   return 0;
 }
