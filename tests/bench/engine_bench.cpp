@@ -264,6 +264,8 @@ int main(int argc, char** argv) {
   for (const workload& w : workloads) {
     rows.push_back(compare(argv[0], w, o));
     const json::object& row = rows.back().get_object();
+    // Workloads take minutes on a busy machine; what is measured is not lost with the rest.
+    std::fprintf(stderr, "%s\n", json::serialize(row).c_str());
     if (!row.contains("ratio") || w.name.ends_with("mixed")) continue;
     product *= number(row, "ratio");
     ++compared;
