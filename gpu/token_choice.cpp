@@ -39,16 +39,40 @@ std::size_t draw(std::size_t count, double share, const Probability& probability
   return last;
 }
 
-/// From tokens in order of probability, those below a share of the first one's.
-void drop_unlikely(std::vector<std::uint32_t>& order, std::span<const float> probabilities,
-                   double min_share) {
-  const double least = min_share * static_cast<double>(probabilities[order.front()]);
-  while (static_cast<double>(probabilities[order.back()]) < least)
-    order.pop_back();
-}
-
 bool is_truncated(const sampling_params& params) {
   return params.top_k > 0 || params.top_p < 1.0 || params.min_p > 0;
+}
+
+/// Orders tokens by probability; ties go to the lower token.
+struct likelier {
+  std::span<const float> probabilities;
+  bool operator()(std::uint32_t a, std::uint32_t b) const {
+    return probabilities[a] != probabilities[b] ? probabilities[a] > probabilities[b] : a < b;
+  }
+};
+
+/// Cuts `order` to its likeliest tokens that hold `share` of its probability, likeliest first.
+/// Only pieces that are needed are sorted: the head is short and vocabularies are long.
+void keep_head(std::vector<std::uint32_t>& order, double share, const likelier& is_likelier) {
+  constexpr std::size_t first_piece = 256;
+  constexpr std::size_t growth = 8;
+  double total = 0;
+  for (const std::uint32_t token : order)
+    total += static_cast<double>(is_likelier.probabilities[token]);
+  double sum = 0;
+  std::size_t kept = 0;
+  std::size_t sorted = 0;
+  while (kept < order.size() && sum < share * total) {
+    if (kept == sorted) {
+      const auto begin = order.begin() + static_cast<std::ptrdiff_t>(sorted);
+      sorted = std::min(order.size(), std::max(first_piece, sorted * growth));
+      const auto end = order.begin() + static_cast<std::ptrdiff_t>(sorted);
+      if (end != order.end()) std::nth_element(begin, end, order.end(), is_likelier);
+      std::sort(begin, end, is_likelier);
+    }
+    sum += static_cast<double>(is_likelier.probabilities[order[kept++]]);
+  }
+  order.resize(std::max<std::size_t>(1, kept));
 }
 
 /// Tokens that truncation leaves, likeliest first.
@@ -56,27 +80,18 @@ std::vector<std::uint32_t> candidates(std::span<const float> probabilities,
                                       const sampling_params& params) {
   std::vector<std::uint32_t> order(probabilities.size());
   std::iota(order.begin(), order.end(), 0U);
-  const auto is_likelier = [&](std::uint32_t a, std::uint32_t b) {
-    return probabilities[a] != probabilities[b] ? probabilities[a] > probabilities[b] : a < b;
-  };
+  const likelier is_likelier{probabilities};
   if (params.top_k > 0 && static_cast<std::size_t>(params.top_k) < order.size()) {
     std::ranges::nth_element(order, order.begin() + params.top_k - 1, is_likelier);
     order.resize(static_cast<std::size_t>(params.top_k));
   }
+  if (params.top_p < 1.0) keep_head(order, params.top_p, is_likelier);
+  const float best = probabilities[*std::ranges::min_element(order, is_likelier)];
+  const double least = params.min_p * static_cast<double>(best);
+  std::erase_if(order, [&](std::uint32_t token) {
+    return static_cast<double>(probabilities[token]) < least;
+  });
   std::ranges::sort(order, is_likelier);
-  if (params.top_p >= 1.0) {
-    drop_unlikely(order, probabilities, params.min_p);
-    return order;
-  }
-  double total = 0;
-  for (const std::uint32_t token : order)
-    total += static_cast<double>(probabilities[token]);
-  double sum = 0;
-  std::size_t kept = 0;
-  while (kept < order.size() && sum < params.top_p * total)
-    sum += static_cast<double>(probabilities[order[kept++]]);
-  order.resize(std::max<std::size_t>(1, kept));
-  drop_unlikely(order, probabilities, params.min_p);
   return order;
 }
 

@@ -137,6 +137,35 @@ BOOST_AUTO_TEST_CASE(likeliest_tokens_come_best_first) {
   BOOST_TEST(choose(params, 0).topk.tokens.size() == logits.size());
 }
 
+BOOST_AUTO_TEST_CASE(long_vocabularies_are_cut_like_short_ones) {
+  // Token i has probability proportional to 1 / (1 + i * 7919 % 5000): the i-th likeliest is known.
+  constexpr std::size_t size = 5000;
+  std::vector<float> spread(size);
+  std::vector<double> by_rank(size);
+  double total = 0;
+  for (std::size_t i = 0; i < size; ++i) {
+    const std::size_t rank = i * 7919 % size;
+    spread[i] = -std::log(1.0F + static_cast<float>(rank));
+    by_rank[rank] = 1.0 / (1.0 + static_cast<double>(rank));
+    total += by_rank[rank];
+  }
+  for (const double top_p : {0.1, 0.5, 0.7, 0.95}) {
+    std::size_t kept = 0;
+    for (double sum = 0; sum < top_p * total; ++kept)
+      sum += by_rank[kept];
+    sampling_params params;
+    params.top_p = top_p;
+    std::size_t furthest = 0;
+    for (std::uint64_t position = 0; position < 300; ++position) {
+      std::vector<float> copy = spread;
+      const auto chosen = gpu::choose_token(copy, params, {params.seed, 0, position});
+      furthest = std::max(furthest, static_cast<std::size_t>(chosen.token) * 7919 % size);
+    }
+    BOOST_TEST(furthest < kept + 1);
+    BOOST_TEST(furthest >= kept / 4);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(random_numbers_depend_on_every_part_of_the_key) {
   std::vector<double> seen;
   for (std::uint64_t seed = 0; seed < 10; ++seed)
