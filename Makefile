@@ -16,12 +16,14 @@ run: build
 
 build:
 	scripts/bootstrap.sh
-	@$(MAKE) --no-print-directory configure CMAKE_FLAGS="-DTROUPE_TESTS=OFF"
+	@$(MAKE) --no-print-directory configure \
+	  CMAKE_FLAGS="-DTROUPE_TESTS=OFF -DTROUPE_FAILPOINTS=OFF"
 	cmake --build $(BUILD) --parallel $(JOBS)
 
 test:
 	scripts/bootstrap.sh --tests
-	@$(MAKE) --no-print-directory configure CMAKE_FLAGS="-DTROUPE_TESTS=ON"
+	@$(MAKE) --no-print-directory configure \
+	  CMAKE_FLAGS="-DTROUPE_TESTS=ON -DTROUPE_FAILPOINTS=ON"
 	cmake --build $(BUILD) --parallel $(JOBS)
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
 

@@ -2,8 +2,11 @@
 
 #include <utility>
 
+#include "actors/blob_verifier.hpp"
 #include "actors/runtime/ask.hpp"
 #include "actors/runtime/clock.hpp"
+#include "config/deadlines.hpp"
+#include "config/failpoint.hpp"
 #include "config/limits.hpp"
 
 namespace troupe::actors {
@@ -29,13 +32,19 @@ result<std::vector<ledger_entry>> newest(result<std::vector<ledger_entry>> lines
 }  // namespace
 
 checkpoint_store_state::checkpoint_store_state(checkpoint_store_self::pointer self,
-                                               const checkpoint_store_config& config)
+                                               const checkpoint_store_config& config,
+                                               blob_verifier_actor verifier)
     : self_(self),
       journal_(*config.values, *config.blobs),
       checkpoints_(*config.values, *config.blobs),
       runs_(*config.values),
       garbage_(*config.values, *config.blobs, config.garbage),
-      garbage_stays_(config.garbage_stays) {}
+      garbage_stays_(config.garbage_stays),
+      verifier_(std::move(verifier)) {
+  self_->attach_functor([verifier = verifier_](const caf::error&) {
+    caf::anon_send_exit(verifier, caf::exit_reason::user_shutdown);
+  });
+}
 
 caf::result<done> checkpoint_store_state::append(const append_op_request& request) {
   if (const auto* load = std::get_if<load_state_op>(&request.op.body)) {
@@ -63,6 +72,17 @@ caf::result<checkpoint_list> checkpoint_store_state::chain(
   if (!records) return to_caf(records.error());
   garbage_.lease(*records, unix_time_ms());
   return checkpoint_list{std::move(*records)};
+}
+
+caf::result<done> checkpoint_store_state::verify(const verify_checkpoint_request& request) {
+  const auto record = checkpoints_.get(request.checkpoint.value);
+  if (!record) return to_caf(record.error());
+  verify_blobs work;
+  for (const checkpoint_file& file : record->manifest.files)
+    work.blobs.push_back(file.blob);
+  auto promise = self_->make_response_promise<done>();
+  relay<done>(self_, verifier_, deadlines::verify, std::move(work), promise);
+  return promise;
 }
 
 caf::result<done> checkpoint_store_state::share_next_write(result<void> staged) {
@@ -96,7 +116,10 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
       [this](const put_run_request& r) { return put(r); },
       [this](const list_runs_request&) { return answer<run_list>(runs_.list()); },
       [this](const commit_checkpoint_request& r) {
-        return answer<checkpoint_record>(checkpoints_.commit(r.manifest));
+        config::failpoint("s5");
+        auto committed = checkpoints_.commit(r.manifest);
+        config::failpoint("s6");
+        return answer<checkpoint_record>(std::move(committed));
       },
       [this](const get_checkpoint_request& r) {
         return answer<checkpoint_record>(checkpoints_.get(r.checkpoint.value));
@@ -105,6 +128,7 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
         return answer<checkpoint_list>(checkpoints_.list(r.run));
       },
       [this](const checkpoint_chain_request& r) { return chain(r); },
+      [this](const verify_checkpoint_request& r) { return verify(r); },
       [this](const put_deployment_request& r) { return answer<done>(runs_.put(r.record)); },
       [this](const forget_deployment_request& r) {
         return answer<done>(runs_.forget(r.deployment));
@@ -129,10 +153,11 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
 checkpoint_store_actor spawn_checkpoint_store(caf::actor_system& system,
                                               const checkpoint_store_config& config) {
   using impl = caf::stateful_actor<checkpoint_store_state, checkpoint_store_self::impl>;
+  auto verifier = spawn_blob_verifier(system, *config.blobs, config.threads);
   if (config.threads == worker_threads::own_thread) {
-    return system.spawn<impl, caf::detached>(config);
+    return system.spawn<impl, caf::detached>(config, std::move(verifier));
   }
-  return system.spawn<impl>(config);
+  return system.spawn<impl>(config, std::move(verifier));
 }
 
 }  // namespace troupe::actors

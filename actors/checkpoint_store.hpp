@@ -39,8 +39,8 @@ class checkpoint_store_state {
  public:
   static constexpr const char* name = "checkpoint_store";
 
-  checkpoint_store_state(checkpoint_store_self::pointer self,
-                         const checkpoint_store_config& config);
+  checkpoint_store_state(checkpoint_store_self::pointer self, const checkpoint_store_config& config,
+                         blob_verifier_actor verifier);
   checkpoint_store_self::behavior_type make_behavior();
 
  private:
@@ -51,6 +51,7 @@ class checkpoint_store_state {
   caf::result<done> put(const put_run_request& request);
   caf::result<checkpoint_list> chain(const checkpoint_chain_request& request);
   void flush();
+  caf::result<done> verify(const verify_checkpoint_request& request);
 
   checkpoint_store_self::pointer self_;
   storage::journal journal_;
@@ -59,6 +60,7 @@ class checkpoint_store_state {
   storage::garbage_collector garbage_;
   std::function<void(const error&)> garbage_stays_;
   std::map<run_id, checkpoint_id> snapshots_;  ///< newest of each run
+  blob_verifier_actor verifier_;
   std::vector<done_promise> waiting_;
 };
 

@@ -1,5 +1,6 @@
 #include "actors/job_manager.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "actors/deployment.hpp"
@@ -218,14 +219,51 @@ caf::result<done> job_manager_state::join(const attach_request& request,
 }
 
 void job_manager_state::node_left(const node_id& node) {
+  for (const auto& run : runs_among(nodes_.hosting(node)))
+    tell(self_, run, node_silent{node});
   nodes_.leave(node);
   agents_.erase(node);
+  leaving_.erase(node);
 }
 
+/// A sampler's requests go to its successor without loss; only a run must move first.
+caf::result<done> job_manager_state::node_leaving(const node_leaving_request& request) {
+  const auto runs = runs_among(nodes_.set_leaving(request.node));
+  for (const auto& run : runs)
+    tell(self_, run, move_away{"node " + request.node.value + " will leave"});
+  if (runs.empty()) return done{};
+  auto promise = self_->make_response_promise<done>();
+  leaving_[request.node] = promise;
+  return promise;
+}
+
+std::vector<training_run_actor> job_manager_state::runs_among(
+    const std::vector<std::string>& hosting) const {
+  std::vector<training_run_actor> out;
+  for (const auto& [id, run] : runs_) {
+    if (std::find(hosting.begin(), hosting.end(), "run " + id.value) != hosting.end())
+      out.push_back(run.actor);
+  }
+  return out;
+}
+
+void job_manager_state::let_leave() {
+  for (auto it = leaving_.begin(); it != leaving_.end();) {
+    const bool is_free = nodes_.hosting(it->first).empty();
+    if (is_free) it->second.deliver(done{});
+    it = is_free ? leaving_.erase(it) : std::next(it);
+  }
+}
+
+/// When this process itself was paused nobody could renew: the nodes get one more interval.
 void job_manager_state::check_leases() {
   const auto lease = static_cast<std::uint64_t>(deadlines::lease.count());
-  for (const node_id& node : nodes_.expired(now_ms(), lease))
-    node_left(node);
+  const std::uint64_t last = std::exchange(leases_checked_ms_, now_ms());
+  const bool was_paused = last != 0 && now_ms() - last > lease / 2;
+  if (!was_paused) {
+    for (const node_id& node : nodes_.expired(now_ms(), lease))
+      node_left(node);
+  }
   grant_waiting();
   self_->delayed_send(job_manager_self{self_}, deadlines::lease_renewal, tick{});
 }
@@ -262,6 +300,7 @@ void job_manager_state::release(const std::string& hosting) {
   }
   std::erase_if(waiting_, is_meant);
   nodes_.release(hosting);
+  let_leave();
   grant_waiting();
 }
 
@@ -335,6 +374,8 @@ job_manager_self::behavior_type job_manager_state::make_behavior() {
       },
       [this](const run_events_request& r) { return ask_run<run_events_reply>(r); },
       [this](const park_run_request& r) { return ask_run<run_info>(r); },
+      [this](const acknowledge_rollback_request& r) { return ask_run<run_info>(r); },
+      [this](const node_leaving_request& r) { return node_leaving(r); },
       [this](const remove_deployment_request& r) { return remove_deployment(r); },
       [this](const scale_deployment_request& r) { return scale_deployment(r); },
       [this](const cluster_status_request&) -> caf::result<cluster_status> { return status(); },

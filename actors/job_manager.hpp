@@ -69,6 +69,10 @@ class job_manager_state {
   caf::result<deployment_info> scale_deployment(const scale_deployment_request& request);
   caf::result<done> join(const attach_request& request, const node_agent_actor& agent);
   void node_left(const node_id& node);
+  caf::result<done> node_leaving(const node_leaving_request& request);
+  void let_leave();
+  [[nodiscard]] std::vector<training_run_actor> runs_among(
+      const std::vector<std::string>& hosting) const;
   caf::result<node_grant> acquire(const acquire_nodes& request);
   void release(const std::string& hosting);
   void grant_waiting();
@@ -89,7 +93,9 @@ class job_manager_state {
   std::map<run_id, owned<training_run_actor, run_info>> runs_;
   std::map<deployment_id, owned<deployment_actor, deployment_info>> deployments_;
   std::deque<waiting_grant> waiting_;
+  std::map<node_id, caf::typed_response_promise<done>> leaving_;  ///< still hosting something
   std::uint64_t num_runs_ = 0;
+  std::uint64_t leases_checked_ms_ = 0;
 };
 
 [[nodiscard]] job_manager_actor spawn_job_manager(caf::actor_system& system,

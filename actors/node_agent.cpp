@@ -54,6 +54,18 @@ void node_agent_state::renew_lease() {
   self_->delayed_send(node_agent_self{self_}, deadlines::lease_renewal, tick{});
 }
 
+/// Whatever the answer, the process ends: who asked for it will not wait longer.
+void node_agent_state::hand_over() {
+  const auto go = [this] {
+    leave_({});
+    self_->quit();
+  };
+  if (!manager_) return go();
+  ask(
+      self_, manager_, deadlines::notice, node_leaving_request{context_.node},
+      [go](const done&) { go(); }, [go](const error&) { go(); });
+}
+
 void node_agent_state::close_shards() {
   for (const auto& [run, shard] : shards_)
     caf::anon_send_exit(shard.actor, caf::exit_reason::user_shutdown);
@@ -93,7 +105,9 @@ caf::result<open_shard_reply, trainer_shard_actor> node_agent_state::open(
   ask(
       self_, worker, deadlines::shard_open, request,
       [this, promise, host, worker, request](const open_shard_reply& reply) mutable {
-        auto shard = spawn_trainer_shard(self_->system(), request.identity, host, worker);
+        auto shard =
+            spawn_trainer_shard(self_->system(), request.identity, host, worker,
+                                spawn_engine_worker(self_->system(), context_.threads, host));
         // Another set may have been asked for meanwhile.
         if (auto ok = make_room(request); !ok) {
           caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
@@ -144,6 +158,7 @@ node_agent_self::behavior_type node_agent_state::make_behavior() {
       },
       [this](job_manager_actor& manager) { attach(std::move(manager)); },
       [this](tick) { renew_lease(); },
+      [this](leave_notice) { hand_over(); },
   };
 }
 

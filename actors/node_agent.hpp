@@ -20,7 +20,8 @@
 namespace troupe::actors {
 
 using node_agent_self =
-    node_agent_actor::extend<caf::result<void>(job_manager_actor), caf::result<void>(tick)>;
+    node_agent_actor::extend<caf::result<void>(job_manager_actor), caf::result<void>(tick),
+                             caf::result<void>(leave_notice)>;
 
 /// Called once, from the agent's thread, when the node should exit; empty reason: asked to.
 using leave_cluster = std::function<void(std::string reason)>;
@@ -51,6 +52,7 @@ class node_agent_state {
   void down(const caf::actor_addr& source);
   void close_sampler();
   void renew_lease();
+  void hand_over();
 
   node_agent_self::pointer self_;
   node_context context_;

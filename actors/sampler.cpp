@@ -5,6 +5,7 @@
 #include "actors/runtime/ask.hpp"
 #include "actors/runtime/clock.hpp"
 #include "config/deadlines.hpp"
+#include "config/failpoint.hpp"
 
 namespace troupe::actors {
 
@@ -127,6 +128,7 @@ caf::result<stage_weights_reply> sampler_state::stage(const stage_weights_reques
       self_, stager_, deadlines::stage, request,
       [this, promise](const weights_staged& ready) mutable {
         staged_ = ready.version;
+        config::failpoint("w1");
         promise.deliver(
             stage_weights_reply{staged_->version, staged_->state, staged_->bytes, ready.stage_ms});
       },
@@ -173,6 +175,7 @@ result<commit_weights_reply> sampler_state::commit_now(const commit_weights_requ
              "the request allows older versions only",
              "allow newer versions, or sync with the policy that lets sequences finish"});
   }
+  config::failpoint("w3");
   return commit_weights_reply{request.version, 1e3 * seconds_since(self_->system(), start)};
 }
 

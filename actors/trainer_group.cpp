@@ -6,12 +6,14 @@
 
 #include "actors/runtime/ask.hpp"
 #include "config/deadlines.hpp"
+#include "config/failpoint.hpp"
 
 namespace troupe::actors {
 
 struct trainer_group_state::forming {
   form_group request;
   caf::typed_response_promise<group_formed> promise;
+  std::vector<node_id> nodes;
   std::vector<node_agent_actor> agents;
   std::vector<trainer_shard_actor> shards;
   std::vector<std::string> addresses;
@@ -27,6 +29,7 @@ struct trainer_group_state::working {
   group_reply reply;
   std::vector<std::optional<error>> errors;
   std::size_t num_missing = 0;
+  bool is_beside = false;  ///< its failure says nothing about the shards
 };
 
 trainer_group_state::trainer_group_state(trainer_group_actor::pointer self, training_run_actor run,
@@ -54,6 +57,16 @@ void trainer_group_state::down(const caf::actor_addr& source) {
   }
 }
 
+void trainer_group_state::silent(const node_id& node) {
+  const auto holds = [&node](const std::vector<node_id>& nodes) {
+    return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+  };
+  const error reason{errc::peer_lost, "node " + node.value + " fell silent",
+                     "it is paused, overloaded or cut off", ""};
+  if (forming_ && holds(forming_->nodes)) return fail_forming(forming_, reason);
+  if (holds(nodes_)) lost(reason);
+}
+
 void trainer_group_state::drop_shards() {
   for (std::uint32_t rank = 0; rank < shards_.size(); ++rank) {
     if (!shards_[rank]) continue;
@@ -70,8 +83,9 @@ void trainer_group_state::drop_shards() {
 void trainer_group_state::lost(const error& reason) {
   if (shards_.empty()) return;
   drop_shards();
-  if (round_ && round_->promise.pending()) round_->promise.deliver(to_caf(reason));
-  round_ = nullptr;
+  for (const auto& round : std::exchange(rounds_, {})) {
+    if (round->promise.pending()) round->promise.deliver(to_caf(reason));
+  }
   tell(self_, run_, group_lost{identity_.incarnation, reason});
 }
 
@@ -93,6 +107,7 @@ caf::result<group_formed> trainer_group_state::form(const form_group& request) {
                     request.lora ? node_share::slot : node_share::whole},
       [this, form](const node_grant& grant) {
         form->comm_token = grant.comm_token;
+        form->nodes = grant.nodes;
         form->agents = grant.agents;
         for (const auto& agent : grant.agents)
           self_->monitor(agent);
@@ -149,10 +164,13 @@ void trainer_group_state::start_ranks(const forming_ptr& form) {
     ask(
         self_, form->shards[rank], deadlines::shard_open, std::move(start),
         [this, form](const start_shard_reply& reply) {
+          config::failpoint("l2");
           form->formed.model = reply.model;
           form->formed.weights += reply.weights;
           if (form->failed || --form->num_missing > 0) return;
           shards_ = form->shards;
+          nodes_ = form->nodes;
+          forming_ = nullptr;
           for (const auto& shard : shards_)
             self_->monitor(shard);
           form->formed.incarnation = form->request.incarnation;
@@ -172,7 +190,8 @@ caf::result<group_reply> trainer_group_state::work(const group_work& request) {
   round->reply.ranks.resize(shards_.size());
   round->errors.resize(shards_.size());
   round->num_missing = shards_.size();
-  round_ = round;
+  round->is_beside = std::holds_alternative<shard_write_captured>(request.bodies.front());
+  rounds_.push_back(round);
   for (std::uint32_t rank = 0; rank < shards_.size(); ++rank) {
     auto id = identity_;
     id.rank = rank;
@@ -187,6 +206,7 @@ caf::result<group_reply> trainer_group_state::work(const group_work& request) {
           round->errors[rank] = e;
           settle(round);
         });
+    config::failpoint("t2", request.seq_id);
   }
   return round->promise;
 }
@@ -197,11 +217,14 @@ void trainer_group_state::settle(const std::shared_ptr<working>& round) {
   };
   const auto fatal = std::find_if(round->errors.begin(), round->errors.end(), is_fatal);
   if (fatal != round->errors.end()) {
-    if (round->promise.pending()) round->promise.deliver(to_caf(**fatal));
-    if (round->incarnation == identity_.incarnation) lost(**fatal);
+    const error reason = **fatal;
+    if (round->promise.pending()) round->promise.deliver(to_caf(reason));
+    std::erase(rounds_, round);
+    if (round->incarnation == identity_.incarnation && !round->is_beside) lost(reason);
     return;
   }
   if (--round->num_missing > 0 || !round->promise.pending()) return;
+  std::erase(rounds_, round);
   const auto failed = std::count_if(round->errors.begin(), round->errors.end(),
                                     [](const auto& e) { return e.has_value(); });
   if (failed == 0) {
@@ -212,7 +235,7 @@ void trainer_group_state::settle(const std::shared_ptr<working>& round) {
     const error split{errc::peer_lost, "ranks do not agree on the outcome of an op",
                       "one rank refused what the others did", ""};
     round->promise.deliver(to_caf(split));
-    if (round->incarnation == identity_.incarnation) lost(split);
+    if (round->incarnation == identity_.incarnation && !round->is_beside) lost(split);
   }
 }
 
@@ -220,6 +243,7 @@ trainer_group_actor::behavior_type trainer_group_state::make_behavior() {
   return {
       [this](const form_group& r) { return form(r); },
       [this](const group_work& r) { return work(r); },
+      [this](const node_silent& r) { silent(r.node); },
       [this](close_group) {
         drop_shards();
         tell(self_, manager_, release_nodes{hosting_});

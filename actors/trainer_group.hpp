@@ -38,6 +38,7 @@ class trainer_group_state {
   void start_ranks(const forming_ptr& form);
   void fail_forming(forming_ptr form, const error& reason);
   void down(const caf::actor_addr& source);
+  void silent(const node_id& node);
   void drop_shards();
 
   caf::result<group_reply> work(const group_work& request);
@@ -50,8 +51,9 @@ class trainer_group_state {
   std::string hosting_;
   shard_identity identity_;  ///< of the current set; rank unused
   std::vector<trainer_shard_actor> shards_;
-  forming_ptr forming_;             ///< the set being formed, if any
-  std::shared_ptr<working> round_;  ///< the work under way, if any
+  std::vector<node_id> nodes_;                    ///< of the current set
+  forming_ptr forming_;                           ///< the set being formed, if any
+  std::vector<std::shared_ptr<working>> rounds_;  ///< an op, and a snapshot being written
 };
 
 [[nodiscard]] trainer_group_actor spawn_trainer_group(caf::actor_system& system,

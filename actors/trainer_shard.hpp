@@ -21,7 +21,8 @@ class trainer_shard_state {
   static constexpr const char* name = "trainer_shard";
 
   trainer_shard_state(trainer_shard_actor::pointer self, shard_identity identity,
-                      std::shared_ptr<trainer_host> host, engine_worker_actor worker);
+                      std::shared_ptr<trainer_host> host, engine_worker_actor worker,
+                      engine_worker_actor writer);
   ~trainer_shard_state();
   trainer_shard_actor::behavior_type make_behavior();
 
@@ -33,11 +34,13 @@ class trainer_shard_state {
   shard_identity identity_;
   std::shared_ptr<trainer_host> host_;
   engine_worker_actor worker_;
+  engine_worker_actor writer_;  ///< writes captured state beside the worker's ops
 };
 
 [[nodiscard]] trainer_shard_actor spawn_trainer_shard(caf::actor_system& system,
                                                       const shard_identity& identity,
                                                       std::shared_ptr<trainer_host> host,
-                                                      engine_worker_actor worker);
+                                                      engine_worker_actor worker,
+                                                      engine_worker_actor writer);
 
 }  // namespace troupe::actors

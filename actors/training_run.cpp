@@ -6,6 +6,7 @@
 #include "actors/runtime/ask.hpp"
 #include "actors/trainer_group.hpp"
 #include "config/deadlines.hpp"
+#include "config/failpoint.hpp"
 #include "config/limits.hpp"
 #include "storage/sha256.hpp"
 
@@ -40,7 +41,8 @@ training_run_state::training_run_state(training_run_self::pointer self, training
       config_(std::move(config)),
       record_(config_.record),
       sequencer_(record_.client_epoch, 1),
-      model_(config_.model) {
+      model_(config_.model),
+      pace_(config_.snapshot_every_steps, steady_seconds(now(self_->system()))) {
   group_ = spawn_trainer_group(self_->system(), training_run_actor{self_}, config_.manager);
   self_->attach_functor([group = group_](const caf::error&) {
     caf::anon_send_exit(group, caf::exit_reason::user_shutdown);
@@ -82,6 +84,7 @@ void training_run_state::take(const op_request& request, op_promise promise) {
   logic::sequenced_op op{request, storage::sha256_hex(encoded->bytes()), encoded->bytes().size()};
   const bool is_known = request.seq_id < sequencer_.next_seq_id();
   if (!is_known) {
+    if (waits_for_acknowledgement()) return promise.deliver(to_caf(rolled_back_error()));
     if (auto ok = check(request.body); !ok) return promise.deliver(to_caf(ok.error()));
   }
   const auto arrived = sequencer_.offer(std::move(op));
@@ -103,7 +106,9 @@ void training_run_state::journal(logic::sequenced_op op) {
       self_, config_.store, deadlines::store,
       append_op_request{*shared, blob_id{std::move(op.body_digest)}},
       [this, shared](const done&) {
+        config::failpoint("t1", shared->seq_id);
         ready_.push_back(std::move(*shared));
+        if (waits_for_acknowledgement()) return refuse_pending();
         wake();
         pump();
       },
@@ -153,12 +158,20 @@ void training_run_state::report(run_event event) {
   events_.push_back(std::move(event));
 }
 
+void training_run_state::report(run_event_kind kind, std::string detail) {
+  run_event event;
+  event.kind = kind;
+  event.detail = std::move(detail);
+  report(std::move(event));
+}
+
 training_run_self::behavior_type training_run_state::make_behavior() {
   return {
       [this](const op_request& r) { return offer(r); },
       [this](const attach_run_request&) { return attach(); },
       [this](const run_status_request&) -> caf::result<run_info> { return info(); },
       [this](const park_run_request&) { return park(); },
+      [this](const acknowledge_rollback_request&) { return acknowledge(); },
       [this](const run_events_request& r) -> caf::result<run_events_reply> {
         run_events_reply reply;
         std::copy_if(events_.begin(), events_.end(), std::back_inserter(reply.events),
@@ -168,6 +181,8 @@ training_run_self::behavior_type training_run_state::make_behavior() {
       [this](const group_lost& lost) {
         if (lost.incarnation == record_.incarnation) recover(lost.reason);
       },
+      [this](const node_silent& node) { tell(self_, group_, node); },
+      [this](const move_away& wanted) { leave_nodes(wanted.reason); },
       [this](tick) { read_replay(covered_seq_id()); },
   };
 }

@@ -11,9 +11,12 @@
 // unchanged); errc::aborted for an op that broke the group too often.
 // Invariants: RUN-1 ops apply in order of seq_id, each exactly once. RUN-2 an op that was answered
 // is in the journal as finished. RUN-3 work of an older incarnation is never merged. RUN-4 a replay
-// whose results differ from the journal is never silent (event with bit_exact = false).
+// that cannot be exact is never silent: the run rolls back to its snapshot, says so and refuses ops
+// until that is acknowledged, across restarts. RUN-5 payloads are kept until a newer snapshot was
+// read back whole.
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,6 +26,7 @@
 
 #include "actors/logic/batch_planner.hpp"
 #include "actors/logic/op_sequencer.hpp"
+#include "actors/logic/snapshot_pace.hpp"
 #include "actors/logic/step_commit.hpp"
 #include "actors/protocol/type_ids.hpp"
 #include "actors/runtime/clock.hpp"
@@ -48,6 +52,13 @@ class training_run_state {
 
  private:
   using op_promise = caf::typed_response_promise<op_reply>;
+  /// The op and step whose state an image holds.
+  struct captured_at {
+    std::uint64_t seq_id = 0;
+    std::uint64_t step = 0;
+    time_point begun = {};
+    double waited_s = 0;  ///< ops, for the copy to be made
+  };
 
   // -- arriving ops (training_run.cpp) --
   caf::result<op_reply> offer(const op_request& request);
@@ -55,9 +66,9 @@ class training_run_state {
   [[nodiscard]] result<void> check(const op_body& body) const;
   void journal(logic::sequenced_op op);
   caf::result<run_info> attach();
-  caf::result<run_info> park();
   [[nodiscard]] run_info info() const;
   void report(run_event event);
+  void report(run_event_kind kind, std::string detail);
   void set_phase(run_phase phase, std::string detail);
 
   // -- executing (training_run_ops.cpp) --
@@ -76,19 +87,50 @@ class training_run_state {
   void finished(const op_request& op, const std::variant<op_reply, error>& outcome);
   void op_failed(const op_request& op, const error& reason);
   [[nodiscard]] checkpoint_manifest manifest(checkpoint_kind kind, const std::string& label,
-                                             std::uint64_t seq_id,
+                                             const captured_at& at,
                                              const logic::merged_reply& merged) const;
   void apply_output(const op_request& op, const op_output& output);
   [[nodiscard]] op_output output_of(const op_request& op, const logic::merged_reply& merged) const;
 
-  // -- snapshots, parking and recovery (training_run_recovery.cpp) --
+  // -- snapshots, and what needs one (training_run_snapshot.cpp) --
+  void snapshot_if_due();
   void take_snapshot();
+  void write_snapshot(const captured_at& at);
+  void snapshot_committed(const captured_at& at, const checkpoint_record& record);
+  void snapshot_failed(const error& reason);
+  void verify_snapshot(const checkpoint_id& written, std::optional<checkpoint_record> older);
+  void snapshot_damaged(const std::optional<checkpoint_record>& older, const error& reason);
+  void after_snapshot();
+  caf::result<run_info> park();
+  void finish_parking();
+  void give_nodes_back(std::string detail);
+  void wake();
+  void leave_nodes(const std::string& reason);
+  void move();
+  void hand_over();
+
+  // -- rollback (training_run_rollback.cpp) --
+  [[nodiscard]] bool is_void(std::uint64_t seq_id) const;
+  [[nodiscard]] bool waits_for_acknowledgement() const;
+  [[nodiscard]] error rolled_back_error() const;
+  void replay_differs(std::uint64_t seq_id);
+  void roll_back(const std::string& reason);
+  void rolled_back(const std::string& cursor);
+  void refuse_pending();
+  caf::result<run_info> acknowledge();
+
+  // -- recovery (training_run_recovery.cpp) --
   void load_journal();
   void recover(const error& reason);
+  void count_loss(const error& reason);
   void form();
   void formed(const group_formed& group);
   void forming_failed(const error& reason);
+  void check_snapshot(const error& reason);
+  void retry_forming(const error& reason);
   void fall_back(const error& reason);
+  using log_reader = std::function<void(std::deque<logged_op>)>;
+  void read_log(std::uint64_t after_seq_id, log_reader then);
   void read_replay(std::uint64_t after_seq_id);
   void booted();
   void restore_known_ops();
@@ -99,8 +141,6 @@ class training_run_state {
   void replayed(const logged_op& op, const logic::merged_reply& merged);
   void resumed();
   void stop(const error& reason);
-  void give_nodes_back(std::string detail);
-  void wake();
 
   training_run_self::pointer self_;
   training_run_config config_;
@@ -112,6 +152,7 @@ class training_run_state {
   std::string detail_;
   model_config model_;
   std::uint64_t committed_seq_id_ = 0;
+  std::uint64_t changed_seq_id_ = 0;  ///< last committed op that changed the state
   std::uint64_t committed_step_ = 0;
   state_digest committed_weights_;
   std::uint64_t step_ = 0;  ///< of the live shards: behind the committed one while replaying
@@ -125,7 +166,10 @@ class training_run_state {
   std::vector<caf::typed_response_promise<run_info>> parking_;
   std::deque<op_request> ready_;  ///< journalled, in order, not finished
   bool busy_ = false;
-  std::map<std::uint64_t, std::uint32_t> attempts_;
+  std::uint64_t dispatched_ = 0;  ///< the op that the shards work at; 0: none
+  bool is_saving_ = false;        ///< a snapshot is on its way, until it was read back
+  logic::snapshot_pace pace_;
+  std::optional<std::string> moving_;  ///< why the nodes must be left
   std::map<std::uint64_t, logic::batch_plan> forward_plans_;
   std::map<std::uint64_t, std::vector<op_promise>> waiting_;
 
@@ -133,7 +177,8 @@ class training_run_state {
   std::vector<std::pair<op_request, op_promise>> early_;
   std::deque<logged_op> replay_;
   std::uint64_t num_replayed_ = 0;
-  bool bit_exact_ = true;
+  std::uint32_t num_mismatches_ = 0;  ///< replays in a row that were not exact
+  state_digest formed_weights_;       ///< before anything was replayed
   time_point lost_at_{};
   std::vector<run_event> events_;
 };

@@ -3,7 +3,9 @@
 #include "actors/runtime/ask.hpp"
 #include "actors/training_run.hpp"
 #include "config/deadlines.hpp"
+#include "config/failpoint.hpp"
 #include "config/limits.hpp"
+#include "config/planted_bug.hpp"
 
 namespace troupe::actors {
 namespace {
@@ -22,7 +24,9 @@ bool training_run_state::is_current(std::uint64_t incarnation) const {
 }
 
 void training_run_state::pump() {
-  if (phase_ != run_phase::ready || busy_ || ready_.empty()) return;
+  if (phase_ != run_phase::ready || busy_) return;
+  if (moving_ && !has_gradients_) return move();
+  if (ready_.empty()) return config::failpoint("t0");
   busy_ = true;
   execute(ready_.front());
 }
@@ -93,6 +97,7 @@ void training_run_state::give_work(const op_request& op, logic::split_op work) {
   if (forward != nullptr && forward->keep == retention::keep_for_backward) {
     forward_plans_[op.seq_id] = work.plan;
   }
+  dispatched_ = op.seq_id;
   ask(
       self_, group_, deadlines::shard_work + deadlines::control,
       group_work{record_.incarnation, op.seq_id, std::move(work.bodies)},
@@ -153,14 +158,14 @@ void training_run_state::complete(const op_request& op, const logic::merged_repl
 }
 
 checkpoint_manifest training_run_state::manifest(checkpoint_kind kind, const std::string& label,
-                                                 std::uint64_t seq_id,
+                                                 const captured_at& at,
                                                  const logic::merged_reply& merged) const {
   checkpoint_manifest out;
   out.run = record_.run;
   out.kind = kind;
   out.name = label;
-  out.step = step_;
-  out.seq_id = seq_id;
+  out.step = at.step;
+  out.seq_id = at.seq_id;
   out.model = model_;
   out.model_directory = record_.request.model.directory;
   out.files = merged.files;
@@ -175,7 +180,7 @@ checkpoint_manifest training_run_state::manifest(checkpoint_kind kind, const std
 void training_run_state::commit_training_checkpoint(const op_request& op,
                                                     const logic::merged_reply& merged) {
   const auto& body = std::get<save_state_op>(op.body);
-  auto record = manifest(checkpoint_kind::training, body.name, op.seq_id, merged);
+  auto record = manifest(checkpoint_kind::training, body.name, {op.seq_id, step_, {}, 0}, merged);
   record.parent = last_checkpoint_;
   ask(
       self_, config_.store, deadlines::store, commit_checkpoint_request{std::move(record)},
@@ -198,7 +203,7 @@ void training_run_state::commit_sampler_checkpoint(const op_request& op,
                         body.kind != publish_kind::base &&
                         published_->manifest.depth + 1 <= limits::delta_depth_max;
   auto record = manifest(is_delta ? checkpoint_kind::sampler_delta : checkpoint_kind::sampler_base,
-                         body.name, op.seq_id, merged);
+                         body.name, {op.seq_id, step_, {}, 0}, merged);
   record.state = merged.published;
   record.probe_logprobs = merged.probe_logprobs;
   if (is_delta) {
@@ -246,12 +251,16 @@ void training_run_state::confirm_published(const op_request& op, const checkpoin
 }
 
 void training_run_state::finish(const op_request& op, std::variant<op_reply, error> outcome) {
+  dispatched_ = 0;
+  config::failpoint("t8", op.seq_id);
   auto shared = std::make_shared<std::variant<op_reply, error>>(std::move(outcome));
+  if (config::is_planted(config::bug::answer_before_commit)) finished(op, *shared);
   ask(
       self_, config_.store, deadlines::store,
       finish_op_request{record_.run, op.seq_id, step_, weights_, *shared},
       [this, op, shared, step = step_, weights = weights_](const done&) {
         if (sequencer_.outcome(op.seq_id) != nullptr) return;
+        config::failpoint("t9", op.seq_id);
         committed_step_ = step;
         committed_weights_ = weights;
         finished(op, *shared);
@@ -262,9 +271,11 @@ void training_run_state::finish(const op_request& op, std::variant<op_reply, err
 void training_run_state::finished(const op_request& op,
                                   const std::variant<op_reply, error>& outcome) {
   committed_seq_id_ = op.seq_id;
+  const bool has_changed =
+      std::holds_alternative<op_reply>(outcome) && logic::changes_state(op.body);
+  if (has_changed) changed_seq_id_ = op.seq_id;
   if (!op.cursor.empty()) cursor_ = op.cursor;
   sequencer_.finish(op.seq_id, outcome);
-  attempts_.erase(op.seq_id);
   if (!ready_.empty() && ready_.front().seq_id == op.seq_id) ready_.pop_front();
   for (auto& promise : waiting_[op.seq_id]) {
     if (const auto* reply = std::get_if<op_reply>(&outcome)) {
@@ -274,15 +285,13 @@ void training_run_state::finished(const op_request& op,
     }
   }
   waiting_.erase(op.seq_id);
+  config::failpoint("t10", op.seq_id);
   busy_ = false;
   tell(self_, config_.manager, run_changed{info()});
   const bool stepped =
       std::holds_alternative<optim_step_op>(op.body) && std::holds_alternative<op_reply>(outcome);
-  if (stepped && phase_ == run_phase::ready && step_ % config_.snapshot_every_steps == 0) {
-    take_snapshot();
-  } else {
-    pump();
-  }
+  if (stepped) snapshot_if_due();
+  pump();
 }
 
 }  // namespace troupe::actors

@@ -4,6 +4,8 @@
 #include "actors/runtime/ask.hpp"
 #include "actors/training_run.hpp"
 #include "config/deadlines.hpp"
+#include "config/failpoint.hpp"
+#include "config/planted_bug.hpp"
 
 namespace troupe::actors {
 namespace {
@@ -15,47 +17,6 @@ constexpr std::uint32_t attempts_max = 3;
 constexpr std::chrono::milliseconds form_retry{100};
 
 }  // namespace
-
-void training_run_state::take_snapshot() {
-  busy_ = true;
-  const auto world = record_.request.world_size;
-  ask(
-      self_, group_, deadlines::shard_work,
-      group_work{record_.incarnation, committed_seq_id_,
-                 std::vector<shard_body>(world, shard_save_state{})},
-      [this, world, incarnation = record_.incarnation](const group_reply& reply) {
-        if (!is_current(incarnation)) return;
-        auto merged = logic::merge(reply.ranks, logic::batch_plan(world), committed_seq_id_);
-        if (!merged) return recover(merged.error());
-        auto image = manifest(checkpoint_kind::snapshot, {}, committed_seq_id_, *merged);
-        if (snapshot_) image.parent = snapshot_->id;
-        ask(
-            self_, config_.store, deadlines::store, commit_checkpoint_request{std::move(image)},
-            [this, incarnation](const checkpoint_record& record) {
-              if (!is_current(incarnation)) return;
-              // The one before stays complete with its ops, should this one turn out damaged.
-              if (snapshot_) trim(snapshot_->manifest.seq_id);
-              snapshot_ = record;
-              record_.snapshot = record.id;
-              ask(
-                  self_, config_.store, deadlines::store, put_run_request{record_},
-                  [this, incarnation](const done&) {
-                    if (!is_current(incarnation)) return;
-                    report({0, 0, run_event_kind::snapshot, 0, 0, 0, true,
-                            "step " + std::to_string(step_)});
-                    busy_ = false;
-                    if (!parking_.empty()) give_nodes_back("");
-                    if (!ready_.empty()) wake();
-                    pump();
-                  },
-                  [this](const error& e) { stop(e); });
-            },
-            [this](const error& e) { stop(e); });
-      },
-      [this, incarnation = record_.incarnation](const error& e) {
-        if (is_current(incarnation)) recover(e);
-      });
-}
 
 void training_run_state::load_journal() {
   if (record_.snapshot.empty() && record_.published.empty()) {
@@ -81,43 +42,63 @@ void training_run_state::load_journal() {
 void training_run_state::recover(const error& reason) {
   if (phase_ != run_phase::ready) return;
   lost_at_ = now(self_->system());
-  report({0, 0, run_event_kind::shard_lost, 0, 0, 0, true, to_string(reason)});
+  report(run_event_kind::shard_lost, to_string(reason));
   set_phase(run_phase::recovering, reason.what);
   busy_ = false;
+  is_saving_ = false;
+  moving_.reset();
+  pace_.lost(steady_seconds(lost_at_));
   for (auto& promise : std::exchange(parking_, {}))
     promise.deliver(to_caf(reason));
-  if (!ready_.empty() && ++attempts_[ready_.front().seq_id] >= attempts_max) {
-    const op_request poison = ready_.front();
-    ready_.pop_front();
-    finish(poison, error{errc::aborted,
-                         "op " + std::to_string(poison.seq_id) + " broke its shards " +
-                             std::to_string(attempts_max) + " times",
-                         reason.what, "change the op, or give the nodes more memory"});
-  }
+  count_loss(reason);
   read_replay(covered_seq_id());
+}
+
+/// The count is kept with the run's record, which is written before the next set is formed.
+void training_run_state::count_loss(const error& reason) {
+  const std::uint64_t suspect = std::exchange(dispatched_, 0);
+  if (suspect == 0 || ready_.empty() || ready_.front().seq_id != suspect) return;
+  if (record_.suspect_seq_id != suspect) record_.suspect_losses = 0;
+  record_.suspect_seq_id = suspect;
+  const bool is_tireless = config::is_planted(config::bug::poison_never_given_up);
+  if (++record_.suspect_losses < attempts_max || is_tireless) return;
+  const op_request poison = ready_.front();
+  ready_.pop_front();
+  const std::string what = "op " + std::to_string(suspect) + " broke its shards " +
+                           std::to_string(attempts_max) + " times";
+  report(run_event_kind::quarantined, what + ": " + reason.what);
+  finish(poison,
+         error{errc::aborted, what, reason.what, "change the op, or give the nodes more memory"});
 }
 
 std::uint64_t training_run_state::covered_seq_id() const {
   return snapshot_ ? snapshot_->manifest.seq_id : 0;
 }
 
-void training_run_state::read_replay(std::uint64_t after_seq_id) {
-  replay_.clear();
+/// Reads the log page by page.
+void training_run_state::read_log(std::uint64_t after_seq_id, log_reader then) {
+  auto ops = std::make_shared<std::deque<logged_op>>();
   auto page = std::make_shared<std::function<void(std::uint64_t)>>();
-  *page = [this, weak = std::weak_ptr(page)](std::uint64_t after) {
+  *page = [this, ops, then = std::move(then), weak = std::weak_ptr(page)](std::uint64_t after) {
     auto next = weak.lock();
     ask(
         self_, config_.store, deadlines::store, read_log_request{record_.run, after, 256},
-        [this, next](const read_log_reply& reply) {
-          for (const logged_op& op : reply.ops)
-            replay_.push_back(op);
+        [ops, then, next](const read_log_reply& reply) {
+          ops->insert(ops->end(), reply.ops.begin(), reply.ops.end());
           if (!reply.complete && !reply.ops.empty()) return (*next)(reply.ops.back().op.seq_id);
-          if (std::exchange(is_booting_, false)) return booted();
-          form();
+          then(std::move(*ops));
         },
         [this](const error& e) { stop(e); });
   };
   (*page)(after_seq_id);
+}
+
+void training_run_state::read_replay(std::uint64_t after_seq_id) {
+  read_log(after_seq_id, [this](std::deque<logged_op> ops) {
+    replay_ = std::move(ops);
+    if (std::exchange(is_booting_, false)) return booted();
+    form();
+  });
 }
 
 void training_run_state::restore_known_ops() {
@@ -129,6 +110,10 @@ void training_run_state::restore_known_ops() {
     }
     sequencer_.finish(op.op.seq_id, op.outcome);
     committed_seq_id_ = op.op.seq_id;
+    if (is_void(op.op.seq_id)) continue;
+    const bool has_changed =
+        std::holds_alternative<op_reply>(op.outcome) && logic::changes_state(op.op.body);
+    if (has_changed) changed_seq_id_ = op.op.seq_id;
     committed_step_ = op.step;
     committed_weights_ = op.weights;
     if (!op.op.cursor.empty()) cursor_ = op.op.cursor;
@@ -143,7 +128,11 @@ void training_run_state::restore_known_ops() {
 void training_run_state::booted() {
   restore_known_ops();
   const bool is_at_rest = record_.incarnation > 0 && ready_.empty();
-  if (is_at_rest) {
+  if (waits_for_acknowledgement()) {
+    replay_.clear();
+    set_phase(run_phase::rolled_back, record_.rollback->reason);
+    refuse_pending();
+  } else if (is_at_rest) {
     replay_.clear();
     set_phase(run_phase::parked, "");
   } else {
@@ -161,6 +150,10 @@ void training_run_state::trim(std::uint64_t through_seq_id) {
 
 void training_run_state::form() {
   ++record_.incarnation;
+  auto durable = record_;
+  if (config::is_planted(config::bug::incarnation_not_durable)) --durable.incarnation;
+  if (config::is_planted(config::bug::suspect_not_durable)) durable.suspect_losses = 0;
+  if (record_.incarnation > 1) config::failpoint("b3");
   const auto form_now = [this](std::vector<checkpoint_record> chain) {
     form_group request{record_.incarnation,        record_.run,          record_.request.model,
                        record_.request.world_size, record_.request.seed, {},
@@ -172,7 +165,7 @@ void training_run_state::form() {
         [this](const error& e) { forming_failed(e); });
   };
   ask(
-      self_, config_.store, deadlines::store, put_run_request{record_},
+      self_, config_.store, deadlines::store, put_run_request{durable},
       [this, form_now](const done&) {
         if (!published_) return form_now({});
         ask(
@@ -183,11 +176,18 @@ void training_run_state::form() {
       [this](const error& e) { stop(e); });
 }
 
-/// The newest snapshot cannot be read: the one before it and the ops since are still there.
+/// The newest snapshot cannot be read: the one before it and the ops since are still there, and
+/// before the oldest one the model itself.
 void training_run_state::fall_back(const error& reason) {
-  report({0, 0, run_event_kind::recovering, 0, 0, 0, true,
-          "snapshot of step " + std::to_string(snapshot_->manifest.step) +
-              " is damaged, falling back: " + to_string(reason)});
+  report(run_event_kind::recovering, "snapshot of step " +
+                                         std::to_string(snapshot_->manifest.step) +
+                                         " is damaged, falling back: " + to_string(reason));
+  const auto from_the_model = [this] {
+    snapshot_.reset();
+    record_.snapshot = {};
+    read_replay(0);
+  };
+  if (snapshot_->manifest.parent.empty()) return from_the_model();
   ask(
       self_, config_.store, deadlines::store, get_checkpoint_request{snapshot_->manifest.parent},
       [this](const checkpoint_record& older) {
@@ -195,13 +195,31 @@ void training_run_state::fall_back(const error& reason) {
         record_.snapshot = older.id;
         read_replay(covered_seq_id());
       },
-      [this](const error& e) { stop(e); });
+      [this, from_the_model](const error& e) {
+        return e.code == errc::not_found ? from_the_model() : stop(e);
+      });
+}
+
+/// A node may fail to see what is there: only what the control node finds damaged is given up.
+void training_run_state::check_snapshot(const error& reason) {
+  ask(
+      self_, config_.store, deadlines::verify, verify_checkpoint_request{snapshot_->id},
+      [this, reason](const done&) { retry_forming(reason); },
+      [this](const error& e) {
+        const bool is_damaged = e.code == errc::corrupt || e.code == errc::not_found;
+        return is_damaged ? fall_back(e) : retry_forming(e);
+      });
 }
 
 void training_run_state::forming_failed(const error& reason) {
   const bool is_damaged = reason.code == errc::corrupt || reason.code == errc::not_found;
-  if (is_damaged && snapshot_ && !snapshot_->manifest.parent.empty()) return fall_back(reason);
-  if (category_of(reason.code) == error_category::user) return stop(reason);
+  if (is_damaged && snapshot_) return check_snapshot(reason);
+  retry_forming(reason);
+}
+
+void training_run_state::retry_forming(const error& reason) {
+  const bool is_damaged = reason.code == errc::corrupt || reason.code == errc::not_found;
+  if (!is_damaged && category_of(reason.code) == error_category::user) return stop(reason);
   if (now(self_->system()) - lost_at_ > deadlines::capacity) {
     for (auto& [seq_id, promises] : waiting_) {
       for (auto& promise : promises)
@@ -218,25 +236,31 @@ void training_run_state::formed(const group_formed& group) {
   if (group.incarnation != record_.incarnation) return;
   model_ = group.model;
   weights_ = group.weights;
+  formed_weights_ = group.weights;
   step_ = snapshot_ ? snapshot_->manifest.step : 0;
   forward_plans_.clear();
   has_gradients_ = false;
   num_replayed_ = 0;
-  bit_exact_ = true;
   replay_next();
 }
 
 void training_run_state::replay_next() {
-  const std::uint64_t covered = covered_seq_id();
+  const std::uint64_t covered =
+      covered_seq_id() + (config::is_planted(config::bug::replay_from_newer) ? 1 : 0);
   while (!replay_.empty()) {
     const logged_op& op = replay_.front();
-    const bool applies = op.finished && op.op.seq_id > covered &&
+    const bool applies = op.finished && op.op.seq_id > covered && !is_void(op.op.seq_id) &&
                          std::holds_alternative<op_reply>(op.outcome) &&
                          logic::changes_state(op.op.body);
     if (applies) break;
     replay_.pop_front();
   }
-  if (replay_.empty()) return resumed();
+  const bool skips = config::is_planted(config::bug::replay_skips_last) && replay_.size() == 1;
+  if (replay_.empty() || skips) return resumed();
+  if (!logic::has_payload(replay_.front().op.body)) {
+    return roll_back("the data of op " + std::to_string(replay_.front().op.seq_id) +
+                     " is not kept any more, and the snapshots after it are damaged");
+  }
   const auto op = std::make_shared<logged_op>(std::move(replay_.front()));
   replay_.pop_front();
   if (const auto* load = std::get_if<load_state_op>(&op->op.body)) {
@@ -280,54 +304,32 @@ void training_run_state::replayed(const logged_op& op, const logic::merged_reply
   const op_output output = output_of(op.op, merged);
   apply_output(op.op, output);
   ++num_replayed_;
-  if (!logic::same_outcome(std::get<op_reply>(op.outcome).output, output)) bit_exact_ = false;
+  config::failpoint("b2");
+  if (config::is_planted(config::bug::replay_twice) && num_replayed_ == 1) {
+    replay_.push_front(op);
+  }
+  if (!logic::same_outcome(std::get<op_reply>(op.outcome).output, output)) {
+    return replay_differs(op.op.seq_id);
+  }
   replay_next();
 }
 
 void training_run_state::resumed() {
   committed_step_ = step_;
   committed_weights_ = weights_;
+  num_mismatches_ = 0;
   const bool is_first = record_.incarnation == 1;
-  report({0, 0, is_first ? run_event_kind::started : run_event_kind::resumed, 0, num_replayed_,
-          seconds_since(self_->system(), lost_at_), bit_exact_,
-          bit_exact_ ? "" : "replayed results differ from the journal"});
-  set_phase(run_phase::ready, bit_exact_ ? "" : "the last replay was not bit-exact");
+  run_event event;
+  event.kind = is_first ? run_event_kind::started : run_event_kind::resumed;
+  event.ops_replayed = num_replayed_;
+  event.seconds = seconds_since(self_->system(), lost_at_);
+  report(std::move(event));
+  set_phase(run_phase::ready, "");
   pump();
 }
 
-caf::result<run_info> training_run_state::park() {
-  if (phase_ == run_phase::parked) return info();
-  if (phase_ != run_phase::ready || busy_ || !ready_.empty()) {
-    return to_caf({errc::busy, "run " + record_.run.value + " is at work", "ops are not finished",
-                   "wait for their answers first"});
-  }
-  auto promise = self_->make_response_promise<run_info>();
-  parking_.push_back(promise);
-  if (has_gradients_ || committed_seq_id_ == covered_seq_id()) {
-    give_nodes_back("");
-  } else {
-    take_snapshot();
-  }
-  return promise;
-}
-
-void training_run_state::give_nodes_back(std::string detail) {
-  tell(self_, group_, close_group{});
-  report({0, 0, run_event_kind::parked, 0, 0, 0, true, detail});
-  set_phase(run_phase::parked, std::move(detail));
-  for (auto& promise : std::exchange(parking_, {}))
-    promise.deliver(info());
-}
-
-void training_run_state::wake() {
-  if (phase_ != run_phase::parked) return;
-  lost_at_ = now(self_->system());
-  set_phase(run_phase::starting, "waking up");
-  read_replay(covered_seq_id());
-}
-
 void training_run_state::stop(const error& reason) {
-  report({0, 0, run_event_kind::failed, 0, 0, 0, true, to_string(reason)});
+  report(run_event_kind::failed, to_string(reason));
   set_phase(run_phase::failed, to_string(reason));
   for (auto& [request, promise] : std::exchange(early_, {}))
     promise.deliver(to_caf(reason));

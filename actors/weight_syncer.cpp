@@ -8,6 +8,8 @@
 #include "actors/runtime/ask.hpp"
 #include "actors/runtime/clock.hpp"
 #include "config/deadlines.hpp"
+#include "config/failpoint.hpp"
+#include "config/planted_bug.hpp"
 
 namespace troupe::actors {
 
@@ -59,6 +61,7 @@ void weight_syncer_state::stage(const running_ptr& run, const replica_status& li
                         live.state == last.parent_state && !run->tried_whole_chain;
   if (by_delta) request.chain = {run->chain.back()};
   if (!by_delta) run->tried_whole_chain = true;
+  config::failpoint("w1");
   run->reply.was_delta = by_delta;
   ask(
       self_, target_.replica, deadlines::stage, std::move(request),
@@ -76,11 +79,14 @@ void weight_syncer_state::stage(const running_ptr& run, const replica_status& li
 void weight_syncer_state::commit(const running_ptr& run, const stage_weights_reply& staged) {
   run->reply.stage_ms = staged.stage_ms;
   run->reply.bytes = staged.bytes;
+  config::failpoint("w2");
+  if (config::is_planted(config::bug::sync_without_flip)) return end(run, std::nullopt);
   ask(
       self_, target_.replica, deadlines::commit + deadlines::finish_old,
       commit_weights_request{staged.version, staged.state, run->request.in_flight},
       [this, run](const commit_weights_reply& committed) {
         run->reply.pause_ms = committed.pause_ms;
+        config::failpoint("w3");
         probe(run);
       },
       [this, run](const error& e) { end(run, e); });

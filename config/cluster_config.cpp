@@ -67,7 +67,7 @@ void read_cluster(reader& in, const toml::table& table, cluster_config& out) {
     } else if (key == "data_folder") {
       in.read(node, key.str(), out.data_folder);
     } else if (key == "snapshot_every_steps") {
-      in.read(node, key.str(), out.snapshot_every_steps, 1, 1'000'000);
+      in.read(node, key.str(), out.snapshot_every_steps, 0, 1'000'000);
     } else {
       in.refuse(node, key.str(), "is no key of [cluster]");
     }

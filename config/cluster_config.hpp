@@ -76,7 +76,7 @@ struct cluster_config {
   std::uint16_t port = 0;  ///< 0: a free one is picked and written to the data folder
   process_group trainers{2, 1, 8};
   process_group samplers{1, 1, 1};
-  std::uint64_t snapshot_every_steps = 10;  ///< bounds what a recovery replays
+  std::uint64_t snapshot_every_steps = 0;  ///< 0: by what one costs and how often nodes are lost
   gateway_config gateway;
   std::vector<named_model> models;
 

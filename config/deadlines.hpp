@@ -51,6 +51,14 @@ inline constexpr seconds connect{15};
 /// Processes are asked to leave with SIGTERM and killed after this.
 inline constexpr seconds shutdown{10};
 
+/// A node that was asked to leave hands its work over within this, so that whoever asked need not
+/// kill it.
+inline constexpr seconds notice{8};
+static_assert(notice < shutdown);
+
+/// Reading a checkpoint back.
+inline constexpr seconds verify{600};
+
 /// A temporary file of a machine whose locks cannot be seen from here is abandoned after this; a
 /// living writer touches its file far more often.
 inline constexpr seconds abandoned_write{3600};

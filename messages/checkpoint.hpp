@@ -127,4 +127,10 @@ struct garbage_report {
 /// Tokens on which trainer and sampler are compared: spread over the vocabulary, the same always.
 [[nodiscard]] std::vector<token_id> probe_prompt(const model_config& model);
 
+/// Reads every file back and compares it with its name.
+struct verify_checkpoint_request {
+  checkpoint_id checkpoint;
+  bool operator==(const verify_checkpoint_request&) const = default;
+};
+
 }  // namespace troupe

@@ -49,6 +49,13 @@ struct renew_lease_request {
   bool operator==(const renew_lease_request&) const = default;
 };
 
+/// A node was told to go (SIGTERM). Answered when nothing depends on it any more: what it trained
+/// has a snapshot and lives elsewhere.
+struct node_leaving_request {
+  node_id node;
+  bool operator==(const node_leaving_request&) const = default;
+};
+
 struct node_status {
   node_id node;
   node_role role = node_role::trainer;

@@ -11,7 +11,7 @@ struct code_traits {
   bool retryable;
 };
 
-constexpr std::array<code_traits, 26> traits{{
+constexpr std::array<code_traits, 27> traits{{
     {"none", error_category::system, false},
     {"invalid_argument", error_category::user, false},
     {"not_found", error_category::user, false},
@@ -38,6 +38,7 @@ constexpr std::array<code_traits, 26> traits{{
     {"aborted", error_category::system, false},
     {"cancelled", error_category::user, false},
     {"internal", error_category::system, false},
+    {"rolled_back", error_category::user, false},
 }};
 
 const code_traits& traits_of(errc code) {

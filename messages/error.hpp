@@ -41,6 +41,7 @@ enum class errc : std::uint16_t {
   aborted = 23,           ///< the op was given up for good; its stored error is this one
   cancelled = 24,         ///< the user asked to stop
   internal = 25,          ///< a broken promise inside Troupe
+  rolled_back = 26,       ///< user: a run lost ops for good and waits to be acknowledged
 };
 
 enum class error_category : std::uint8_t { user, system, capacity, fenced, quota };

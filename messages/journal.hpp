@@ -6,6 +6,7 @@
 // Threading: plain values.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -63,14 +64,26 @@ struct trim_log_request {
   bool operator==(const trim_log_request&) const = default;
 };
 
+/// Ops in (to_seq_id, through_seq_id] are void: no replay of them could be exact.
+struct run_rollback {
+  std::uint64_t to_seq_id = 0;
+  std::uint64_t through_seq_id = 0;
+  bool acknowledged = false;  ///< until then the run refuses ops
+  std::string reason;
+  bool operator==(const run_rollback&) const = default;
+};
+
 /// What a restarted control node needs to bring a run back.
 struct run_record {
   run_id run;
   create_run_request request;
   std::uint64_t incarnation = 0;  ///< last one handed out; raised durably before use
   std::uint64_t client_epoch = 0;
-  checkpoint_id snapshot;   ///< newest verified training image; empty: the model itself
-  checkpoint_id published;  ///< last sampler checkpoint
+  checkpoint_id snapshot;            ///< newest verified training image; empty: the model itself
+  checkpoint_id published;           ///< last sampler checkpoint
+  std::uint64_t suspect_seq_id = 0;  ///< the op that was under way when shards were lost
+  std::uint32_t suspect_losses = 0;  ///< how often in a row
+  std::optional<run_rollback> rollback = std::nullopt;
   bool operator==(const run_record&) const = default;
 };
 

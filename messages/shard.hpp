@@ -105,9 +105,21 @@ struct shard_published {
   bool operator==(const shard_published&) const = default;
 };
 
+/// First half of a snapshot: copies this rank's slices aside, so that training can go on. A copy
+/// that was not written yet is replaced.
+struct shard_capture_state {
+  bool operator==(const shard_capture_state&) const = default;
+};
+
+/// Second half: writes the copy as a blob, beside other work.
+struct shard_write_captured {
+  bool operator==(const shard_write_captured&) const = default;
+};
+
 using shard_body =
     std::variant<shard_forward, shard_forward_backward, shard_backward, shard_optim_step,
-                 shard_save_state, shard_load_state, shard_save_weights, shard_published>;
+                 shard_save_state, shard_load_state, shard_save_weights, shard_published,
+                 shard_capture_state, shard_write_captured>;
 
 struct shard_work {
   shard_identity identity;

@@ -203,13 +203,15 @@ struct attach_run_request {
   bool operator==(const attach_run_request&) const = default;
 };
 
-/// A parked run has given its nodes back; its next op brings it up again.
+/// A parked run has given its nodes back; its next op brings it up again. A rolled back one has
+/// lost ops for good and does nothing until somebody acknowledged that.
 enum class run_phase : std::uint8_t {
   starting = 0,
   ready = 1,
   recovering = 2,
   failed = 3,
   parked = 4,
+  rolled_back = 5,
 };
 
 struct run_info {
@@ -241,6 +243,12 @@ struct park_run_request {
   bool operator==(const park_run_request&) const = default;
 };
 
+/// Says that the loop knows about the rollback and starts again from the cursor of run_info.
+struct acknowledge_rollback_request {
+  run_id run;
+  bool operator==(const acknowledge_rollback_request&) const = default;
+};
+
 enum class run_event_kind : std::uint8_t {
   started = 0,
   shard_lost = 1,
@@ -249,6 +257,10 @@ enum class run_event_kind : std::uint8_t {
   snapshot = 4,
   failed = 5,
   parked = 6,
+  quarantined = 7,   ///< an op that broke its shards too often was given up
+  rolled_back = 8,   ///< ops after to_seq_id are void; waits for an acknowledgement
+  acknowledged = 9,  ///< somebody read that; the run goes on from there
+  leaving = 10,      ///< a node said that it will go; the run moves after a snapshot
 };
 
 struct run_event {
@@ -260,6 +272,9 @@ struct run_event {
   double seconds = 0;              ///< resumed: from loss to ready
   bool bit_exact = true;           ///< resumed: every replayed result equals the journal
   std::string detail;
+  std::uint64_t to_seq_id = 0;  ///< rolled_back: last op that still counts
+  std::uint64_t to_step = 0;    ///< rolled_back: committed steps that still count
+  std::string cursor;           ///< rolled_back: of the last op that still counts and had one
   bool operator==(const run_event&) const = default;
 };
 

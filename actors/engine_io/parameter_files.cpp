@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "config/failpoint.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "messages/state_digest.hpp"
 
@@ -73,6 +74,23 @@ result<void> slice_source::read(gpu::state_part part, const gpu::parameter_slice
 result<void> slice_sink::write(gpu::state_part, const gpu::parameter_slice&,
                                std::span<const float> values) {
   return writer_.append(values);
+}
+
+result<void> memory_sink::write(gpu::state_part part, const gpu::parameter_slice& slice,
+                                std::span<const float> values) {
+  entries_.push_back({stored(part), slice.parameter, slice.begin, slice.end});
+  values_.emplace_back(values.begin(), values.end());
+  return {};
+}
+
+result<storage::blob_info> memory_sink::write_to(storage::blob_store& blobs) const {
+  auto writer = storage::slice_writer::create(blobs, dtype::f32, entries_);
+  if (!writer) return fail(writer.error());
+  for (const auto& values : values_) {
+    if (auto put = writer->append(std::span<const float>(values)); !put) return fail(put.error());
+    config::failpoint("s2");
+  }
+  return writer->commit();
 }
 
 bf16_state::bf16_state(const std::vector<gpu::parameter_slice>& slices) : slices_(slices) {

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "actors/engine_io/delta_chain.hpp"
+#include "config/failpoint.hpp"
 #include "gpu/models/adapters.hpp"
 
 namespace troupe::actors {
@@ -59,6 +60,7 @@ result<start_shard_reply> trainer_host::start(const start_shard_request& request
 }
 
 result<void> trainer_host::load_weights(const start_shard_request& request) {
+  config::failpoint("l1");
   hf_source source(model_);
   if (opened_.lora) {
     if (auto loaded = engine_->load_frozen(source); !loaded) return loaded;
@@ -113,8 +115,10 @@ result<shard_work_reply> trainer_host::run(const shard_work& request) {
           reply.metrics = std::move(out->metrics);
           return {};
         } else if constexpr (std::is_same_v<body_type, shard_forward_backward>) {
+          config::failpoint("t3", request.seq_id);
           auto out = engine_->forward_backward(request.seq_id, body.batch, body.loss, body.config);
           if (!out) return fail(out.error());
+          config::failpoint("t4", request.seq_id);
           reply.logprobs = std::move(out->logprobs);
           reply.metrics = std::move(out->metrics);
           return {};
@@ -137,6 +141,7 @@ result<void> trainer_host::work(const shard_backward& body, shard_work_reply& re
 result<void> trainer_host::work(const shard_optim_step& body, shard_work_reply& reply) {
   auto out = engine_->optim_step(body.adam);
   if (!out) return fail(out.error());
+  config::failpoint("t7", reply.seq_id);
   reply.metrics = std::move(out->metrics);
   reply.weights = out->weights;
   return {};
@@ -159,6 +164,35 @@ result<void> trainer_host::work(const shard_save_state&, shard_work_reply& reply
   reply.files = {{blob->blob, blob->bytes, opened_.identity.rank}};
   reply.weights = engine_->weights_digest();
   reply.metrics = {{"optimizer_steps:max", static_cast<double>(engine_->optimizer_steps())}};
+  return {};
+}
+
+result<void> trainer_host::work(const shard_capture_state&, shard_work_reply& reply) {
+  auto copy = std::make_shared<captured_state>();
+  copy->seq_id = reply.seq_id;
+  if (auto saved = engine_->save(copy->state); !saved) return saved;
+  copy->weights = engine_->weights_digest();
+  copy->optimizer_steps = engine_->optimizer_steps();
+  const std::lock_guard lock(captured_mutex_);
+  captured_ = std::move(copy);
+  return {};
+}
+
+result<void> trainer_host::work(const shard_write_captured&, shard_work_reply& reply) {
+  std::shared_ptr<const captured_state> copy;
+  {
+    const std::lock_guard lock(captured_mutex_);
+    copy = std::exchange(captured_, nullptr);
+  }
+  if (!copy || copy->seq_id != reply.seq_id) {
+    return fail(errc::internal,
+                "the state after op " + std::to_string(reply.seq_id) + " was not captured");
+  }
+  auto blob = copy->state.write_to(blobs_);
+  if (!blob) return fail(blob.error());
+  reply.files = {{blob->blob, blob->bytes, opened_.identity.rank}};
+  reply.weights = copy->weights;
+  reply.metrics = {{"optimizer_steps:max", static_cast<double>(copy->optimizer_steps)}};
   return {};
 }
 

@@ -3,13 +3,15 @@
 // Everything one rank does, without actors: opens its engine, answers shard work with it, and turns
 // its state into blobs. The engine_worker only carries messages to and from it.
 //
-// Threading: one thread (the worker's). Errors: user errors leave the engine as it was;
-// errc::engine, errc::peer_lost and errc::timeout mean that the host must be thrown away.
-// Invariants: HOST-1 the published baseline moves only when the commit of a sampler checkpoint is
+// Threading: one thread (the worker's), except that a captured state is written on another. Errors:
+// user errors leave the engine as it was; errc::engine, errc::peer_lost and errc::timeout mean that
+// the host must be thrown away. Invariants: HOST-1 the published baseline moves only when the
+// commit of a sampler checkpoint is
 //             confirmed, so a failed publish never poisons the next delta.
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 
 #include "actors/engine_io/parameter_files.hpp"
 #include "gpu/engine_factory.hpp"
@@ -29,6 +31,14 @@ class trainer_host {
   void abort();
 
  private:
+  /// What a snapshot needs, as it was after op `seq_id`.
+  struct captured_state {
+    std::uint64_t seq_id = 0;
+    memory_sink state;
+    state_digest weights;
+    std::uint64_t optimizer_steps = 0;
+  };
+
   result<void> load_weights(const start_shard_request& request);
   result<void> load_published(const start_shard_request& request);
   result<void> load_training(const checkpoint_manifest& checkpoint, optimizer_state optimizer);
@@ -41,6 +51,8 @@ class trainer_host {
   /// Every rank takes part; the first one learns the logprobs.
   result<std::vector<float>> probe(std::uint64_t seq_id);
   result<void> work(const shard_published& body, shard_work_reply& reply);
+  result<void> work(const shard_capture_state& body, shard_work_reply& reply);
+  result<void> work(const shard_write_captured& body, shard_work_reply& reply);
 
   result<storage::blob_info> write_base(const bf16_state& state);
   result<storage::blob_info> write_delta(const bf16_state& state);
@@ -54,6 +66,8 @@ class trainer_host {
   std::unique_ptr<gpu::trainer_engine> engine_;
   bf16_state published_;
   bf16_state unconfirmed_;
+  std::mutex captured_mutex_;
+  std::shared_ptr<const captured_state> captured_;  ///< guarded by captured_mutex_
 };
 
 }  // namespace troupe::actors

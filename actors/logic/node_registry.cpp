@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/limits.hpp"
+#include "config/planted_bug.hpp"
 
 namespace troupe::logic {
 
@@ -47,6 +48,7 @@ bool node_registry::renew(const node_id& node, std::uint64_t now_ms) {
 
 std::vector<node_id> node_registry::expired(std::uint64_t now_ms, std::uint64_t lease_ms) const {
   std::vector<node_id> out;
+  if (config::is_planted(config::bug::lease_never_expires)) return out;
   for (const auto& [id, node] : nodes_) {
     if (now_ms - node.renewed_ms > lease_ms) out.push_back(id);
   }
@@ -60,7 +62,8 @@ std::optional<std::vector<node_id>> node_registry::acquire(node_role role, std::
   for (const auto& [id, node] : nodes_) {
     const bool is_new = std::count(node.hosting.begin(), node.hosting.end(), what) == 0;
     const bool has_room = share == node_share::slot ? node.free_slots() > 0 : node.hosting.empty();
-    if (node.role == role && is_new && has_room) taken.push_back(id);
+    const bool stays = !node.is_leaving || config::is_planted(config::bug::leaving_node_granted);
+    if (node.role == role && is_new && has_room && stays) taken.push_back(id);
   }
   if (taken.size() < count) return std::nullopt;
   std::stable_sort(taken.begin(), taken.end(), [this](const node_id& a, const node_id& b) {
@@ -78,6 +81,17 @@ void node_registry::release(const std::string& what) {
   for (auto& [id, node] : nodes_) {
     std::erase_if(node.hosting, [&what](const auto& hosted) { return is_within(hosted, what); });
   }
+}
+
+std::vector<std::string> node_registry::set_leaving(const node_id& node) {
+  const auto known = nodes_.find(node);
+  if (known != nodes_.end()) known->second.is_leaving = true;
+  return hosting(node);
+}
+
+std::vector<std::string> node_registry::hosting(const node_id& node) const {
+  const auto known = nodes_.find(node);
+  return known == nodes_.end() ? std::vector<std::string>() : known->second.hosting;
 }
 
 std::uint32_t node_registry::num_of(node_role role) const {

@@ -42,6 +42,10 @@ class node_registry {
   /// `what` and every part of it.
   void release(const std::string& what);
 
+  /// The node will go: it gets nothing new. Gives what it hosts; empty for an idle or unknown one.
+  std::vector<std::string> set_leaving(const node_id& node);
+  [[nodiscard]] std::vector<std::string> hosting(const node_id& node) const;
+
   [[nodiscard]] std::uint32_t num_of(node_role role) const;
   [[nodiscard]] std::vector<node_status> status(std::uint64_t now_ms) const;
 
@@ -52,6 +56,7 @@ class node_registry {
     std::uint32_t slots = 1;
     std::uint64_t renewed_ms = 0;
     std::vector<std::string> hosting;
+    bool is_leaving = false;
     node_share share = node_share::slot;  ///< of what it hosts
 
     [[nodiscard]] std::uint32_t free_slots() const;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "config/limits.hpp"
+#include "config/planted_bug.hpp"
 
 namespace troupe::logic {
 
@@ -10,7 +11,8 @@ op_sequencer::op_sequencer(std::uint64_t client_epoch, std::uint64_t next_seq_id
     : client_epoch_(client_epoch), next_seq_id_(next_seq_id) {}
 
 result<arrival> op_sequencer::offer(sequenced_op op) {
-  if (op.op.client_epoch < client_epoch_) {
+  using config::bug;
+  if (op.op.client_epoch < client_epoch_ && !config::is_planted(bug::epoch_ignored)) {
     return fail(errc::fenced,
                 "client_epoch " + std::to_string(op.op.client_epoch) + " was replaced by " +
                     std::to_string(client_epoch_),
@@ -22,8 +24,12 @@ result<arrival> op_sequencer::offer(sequenced_op op) {
                     std::to_string(op.op.client_epoch) + " was never handed out",
                 "", "use the numbers that attach answered; seq_id starts at 1");
   }
+  if (op.op.seq_id < next_seq_id_ && config::is_planted(bug::no_dedupe)) {
+    released_.push_back(std::move(op));
+    return arrival::released;
+  }
   if (op.op.seq_id < next_seq_id_) return repeat(op);
-  if (op.op.seq_id == next_seq_id_) {
+  if (op.op.seq_id == next_seq_id_ || config::is_planted(bug::gap_ignored)) {
     accept(std::move(op));
     while (!early_.empty() && early_.begin()->first == next_seq_id_) {
       auto node = early_.extract(early_.begin());
@@ -60,7 +66,8 @@ result<arrival> op_sequencer::repeat(const sequenced_op& op) const {
                 "seq_id " + std::to_string(op.op.seq_id) + " was answered long ago",
                 "its result is no longer kept", "use seq_id " + std::to_string(next_seq_id_));
   }
-  if (known->second.body_digest != op.body_digest) {
+  const bool is_other_body = known->second.body_digest != op.body_digest;
+  if (is_other_body && !config::is_planted(config::bug::dedupe_ignores_body)) {
     return fail(errc::seq_reused,
                 "seq_id " + std::to_string(op.op.seq_id) + " was used for another request",
                 "two clients share a run, or a client lost count", "attach to get the next number");

@@ -119,6 +119,13 @@ bool changes_state(const op_body& body) {
          !std::holds_alternative<save_weights_op>(body);
 }
 
+bool has_payload(const op_body& body) {
+  if (const auto* op = std::get_if<forward_op>(&body)) return !op->batch.empty();
+  if (const auto* op = std::get_if<forward_backward_op>(&body)) return !op->batch.empty();
+  if (const auto* op = std::get_if<backward_op>(&body)) return !op->logprob_gradients.empty();
+  return true;
+}
+
 bool same_outcome(const op_output& journalled, const op_output& replayed) {
   if (const auto* step = std::get_if<optim_step_result>(&journalled)) {
     const auto* again = std::get_if<optim_step_result>(&replayed);

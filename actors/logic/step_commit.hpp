@@ -46,6 +46,9 @@ struct merged_reply {
 /// Whether an op changes weights, gradients or kept forwards, so that a replay must repeat it.
 [[nodiscard]] bool changes_state(const op_body& body);
 
+/// False for an op whose data was trimmed from the log: it cannot be repeated any more.
+[[nodiscard]] bool has_payload(const op_body& body);
+
 /// True when a replayed answer equals the journalled one bit for bit.
 [[nodiscard]] bool same_outcome(const op_output& journalled, const op_output& replayed);
 

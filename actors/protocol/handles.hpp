@@ -23,12 +23,16 @@ using checkpoint_store_actor = caf::typed_actor<
     caf::result<checkpoint_record>(commit_checkpoint_request),
     caf::result<checkpoint_record>(get_checkpoint_request),
     caf::result<checkpoint_list>(list_checkpoints_request),
-    caf::result<checkpoint_list>(checkpoint_chain_request), caf::result<done>(ledger_entry),
+    caf::result<checkpoint_list>(checkpoint_chain_request),
+    caf::result<done>(verify_checkpoint_request), caf::result<done>(ledger_entry),
     caf::result<done>(put_deployment_request), caf::result<done>(forget_deployment_request),
     caf::result<deployment_list>(list_deployments_request),
     caf::result<done>(remove_checkpoint_request),
     caf::result<garbage_report>(collect_garbage_request),
     caf::result<ledger_list>(list_ledger_request)>;
+
+/// Reads blobs back for the store, beside its writes.
+using blob_verifier_actor = caf::typed_actor<caf::result<done>(verify_blobs)>;
 
 /// One rank. Refuses messages of another incarnation with errc::fenced.
 using trainer_shard_actor = caf::typed_actor<caf::result<start_shard_reply>(start_shard_request),
@@ -56,12 +60,14 @@ struct node_grant {
 /// The shards of one base model, as one thing: formed, given work, lost.
 using trainer_group_actor =
     caf::typed_actor<caf::result<group_formed>(form_group), caf::result<group_reply>(group_work),
-                     caf::result<void>(close_group)>;
+                     caf::result<void>(close_group), caf::result<void>(node_silent)>;
 
 using training_run_actor = caf::typed_actor<
     caf::result<op_reply>(op_request), caf::result<run_info>(attach_run_request),
     caf::result<run_info>(run_status_request), caf::result<run_info>(park_run_request),
-    caf::result<run_events_reply>(run_events_request), caf::result<void>(group_lost)>;
+    caf::result<run_info>(acknowledge_rollback_request),
+    caf::result<run_events_reply>(run_events_request), caf::result<void>(group_lost),
+    caf::result<void>(move_away), caf::result<void>(node_silent)>;
 
 /// Brings a sampler checkpoint to every replica of its deployment.
 using weight_syncer_actor = caf::typed_actor<caf::result<sync_reply>(sync_request)>;
@@ -77,6 +83,7 @@ using job_manager_actor = caf::typed_actor<
     caf::result<deployment_info, deployment_actor>(create_deployment_request),
     caf::result<deployment_info, deployment_actor>(deployment_status_request),
     caf::result<run_events_reply>(run_events_request), caf::result<run_info>(park_run_request),
+    caf::result<run_info>(acknowledge_rollback_request), caf::result<done>(node_leaving_request),
     caf::result<done>(remove_deployment_request),
     caf::result<deployment_info>(scale_deployment_request),
     caf::result<cluster_status>(cluster_status_request), caf::result<done>(renew_lease_request),

@@ -79,6 +79,24 @@ struct group_reply {
   std::vector<shard_work_reply> ranks;
 };
 
+/// Tells a run that a node of its set will go: it takes a snapshot and forms a new set elsewhere.
+struct move_away {
+  std::string reason;
+};
+
+/// A node's lease ran out: it may be paused or cut off, and its link may still look alive.
+struct node_silent {
+  node_id node;
+};
+
+/// Tells a node's agent that its process was asked to end.
+struct leave_notice {};
+
+/// Asks for these blobs to be read back and compared with their names.
+struct verify_blobs {
+  std::vector<blob_id> blobs;
+};
+
 /// Ends the shards of a group and gives their nodes back.
 struct close_group {};
 

@@ -44,7 +44,8 @@
   X(list_runs_request) X(run_list) X(park_run_request) X(remove_deployment_request) \
   X(put_deployment_request) X(forget_deployment_request) X(list_deployments_request) \
   X(deployment_list) X(scale_deployment_request) X(list_ledger_request) X(ledger_list) \
-  X(remove_checkpoint_request) X(collect_garbage_request) X(garbage_report)
+  X(remove_checkpoint_request) X(collect_garbage_request) X(garbage_report) \
+  X(acknowledge_rollback_request) X(node_leaving_request) X(verify_checkpoint_request)
 // clang-format on
 
 namespace troupe {

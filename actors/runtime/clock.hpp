@@ -24,6 +24,10 @@ using time_point = caf::actor_clock::time_point;
   return std::chrono::duration<double>(system.clock().now() - start).count();
 }
 
+[[nodiscard]] inline double steady_seconds(time_point at) {
+  return std::chrono::duration<double>(at.time_since_epoch()).count();
+}
+
 /// Milliseconds since 1970, for records.
 [[nodiscard]] std::uint64_t unix_time_ms();
 

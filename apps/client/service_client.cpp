@@ -66,6 +66,11 @@ result<std::vector<run_event>> service_client::run_events(const run_id& run) {
   return std::move(reply->events);
 }
 
+result<run_info> service_client::acknowledge_rollback(const run_id& run) {
+  return link_->call<run_info>(link_->manager(), deadlines::control,
+                               acknowledge_rollback_request{run});
+}
+
 result<checkpoint_list> service_client::checkpoints(const run_id& run) {
   return link_->call<checkpoint_list>(link_->store(), deadlines::store,
                                       list_checkpoints_request{run});

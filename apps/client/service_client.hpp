@@ -38,6 +38,8 @@ class service_client {
   result<cluster_status> status();
   /// What happened to a run, without taking it over.
   result<std::vector<run_event>> run_events(const run_id& run);
+  /// Lets a run that lost ops for good go on from its snapshot.
+  result<run_info> acknowledge_rollback(const run_id& run);
   /// Of one run, or of all for an empty id.
   result<checkpoint_list> checkpoints(const run_id& run);
   /// By full id or a unique prefix of at least 6 digits.

@@ -12,9 +12,11 @@
 #include "apps/support/cluster_endpoint.hpp"
 #include "apps/support/tls_authority.hpp"
 #include "config/deadlines.hpp"
+#include "config/failpoint.hpp"
 #include "config/log.hpp"
 #include "storage/garbage_collector.hpp"
 #include "storage/open_store.hpp"
+#include "storage/posix/data_folder.hpp"
 #include "storage/run_catalog.hpp"
 
 namespace troupe::node {
@@ -38,11 +40,13 @@ void sweep_leftovers(storage::key_value_store& values, storage::blob_store& blob
 }
 
 result<stores> open_stores(const std::string& root, const std::string& cluster) {
+  if (auto whole = storage::check_data_folder(root); !whole) return fail(whole.error());
+  // Blobs first: a database without blobs is what is left of a folder.
+  auto blobs = storage::open_posix_blob_store(root);
+  if (!blobs) return fail(blobs.error());
   auto values = storage::open_rocksdb_store(root);
   if (!values) return fail(values.error());
   if (auto ok = storage::run_catalog(**values).claim(cluster); !ok) return fail(ok.error());
-  auto blobs = storage::open_posix_blob_store(root);
-  if (!blobs) return fail(blobs.error());
   sweep_leftovers(**values, **blobs);
   return stores{std::move(*values), std::move(*blobs)};
 }
@@ -112,6 +116,7 @@ result<void> serve_control(const options& wanted, exit_signal& exit) {
   std::error_code problem;
   const std::string root = std::filesystem::absolute(wanted.data_folder, problem).string();
   std::filesystem::create_directories(root, problem);
+  config::failpoint("b1");
   auto open = open_stores(root, wanted.cluster);
   if (!open) return fail(open.error());
   const auto tls = apps::prepare_tls(root);

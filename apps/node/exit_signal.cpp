@@ -65,4 +65,12 @@ std::optional<std::string> exit_signal::wait() {
   return reason_;
 }
 
+std::string exit_signal::wait_for_leave() {
+  pollfd watched{wish_, POLLIN, 0};
+  while (::poll(&watched, 1, -1) <= 0) {
+  }
+  const std::lock_guard lock(mutex_);
+  return reason_;
+}
+
 }  // namespace troupe::node

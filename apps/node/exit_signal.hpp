@@ -30,6 +30,9 @@ class exit_signal {
   /// Gives the reason of `leave`, or nothing after SIGTERM or SIGINT.
   std::optional<std::string> wait();
 
+  /// Only `leave` counts: for what was begun because of a signal and has its own deadline.
+  std::string wait_for_leave();
+
  private:
   void tell(std::string_view line);
 

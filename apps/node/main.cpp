@@ -6,6 +6,7 @@
 #include "apps/node/exit_signal.hpp"
 #include "apps/node/options.hpp"
 #include "apps/node/roles.hpp"
+#include "config/failpoint.hpp"
 #include "config/log.hpp"
 
 int main(int count, char** words) {
@@ -16,6 +17,7 @@ int main(int count, char** words) {
     return 2;
   }
   node::exit_signal exit(wanted->ready_descriptor);
+  config::arm_failpoints(wanted->name);
   config::start_log(wanted->name, config::log_level::info);
   const auto served = wanted->role == node_role::control ? node::serve_control(*wanted, exit)
                                                          : node::serve_worker(*wanted, exit);

@@ -34,7 +34,7 @@ result<options> parse_options(int count, const char* const* words) {
   app.add_option("--host", out.host, "control: address to listen on");
   app.add_option("--port", out.port, "control: 0 picks one");
   app.add_option("--snapshot-every-steps", out.snapshot_every_steps)
-      ->check(CLI::Range(1, 1'000'000));
+      ->check(CLI::Range(0, 1'000'000));
   app.add_option("--ready-descriptor", out.ready_descriptor);
   try {
     app.parse(count, words);

@@ -22,11 +22,11 @@ struct options {
   std::uint32_t slots = 1;                              ///< trainer
   gpu::compute_type compute = gpu::compute_type::fp32;  ///< trainer
   std::string device = "cpu";
-  std::string cluster = "troupe";           ///< control
-  std::string host = "127.0.0.1";           ///< control
-  std::uint16_t port = 0;                   ///< control
-  std::uint64_t snapshot_every_steps = 10;  ///< control
-  int ready_descriptor = -1;                ///< where a launcher listens; -1: started by hand
+  std::string cluster = "troupe";          ///< control
+  std::string host = "127.0.0.1";          ///< control
+  std::uint16_t port = 0;                  ///< control
+  std::uint64_t snapshot_every_steps = 0;  ///< control; 0: by cost and losses
+  int ready_descriptor = -1;               ///< where a launcher listens; -1: started by hand
 };
 
 [[nodiscard]] result<options> parse_options(int count, const char* const* words);

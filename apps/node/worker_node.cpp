@@ -76,11 +76,16 @@ result<void> serve_worker(const options& wanted, exit_signal& exit) {
   caf::anon_send(agent, *manager);
   config::log(config::log_level::info, "joined " + endpoint->cluster);
   exit.tell_ready();
-  const auto reason = exit.wait();
+  auto reason = exit.wait();
+  if (!reason) {
+    config::log(config::log_level::info, "asked to leave; handing over");
+    caf::anon_send(agent, actors::leave_notice{});
+    reason = exit.wait_for_leave();
+  }
   config::log(config::log_level::info,
-              reason && !reason->empty() ? "leaving: " + *reason : std::string("leaving"));
+              reason->empty() ? std::string("leaving") : "leaving: " + *reason);
   // Engine work may be under way on a thread of its own; nothing acknowledged depends on its end.
-  std::_Exit(reason && !reason->empty() ? 1 : 0);
+  std::_Exit(reason->empty() ? 0 : 1);
 }
 
 }  // namespace troupe::node

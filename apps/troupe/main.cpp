@@ -1,6 +1,8 @@
 // troupe: everything a person does with a cluster. Exit status 0: done; 1: it failed; 2: wrong use.
 
 #include <cstdio>
+#include <cstdlib>
+#include <iostream>
 
 #include "apps/support/json.hpp"
 #include "apps/troupe/commands/all.hpp"
@@ -24,8 +26,9 @@ int main(int count, char** words) {
   program.require_subcommand(1);
   command_context context;
   command_action chosen;
-  for (const add_command add : {add_up, add_down, add_status, add_run, add_score, add_checkpoint,
-                                add_deployment, add_model, add_key, add_doctor, add_demo}) {
+  for (const add_command add :
+       {add_up, add_down, add_status, add_run, add_score, add_checkpoint, add_deployment, add_model,
+        add_key, add_doctor, add_bench, add_demo}) {
     add(program, context, chosen);
   }
   try {
@@ -40,5 +43,10 @@ int main(int count, char** words) {
     return program.exit(e) == 0 ? 0 : 2;
   }
   const auto done = chosen();
-  return done ? 0 : report(done.error(), context);
+  const int status = done ? 0 : report(done.error(), context);
+  // A request to a control node that died keeps its connection, and its threads, until its
+  // deadline: they must not run beside the end of this process.
+  std::cout.flush();
+  std::fflush(nullptr);
+  std::_Exit(status);
 }

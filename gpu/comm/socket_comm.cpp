@@ -8,6 +8,7 @@
 
 #include <poll.h>
 
+#include "config/failpoint.hpp"
 #include "config/limits.hpp"
 #include "gpu/comm/rank_hello.hpp"
 #include "gpu/comm/rank_names.hpp"
@@ -73,7 +74,9 @@ class socket_comm final : public comm {
       e.out = std::as_bytes(all.subspan(e.rank * part, part));
       e.in = std::as_writable_bytes(std::span(received_).subspan(e.rank * part, part));
     }
+    config::failpoint("t5");
     if (auto ok = run(call_kind::scatter, exchanges); !ok) return ok;
+    config::failpoint("t6");
     for (std::size_t rank = 0; rank < peers_.size(); ++rank) {
       const float* const from =
           rank == rank_ ? all.data() + rank * part : received_.data() + rank * part;

@@ -90,3 +90,7 @@ struct GarbageReport {
   dyingBytes @4 :UInt64;
   keptCheckpoints @5 :UInt64;
 }
+
+struct VerifyCheckpointRequest {
+  checkpoint @0 :Text;  # 64 hexadecimal digits
+}

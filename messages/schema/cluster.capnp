@@ -34,6 +34,10 @@ struct RenewLeaseRequest {
   node @0 :Text;  # a valid name
 }
 
+struct NodeLeavingRequest {
+  node @0 :Text;  # a valid name
+}
+
 struct NodeStatus {
   node @0 :Text;  # a valid name
   role @1 :NodeRole;

@@ -35,6 +35,7 @@ enum ErrorCode {
   aborted @23;
   cancelled @24;
   internal @25;
+  rolledBack @26;
 }
 
 struct Error {

@@ -53,6 +53,13 @@ struct TrimLogRequest {
   throughSeqId @1 :UInt64;
 }
 
+struct RunRollback {
+  toSeqId @0 :UInt64;
+  throughSeqId @1 :UInt64;
+  acknowledged @2 :Bool;
+  reason @3 :Text;  # <= error_text_bytes_max, cut there by the sender
+}
+
 struct RunRecord {
   run @0 :Text;  # a valid name
   request @1 :Training.CreateRunRequest;
@@ -60,6 +67,9 @@ struct RunRecord {
   clientEpoch @3 :UInt64;
   snapshot @4 :Text;   # 64 hexadecimal digits or empty
   published @5 :Text;  # 64 hexadecimal digits or empty
+  suspectSeqId @6 :UInt64;
+  suspectLosses @7 :UInt32;
+  rollback @8 :RunRollback;  # absent: every op counts
 }
 
 struct PutRunRequest {

@@ -87,6 +87,8 @@ struct ShardWork {
     loadState @8 :ShardLoadState;
     saveWeights @9 :ShardSaveWeights;
     published @10 :ShardPublished;
+    captureState @11 :Void;
+    writeCaptured @12 :Void;
   }
 }
 

@@ -166,6 +166,7 @@ enum RunPhase {
   recovering @2;
   failed @3;
   parked @4;
+  rolledBack @5;
 }
 
 struct RunInfo {
@@ -193,6 +194,10 @@ struct ParkRunRequest {
   run @0 :Text;  # a valid name
 }
 
+struct AcknowledgeRollbackRequest {
+  run @0 :Text;  # a valid name
+}
+
 enum RunEventKind {
   started @0;
   shardLost @1;
@@ -201,6 +206,10 @@ enum RunEventKind {
   snapshot @4;
   failed @5;
   parked @6;
+  quarantined @7;
+  rolledBack @8;
+  acknowledged @9;
+  leaving @10;
 }
 
 struct RunEvent {
@@ -212,6 +221,9 @@ struct RunEvent {
   seconds @5 :Float64;
   bitExact @6 :Bool;
   detail @7 :Text;  # <= error_text_bytes_max, cut there by the sender
+  toSeqId @8 :UInt64;
+  toStep @9 :UInt64;
+  cursor @10 :Data;  # <= cursor_bytes_max
 }
 
 struct RunEventsRequest {

@@ -195,6 +195,16 @@ template <>
 struct schema_of<collect_garbage_request> : is_schema<schema::CollectGarbageRequest> {};
 template <>
 struct schema_of<garbage_report> : is_schema<schema::GarbageReport> {};
+
+static void build(const verify_checkpoint_request& in, schema::VerifyCheckpointRequest::Builder out,
+                  checks&) {
+  out.setCheckpoint(text(in.checkpoint.value));
+}
+
+static verify_checkpoint_request read(schema::VerifyCheckpointRequest::Reader in, checks& check) {
+  return {checkpoint_id{read_hash(in.getCheckpoint(), presence::required, "checkpoint", check)}};
+}
+
 template <>
 struct schema_of<checkpoint_manifest> : is_schema<schema::CheckpointManifest> {};
 template <>
@@ -209,6 +219,8 @@ template <>
 struct schema_of<checkpoint_list> : is_schema<schema::CheckpointList> {};
 template <>
 struct schema_of<checkpoint_chain_request> : is_schema<schema::CheckpointChainRequest> {};
+template <>
+struct schema_of<verify_checkpoint_request> : is_schema<schema::VerifyCheckpointRequest> {};
 
 }  // namespace troupe::wire::detail
 
@@ -224,5 +236,6 @@ template struct codec<get_checkpoint_request>;
 template struct codec<list_checkpoints_request>;
 template struct codec<checkpoint_list>;
 template struct codec<checkpoint_chain_request>;
+template struct codec<verify_checkpoint_request>;
 
 }  // namespace troupe::wire

@@ -62,6 +62,15 @@ static renew_lease_request read(schema::RenewLeaseRequest::Reader in, checks& ch
   return {node_id{read_name(in.getNode(), presence::required, "node", check)}};
 }
 
+static void build(const node_leaving_request& in, schema::NodeLeavingRequest::Builder out,
+                  checks&) {
+  out.setNode(text(in.node.value));
+}
+
+static node_leaving_request read(schema::NodeLeavingRequest::Reader in, checks& check) {
+  return {node_id{read_name(in.getNode(), presence::required, "node", check)}};
+}
+
 static void build(const node_status& in, schema::NodeStatus::Builder out, checks&) {
   out.setNode(text(in.node.value));
   out.setRole(wire_enum<schema::NodeRole>(in.role));
@@ -133,6 +142,8 @@ struct schema_of<attach_reply> : is_schema<schema::AttachReply> {};
 template <>
 struct schema_of<renew_lease_request> : is_schema<schema::RenewLeaseRequest> {};
 template <>
+struct schema_of<node_leaving_request> : is_schema<schema::NodeLeavingRequest> {};
+template <>
 struct schema_of<node_status> : is_schema<schema::NodeStatus> {};
 template <>
 struct schema_of<cluster_status_request> : is_schema<schema::ClusterStatusRequest> {};
@@ -150,6 +161,7 @@ namespace troupe::wire {
 template struct codec<attach_request>;
 template struct codec<attach_reply>;
 template struct codec<renew_lease_request>;
+template struct codec<node_leaving_request>;
 template struct codec<node_status>;
 template struct codec<cluster_status_request>;
 template struct codec<cluster_status>;

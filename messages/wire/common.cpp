@@ -14,7 +14,7 @@ void build(const error& in, schema::Error::Builder out, checks&) {
 
 error read(schema::Error::Reader in, checks& check) {
   error out;
-  out.code = read_enum(in.getCode(), errc::internal, "error.code", check);
+  out.code = read_enum(in.getCode(), errc::rolled_back, "error.code", check);
   out.what = read_prose(in.getWhat(), "error.what", check);
   out.cause = read_prose(in.getCause(), "error.cause", check);
   out.action = read_prose(in.getAction(), "error.action", check);

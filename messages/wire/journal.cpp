@@ -120,6 +120,18 @@ static trim_log_request read(schema::TrimLogRequest::Reader in, checks& check) {
   return {run_id{read_name(in.getRun(), presence::required, "run", check)}, in.getThroughSeqId()};
 }
 
+static void build(const run_rollback& in, schema::RunRollback::Builder out) {
+  out.setToSeqId(in.to_seq_id);
+  out.setThroughSeqId(in.through_seq_id);
+  out.setAcknowledged(in.acknowledged);
+  out.setReason(text(prose(in.reason)));
+}
+
+static run_rollback read(schema::RunRollback::Reader in, checks& check) {
+  return {in.getToSeqId(), in.getThroughSeqId(), in.getAcknowledged(),
+          read_prose(in.getReason(), "rollback.reason", check)};
+}
+
 static void build(const run_record& in, schema::RunRecord::Builder out, checks& check) {
   out.setRun(text(in.run.value));
   build(in.request, out.initRequest(), check);
@@ -127,6 +139,9 @@ static void build(const run_record& in, schema::RunRecord::Builder out, checks& 
   out.setClientEpoch(in.client_epoch);
   out.setSnapshot(text(in.snapshot.value));
   out.setPublished(text(in.published.value));
+  out.setSuspectSeqId(in.suspect_seq_id);
+  out.setSuspectLosses(in.suspect_losses);
+  if (in.rollback) build(*in.rollback, out.initRollback());
 }
 
 static run_record read(schema::RunRecord::Reader in, checks& check) {
@@ -137,6 +152,9 @@ static run_record read(schema::RunRecord::Reader in, checks& check) {
   out.client_epoch = in.getClientEpoch();
   out.snapshot.value = read_hash(in.getSnapshot(), presence::optional, "snapshot", check);
   out.published.value = read_hash(in.getPublished(), presence::optional, "published", check);
+  out.suspect_seq_id = in.getSuspectSeqId();
+  out.suspect_losses = in.getSuspectLosses();
+  if (in.hasRollback()) out.rollback = read(in.getRollback(), check);
   return out;
 }
 

@@ -45,7 +45,7 @@ void build(const run_info& in, schema::RunInfo::Builder out, checks&) {
 run_info read(schema::RunInfo::Reader in, checks& check) {
   run_info out;
   out.run.value = read_name(in.getRun(), presence::required, "run", check);
-  out.phase = read_enum(in.getPhase(), run_phase::parked, "run.phase", check);
+  out.phase = read_enum(in.getPhase(), run_phase::rolled_back, "run.phase", check);
   out.model = read(in.getModel(), check);
   out.model_directory =
       read_text(in.getModelDirectory(), limits::path_bytes_max, "run.model_directory", check);
@@ -89,6 +89,16 @@ static park_run_request read(schema::ParkRunRequest::Reader in, checks& check) {
   return {run_id{read_name(in.getRun(), presence::required, "run", check)}};
 }
 
+static void build(const acknowledge_rollback_request& in,
+                  schema::AcknowledgeRollbackRequest::Builder out, checks&) {
+  out.setRun(text(in.run.value));
+}
+
+static acknowledge_rollback_request read(schema::AcknowledgeRollbackRequest::Reader in,
+                                         checks& check) {
+  return {run_id{read_name(in.getRun(), presence::required, "run", check)}};
+}
+
 static void build(const run_event& in, schema::RunEvent::Builder out, checks&) {
   out.setNumber(in.number);
   out.setUnixTimeMs(in.unix_time_ms);
@@ -98,18 +108,24 @@ static void build(const run_event& in, schema::RunEvent::Builder out, checks&) {
   out.setSeconds(in.seconds);
   out.setBitExact(in.bit_exact);
   out.setDetail(text(prose(in.detail)));
+  out.setToSeqId(in.to_seq_id);
+  out.setToStep(in.to_step);
+  if (!in.cursor.empty()) out.setCursor(data(in.cursor));
 }
 
 static run_event read(schema::RunEvent::Reader in, checks& check) {
   run_event out;
   out.number = in.getNumber();
   out.unix_time_ms = in.getUnixTimeMs();
-  out.kind = read_enum(in.getKind(), run_event_kind::parked, "event.kind", check);
+  out.kind = read_enum(in.getKind(), run_event_kind::leaving, "event.kind", check);
   out.seq_id = in.getSeqId();
   out.ops_replayed = in.getOpsReplayed();
   out.seconds = in.getSeconds();
   out.bit_exact = in.getBitExact();
   out.detail = read_prose(in.getDetail(), "event.detail", check);
+  out.to_seq_id = in.getToSeqId();
+  out.to_step = in.getToStep();
+  out.cursor = read_data(in.getCursor(), limits::cursor_bytes_max, "event.cursor", check);
   return out;
 }
 
@@ -142,6 +158,8 @@ struct schema_of<run_status_request> : is_schema<schema::RunStatusRequest> {};
 template <>
 struct schema_of<park_run_request> : is_schema<schema::ParkRunRequest> {};
 template <>
+struct schema_of<acknowledge_rollback_request> : is_schema<schema::AcknowledgeRollbackRequest> {};
+template <>
 struct schema_of<run_event> : is_schema<schema::RunEvent> {};
 template <>
 struct schema_of<run_events_request> : is_schema<schema::RunEventsRequest> {};
@@ -157,6 +175,7 @@ template struct codec<attach_run_request>;
 template struct codec<run_info>;
 template struct codec<run_status_request>;
 template struct codec<park_run_request>;
+template struct codec<acknowledge_rollback_request>;
 template struct codec<run_event>;
 template struct codec<run_events_request>;
 template struct codec<run_events_reply>;

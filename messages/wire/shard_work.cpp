@@ -38,6 +38,8 @@ struct work_builder {
   void operator()(const shard_published& in) {
     out.initPublished().setCheckpoint(text(in.checkpoint.value));
   }
+  void operator()(const shard_capture_state&) { out.setCaptureState(); }
+  void operator()(const shard_write_captured&) { out.setWriteCaptured(); }
 };
 
 shard_forward read_work(schema::ShardForward::Reader in, checks& check) {
@@ -89,6 +91,10 @@ shard_body read_body(work_union::Reader in, checks& check) {
     case work_union::PUBLISHED:
       return shard_published{checkpoint_id{
           read_hash(in.getPublished().getCheckpoint(), presence::required, "published", check)}};
+    case work_union::CAPTURE_STATE:
+      return shard_capture_state{};
+    case work_union::WRITE_CAPTURED:
+      return shard_write_captured{};
     case work_union::UNSET:
       break;
   }

@@ -2,6 +2,7 @@
 #include <set>
 #include <utility>
 
+#include "config/failpoint.hpp"
 #include "config/limits.hpp"
 #include "storage/open_store.hpp"
 #include "storage/posix/posix_file.hpp"
@@ -74,10 +75,12 @@ class posix_blob_writer final : public blob_writer {
     file_.reset();
     const std::string name = hash_.finish_hex();
     if (const auto made = tree_->make_prefix_folder(name); !made) return fail(made.error());
+    config::failpoint("s3");
     // Replacing an existing file of the same name also heals one whose bytes have decayed.
     if (const auto moved = file.publish(tree_->path(name)); !moved) return fail(moved.error());
     const auto synced = posix::sync_directory(tree_->prefix_folder(name));
     if (!synced) return fail(synced.error());
+    config::failpoint("s4");
     return blob_info{blob_id{name}, size_};
   }
 

@@ -5,6 +5,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/table.h>
 
+#include "config/planted_bug.hpp"
 #include "storage/open_store.hpp"
 #include "storage/posix/posix_file.hpp"
 #include "storage/rocksdb/folder_lock.hpp"
@@ -102,7 +103,8 @@ class rocksdb_store final : public key_value_store {
                   "the database refuses to open: " + status.ToString() + "; its log files are " +
                       log_files(folder_),
                   "a file was damaged in the middle, not torn at its end by a crash",
-                  "restore the data folder from a copy; opening it as it is would lose records");
+                  "restore the data folder from a copy; opening it as it is would lose records. "
+                  "`troupe doctor` checks the rest of it");
     return database_failure("open the database in " + folder_, status);
   }
 
@@ -117,7 +119,7 @@ class rocksdb_store final : public key_value_store {
     for (const erase_entry& erase : batch.erases)
       grouped.Delete(handle(erase.where), erase.key);
     rocksdb::WriteOptions options;
-    options.sync = true;
+    options.sync = !config::is_planted(config::bug::no_sync);
     const rocksdb::Status status = database_->Write(options, &grouped);
     if (status.ok()) return {};
     failure_ = status.ToString();

@@ -7,7 +7,9 @@
 // Threading: one thread; nothing here sleeps.
 
 #include <map>
+#include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,8 +20,8 @@
 #include "actors/job_manager.hpp"
 #include "actors/node_agent.hpp"
 #include "actors/runtime/errors.hpp"
-#include "storage/open_store.hpp"
 #include "tests/support/sim_engine.hpp"
+#include "tests/support/sim_store.hpp"
 
 namespace troupe::tests {
 
@@ -36,6 +38,16 @@ class sim_cluster {
   void add_node(node_role role);
   /// Ends a node's actors as SIGKILL would; false when there is none of that role.
   bool kill_node(node_role role);
+
+  /// Tells a node that its process was asked to end, as SIGTERM does; false: none of that role.
+  bool ask_to_leave(node_role role);
+
+  /// Stops one node's actors as SIGSTOP would, or a cut of its link: what is sent to it waits, and
+  /// what it sent before still arrives. False when there is none of that role.
+  bool pause_node(node_role role);
+  /// The paused ones go on, with everything that was sent to them meanwhile, late.
+  void resume_nodes();
+  [[nodiscard]] std::size_t num_nodes(node_role role) const;
 
   /// Ends the control node's actors as SIGKILL would, with what they had not made durable, and
   /// starts them again on the same storage. Other nodes leave with it and are replaced.
@@ -86,6 +98,14 @@ class sim_cluster {
   [[nodiscard]] const actors::job_manager_actor& manager() const { return manager_; }
   [[nodiscard]] const actors::checkpoint_store_actor& store() const { return store_; }
   [[nodiscard]] std::uint64_t num_messages() const { return num_messages_; }
+  /// Which actors ran in which order: equal for equal seeds.
+  [[nodiscard]] std::uint64_t trace() const { return trace_; }
+  /// The cluster's own time since it was made.
+  [[nodiscard]] std::chrono::milliseconds elapsed() const { return elapsed_; }
+  [[nodiscard]] caf::actor_system& system() { return system_; }
+  [[nodiscard]] sim_engine_factory& engines() { return engines_; }
+  [[nodiscard]] sim_values& values() { return values_; }
+  [[nodiscard]] sim_blobs& blobs() { return blobs_; }
 
  private:
   struct config : caf::actor_system_config {
@@ -97,19 +117,28 @@ class sim_cluster {
     node_role role;
     actors::node_agent_self agent;
   };
+  [[nodiscard]] std::optional<std::size_t> some_node(node_role role);
+  [[nodiscard]] bool bring_a_job_to_the_front();
 
   config config_;
   caf::actor_system system_;
   caf::scheduler::test_coordinator& scheduler_;
   std::mt19937_64 random_;
-  std::unique_ptr<storage::key_value_store> values_;
-  std::unique_ptr<storage::blob_store> blobs_;
+  sim_values values_;
+  sim_blobs blobs_;
   sim_engine_factory engines_;
   actors::checkpoint_store_actor store_;
   actors::job_manager_actor manager_;
   std::vector<hosted_node> nodes_;
   std::uint64_t num_nodes_ = 0;
   std::uint64_t num_messages_ = 0;
+  std::uint64_t trace_ = 0;
+  std::chrono::milliseconds elapsed_{0};
+  /// The agent in whose node each actor lives, for those that do not live in the control node.
+  std::map<caf::actor_id, caf::actor_id> node_of_;
+  std::set<caf::actor_id> paused_;  ///< agents
+  std::vector<actors::node_agent_self> zombies_;
+  caf::actor_id running_ = 0;
 };
 
 }  // namespace troupe::tests

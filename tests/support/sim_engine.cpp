@@ -48,7 +48,9 @@ class sim_listener final : public gpu::comm_listener {
 
 class sim_trainer final : public gpu::trainer_engine {
  public:
-  sim_trainer(const model_config& model, std::unique_ptr<sim_comm> comm) : comm_(std::move(comm)) {
+  sim_trainer(const model_config& model, std::unique_ptr<sim_comm> comm,
+              const sim_engine_factory& made_by)
+      : comm_(std::move(comm)), made_by_(made_by), drift_(made_by.drift) {
     const auto layout = gpu::parameter_layout(model);
     for (std::uint32_t p = 0; p < layout.size(); ++p) {
       const std::uint64_t n = layout[p].num_elements();
@@ -165,10 +167,15 @@ class sim_trainer final : public gpu::trainer_engine {
   [[nodiscard]] result<forward_result> pass(std::span<const datum> batch) const {
     forward_result out;
     for (const datum& d : batch) {
+      if (made_by_.poison.empty() || d.tokens != made_by_.poison) continue;
+      ++made_by_.num_broken;
+      return fail(errc::engine, "the engine broke", "poison", "");
+    }
+    for (const datum& d : batch) {
       std::vector<float> row;
       for (std::size_t i = 0; i < d.tokens.size(); ++i) {
-        row.push_back(-static_cast<float>(detail::mix64(fingerprint(d) + history_ + i) % 1024) /
-                      64);
+        row.push_back(
+            -static_cast<float>(detail::mix64(fingerprint(d) + history_ + drift_ + i) % 1024) / 64);
       }
       out.logprobs.push_back(std::move(row));
     }
@@ -177,6 +184,8 @@ class sim_trainer final : public gpu::trainer_engine {
   }
 
   std::unique_ptr<sim_comm> comm_;
+  const sim_engine_factory& made_by_;
+  std::uint64_t drift_;
   std::vector<gpu::parameter_slice> slices_;
   std::vector<std::vector<float>> weights_;
   std::uint64_t history_ = 0;
@@ -238,6 +247,7 @@ class sim_sampler final : public gpu::sampler_engine {
 result<std::unique_ptr<gpu::comm_listener>> sim_engine_factory::listen(std::uint32_t rank,
                                                                        std::uint32_t world_size,
                                                                        const std::string& token) {
+  if (!seen_ranks_.emplace(token, rank).second) ++num_repeated_sets_;
   auto& set = sets_[token];
   if (!set) set = std::make_shared<sim_set>();
   return std::make_unique<sim_listener>(std::make_unique<sim_comm>(rank, world_size, set));
@@ -246,7 +256,7 @@ result<std::unique_ptr<gpu::comm_listener>> sim_engine_factory::listen(std::uint
 result<std::unique_ptr<gpu::trainer_engine>> sim_engine_factory::make_trainer(
     const model_config& model, std::unique_ptr<gpu::comm> ranks) {
   auto* mine = dynamic_cast<sim_comm*>(ranks.release());
-  return std::make_unique<sim_trainer>(model, std::unique_ptr<sim_comm>(mine));
+  return std::make_unique<sim_trainer>(model, std::unique_ptr<sim_comm>(mine), *this);
 }
 
 result<std::unique_ptr<gpu::sampler_engine>> sim_engine_factory::make_sampler(const model_config&) {

@@ -11,7 +11,10 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "gpu/engine_factory.hpp"
 #include "messages/ids.hpp"
@@ -35,8 +38,18 @@ class sim_engine_factory final : public gpu::engine_factory {
       const model_config& model, std::unique_ptr<gpu::comm> ranks) override;
   result<std::unique_ptr<gpu::sampler_engine>> make_sampler(const model_config& model) override;
 
+  /// A batch with exactly these tokens breaks every engine that meets it.
+  std::vector<token_id> poison = {};
+  /// Ranks of a set that came together under the token of an earlier one.
+  [[nodiscard]] std::uint64_t num_repeated_sets() const { return num_repeated_sets_; }
+  mutable std::uint64_t num_broken = 0;  ///< by it
+  /// Engines made from now on compute something else: another kind of machine.
+  std::uint64_t drift = 0;
+
  private:
   std::map<std::string, std::shared_ptr<sim_set>> sets_;
+  std::set<std::pair<std::string, std::uint32_t>> seen_ranks_;
+  std::uint64_t num_repeated_sets_ = 0;
 };
 
 }  // namespace troupe::tests

@@ -22,7 +22,8 @@ BANS = [
     ("new", r"(?<!operator )\bnew\b\s*[(A-Za-z_:]", "use std::make_unique", None),
     ("delete", r"(?<!=)(?<!= )(?<!operator )\bdelete\b", "use an owning type", None),
     ("detached", r"\bcaf\s*::\s*detached\b", "only blocking actors own a thread",
-     r"actors/(engine_worker|checkpoint_store|sampler|weight_stager)\.cpp$|apps/|tests/"),
+     r"actors/(blob_verifier|checkpoint_store|engine_worker|sampler|weight_stager)\.cpp$|apps/"
+     r"|tests/"),
 ]
 # A pointer that goes straight into its owner: the constructor may be private.
 OWNED = re.compile(r"\b(unique|shared)_ptr<[^;{}]*>\s*\w*\(\s*$")

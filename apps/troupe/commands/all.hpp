@@ -20,6 +20,7 @@ void add_deployment(CLI::App& program, command_context& context, command_action&
 void add_model(CLI::App& program, command_context& context, command_action& chosen);
 void add_doctor(CLI::App& program, command_context& context, command_action& chosen);
 void add_key(CLI::App& program, command_context& context, command_action& chosen);
+void add_bench(CLI::App& program, command_context& context, command_action& chosen);
 void add_demo(CLI::App& program, command_context& context, command_action& chosen);
 
 }  // namespace troupe::apps

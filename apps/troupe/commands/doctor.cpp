@@ -9,6 +9,8 @@
 #include "apps/troupe/commands/all.hpp"
 #include "apps/troupe/launcher.hpp"
 #include "apps/troupe/local_cluster.hpp"
+#include "storage/open_store.hpp"
+#include "storage/posix/data_folder.hpp"
 
 namespace troupe::apps {
 namespace {
@@ -47,12 +49,35 @@ finding check_disk(const std::string& folder) {
   return {"data folder", ""};
 }
 
+finding check_contents(const std::string& folder) {
+  std::error_code ignored;
+  const auto whole =
+      storage::check_data_folder(std::filesystem::absolute(folder, ignored).string());
+  return {"contents of the data folder", whole ? "" : to_string(whole.error())};
+}
+
+/// Reads every blob; only while no cluster runs on it does a missing one mean anything.
+finding check_blobs(const std::string& folder) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(folder + "/blobs", ignored)) return {"blobs", ""};
+  const auto blobs = storage::open_posix_blob_store(folder);
+  if (!blobs) return {"blobs", to_string(blobs.error())};
+  const auto all = (*blobs)->list();
+  if (!all) return {"blobs", to_string(all.error())};
+  std::string damaged;
+  for (const auto& each : *all) {
+    if (const auto ok = (*blobs)->verify(each.blob); !ok) damaged += ok.error().what + "; ";
+  }
+  return {std::to_string(all->size()) + " blobs", damaged};
+}
+
 result<void> examine(const command_context& context) {
   std::string text;
   boost::json::array list;
   std::size_t problems = 0;
   for (const finding& each :
-       {check_node_program(), check_keys(), check_disk(context.data_folder)}) {
+       {check_node_program(), check_keys(), check_disk(context.data_folder),
+        check_contents(context.data_folder), check_blobs(context.data_folder)}) {
     text += (each.problem.empty() ? "ok    " : "wrong ") + each.name;
     text += each.problem.empty() ? "\n" : ": " + each.problem + "\n";
     list.push_back(boost::json::object{{"check", each.name}, {"problem", each.problem}});

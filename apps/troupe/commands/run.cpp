@@ -114,6 +114,14 @@ std::string_view name_of(run_event_kind kind) {
       return "failed";
     case run_event_kind::parked:
       return "parked";
+    case run_event_kind::quarantined:
+      return "quarantined";
+    case run_event_kind::rolled_back:
+      return "rolled_back";
+    case run_event_kind::acknowledged:
+      return "acknowledged";
+    case run_event_kind::leaving:
+      return "leaving";
   }
   return "unknown";
 }
@@ -132,6 +140,9 @@ result<void> show_events(const command_context& context, const std::string& run)
       lines += "  " + std::to_string(e.ops_replayed) + " ops replayed in " +
                std::to_string(e.seconds) + " s" + (e.bit_exact ? ", bit-exact" : ", NOT bit-exact");
     }
+    if (e.kind == run_event_kind::rolled_back) {
+      lines += "  to step " + std::to_string(e.to_step) + ", op " + std::to_string(e.to_seq_id);
+    }
     lines += (e.detail.empty() ? "" : "  " + e.detail) + "\n";
     all.push_back(boost::json::object{{"number", e.number},
                                       {"unix_time_ms", e.unix_time_ms},
@@ -140,10 +151,23 @@ result<void> show_events(const command_context& context, const std::string& run)
                                       {"ops_replayed", e.ops_replayed},
                                       {"seconds", e.seconds},
                                       {"bit_exact", e.bit_exact},
-                                      {"detail", e.detail}});
+                                      {"detail", e.detail},
+                                      {"to_seq_id", e.to_seq_id},
+                                      {"to_step", e.to_step},
+                                      {"cursor", e.cursor}});
   }
   if (!lines.empty()) lines.pop_back();
   context.answer(lines, {{"events", std::move(all)}});
+  return {};
+}
+
+result<void> acknowledge(const command_context& context, const std::string& run) {
+  auto cluster = context.connect();
+  if (!cluster) return fail(cluster.error());
+  const auto now = cluster->acknowledge_rollback({run});
+  if (!now) return fail(now.error());
+  context.answer("run " + run + " goes on from step " + std::to_string(now->step),
+                 {{"run", run}, {"step", now->step}, {"cursor", now->cursor}});
   return {};
 }
 
@@ -182,6 +206,10 @@ void add_run(CLI::App& program, command_context& context, command_action& chosen
   events->add_option("run", wanted->request.name)->required();
   set_action(*events, context, chosen,
              [&context, wanted] { return show_events(context, wanted->request.name); });
+  CLI::App* known = group->add_subcommand("acknowledge", "let a rolled back run go on");
+  known->add_option("run", wanted->request.name)->required();
+  set_action(*known, context, chosen,
+             [&context, wanted] { return acknowledge(context, wanted->request.name); });
 }
 
 }  // namespace troupe::apps

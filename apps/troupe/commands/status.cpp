@@ -17,6 +17,8 @@ const char* name_of(run_phase phase) {
       return "recovering";
     case run_phase::failed:
       return "failed";
+    case run_phase::rolled_back:
+      return "rolled_back";
     case run_phase::parked:
       return "parked";
   }

@@ -38,6 +38,20 @@ BOOST_AUTO_TEST_CASE(placement_takes_idle_nodes_of_the_role_by_name) {
   BOOST_TEST(nodes.acquire(node_role::trainer, 2, "run c", whole).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(a_leaving_node_keeps_what_it_hosts_and_gets_nothing_new) {
+  node_registry nodes;
+  for (const char* name : {"t1", "t2"}) {
+    BOOST_TEST(nodes.join(node(name, node_role::trainer), 0).has_value());
+  }
+  BOOST_TEST(nodes.acquire(node_role::trainer, 1, "run a", whole).has_value());
+  BOOST_TEST((nodes.set_leaving(node_id{"t1"}) == std::vector<std::string>{"run a"}));
+  BOOST_TEST(nodes.set_leaving(node_id{"nobody"}).empty());
+  nodes.release("run a");
+  BOOST_TEST(nodes.hosting(node_id{"t1"}).empty());
+  BOOST_TEST(!nodes.acquire(node_role::trainer, 2, "run a", whole).has_value());
+  BOOST_TEST((*nodes.acquire(node_role::trainer, 1, "run a", whole))[0].value == "t2");
+}
+
 BOOST_AUTO_TEST_CASE(a_refused_placement_marks_nothing) {
   node_registry nodes;
   BOOST_TEST(nodes.join(node("t1", node_role::trainer), 0).has_value());

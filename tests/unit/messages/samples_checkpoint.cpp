@@ -70,6 +70,11 @@ checkpoint_list sample<checkpoint_list>(std::uint64_t seed) {
 }
 
 template <>
+verify_checkpoint_request sample<verify_checkpoint_request>(std::uint64_t seed) {
+  return {checkpoint_id{value_source(seed).hash()}};
+}
+
+template <>
 checkpoint_chain_request sample<checkpoint_chain_request>(std::uint64_t seed) {
   return {checkpoint_id{value_source(seed).hash()}};
 }

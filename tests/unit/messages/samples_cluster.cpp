@@ -135,6 +135,11 @@ static node_status make_node(value_source& from) {
 }
 
 template <>
+node_leaving_request sample<node_leaving_request>(std::uint64_t seed) {
+  return {node_id{value_source(seed).name()}};
+}
+
+template <>
 node_status sample<node_status>(std::uint64_t seed) {
   value_source from(seed);
   return make_node(from);

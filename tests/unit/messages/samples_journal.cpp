@@ -23,8 +23,12 @@ static logged_op make_logged(value_source& from) {
 }
 
 static run_record make_run(value_source& from) {
-  return {run_id{from.name()}, make_create_run(from),      from.word(),
-          from.word(),         checkpoint_id{from.hash()}, checkpoint_id{from.hash()}};
+  run_record run{run_id{from.name()}, make_create_run(from),      from.word(),
+                 from.word(),         checkpoint_id{from.hash()}, checkpoint_id{from.hash()}};
+  run.suspect_seq_id = from.word();
+  run.suspect_losses = from.small();
+  run.rollback = run_rollback{from.word(), from.word(), true, from.prose()};
+  return run;
 }
 
 template <>

@@ -41,7 +41,7 @@ start_shard_reply sample<start_shard_reply>(std::uint64_t seed) {
 }
 
 static shard_body make_body(value_source& from) {
-  switch (from.seed() % 8) {
+  switch (from.seed() % 10) {
     case 0:
       return shard_forward{make_batch(from), retention::keep_for_backward};
     case 1:
@@ -57,8 +57,12 @@ static shard_body make_body(value_source& from) {
       return shard_load_state{make_record(from), optimizer_state::restore};
     case 6:
       return shard_save_weights{checkpoint_kind::sampler_delta};
-    default:
+    case 7:
       return shard_published{checkpoint_id{from.hash()}};
+    case 8:
+      return shard_capture_state{};
+    default:
+      return shard_write_captured{};
   }
 }
 

@@ -147,16 +147,24 @@ park_run_request sample<park_run_request>(std::uint64_t seed) {
   return {run_id{value_source(seed).name()}};
 }
 
+template <>
+acknowledge_rollback_request sample<acknowledge_rollback_request>(std::uint64_t seed) {
+  return {run_id{value_source(seed).name()}};
+}
+
 static run_event make_event(value_source& from) {
   run_event event;
   event.number = from.word();
   event.unix_time_ms = from.word();
-  event.kind = from.pick(run_event_kind::failed);
+  event.kind = from.pick(run_event_kind::leaving);
   event.seq_id = from.word();
   event.ops_replayed = from.word();
   event.seconds = from.fraction();
   event.bit_exact = from.flag();
   event.detail = from.prose();
+  event.to_seq_id = from.word();
+  event.to_step = from.word();
+  event.cursor = from.bytes(5);
   return event;
 }
 
