@@ -146,8 +146,8 @@ int run(const std::string& parent, double seconds, bool as_json) {
     if (!values || !blobs) return 1;
     config settings;
     caf::actor_system system(settings);
-    const auto store = actors::spawn_checkpoint_store(system, {values->get(), blobs->get(),
-                                                      actors::worker_threads::own_thread);
+    const auto store = actors::spawn_checkpoint_store(
+        system, {values->get(), blobs->get(), actors::worker_threads::own_thread, {}, {}});
     const auto alone = one_by_one(system, store, folder, seconds);
     out["bare_fdatasync_p50_ms"] = quantile(alone.bare_ms, 0.5);
     out["bare_fdatasync_p99_ms"] = quantile(alone.bare_ms, 0.99);
