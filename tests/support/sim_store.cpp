@@ -107,8 +107,8 @@ result<void> sim_blobs::verify(const blob_id& blob) {
   return inner_->verify(blob);
 }
 
-result<std::uint64_t> sim_blobs::size(const blob_id& blob) {
-  return inner_->size(blob);
+result<storage::blob_info> sim_blobs::info(const blob_id& blob) {
+  return inner_->info(blob);
 }
 
 result<void> sim_blobs::remove(const blob_id& blob) {

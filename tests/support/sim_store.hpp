@@ -43,7 +43,7 @@ class sim_blobs final : public storage::blob_store {
   result<std::unique_ptr<storage::blob_writer>> create() override;
   result<std::unique_ptr<storage::blob_reader>> open(const blob_id& blob) override;
   result<void> verify(const blob_id& blob) override;
-  result<std::uint64_t> size(const blob_id& blob) override;
+  result<storage::blob_info> info(const blob_id& blob) override;
   result<void> remove(const blob_id& blob) override;
   result<std::vector<storage::blob_info>> list() override;
 
