@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 import torch
@@ -83,7 +84,12 @@ class Cluster:
 
     def says(self, words):
         """Reads on until a line has the words; false when the cluster ends first."""
-        return any(words in line for line in self.process.stdout)
+        limit = threading.Timer(DEADLINE_S, self.process.kill)
+        limit.start()
+        try:
+            return any(words in line for line in self.process.stdout)
+        finally:
+            limit.cancel()
 
     def end(self):
         self.process.send_signal(signal.SIGINT)
@@ -249,10 +255,12 @@ class WithoutACluster(unittest.TestCase):
         write_rows(self.folder / "rows.jsonl")
         with mounted(self.folder / "data", "size=12m"):
             ballast = self.folder / "data" / "ballast"
-            ballast.write_bytes(bytes(9 << 20))
             cluster = Cluster(self.folder, trainers=1, extra='[cluster]\ndata_folder = "data"\n')
             try:
                 self.assertIn("is up", cluster.first_line)
+                # What is left holds the start of a run and not all of it.
+                left = shutil.disk_usage(ballast.parent).free
+                ballast.write_bytes(bytes(left - (256 << 10)))
                 sft = [PROGRAM, "run", "sft", "--model", "model", "--data", "rows.jsonl",
                        "--ranks", "1", "--data-folder", "data", "--steps", "150"]
                 run = subprocess.Popen(sft, cwd=self.folder, stdout=subprocess.DEVNULL,
