@@ -5,8 +5,6 @@ Usage: http_test.py FOLDER_OF_PROGRAMS
 """
 
 import concurrent.futures
-import os
-import signal
 import socket
 import struct
 import sys
@@ -300,10 +298,7 @@ class Deaths(Gateway):
         return [(row.tokens, row.logprobs) for row in out.sequences]
 
     def kill(self, words):
-        processes = self.cluster.process_ids(words)
-        self.assertTrue(processes)
-        for process in processes:
-            os.kill(process, signal.SIGKILL)
+        self.assertGreater(self.cluster.kill(words), 0)
 
     def check(self, words):
         before = self.tokens(self.client.result(self.sample(0)))

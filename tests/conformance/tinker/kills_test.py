@@ -5,7 +5,6 @@ Usage: kills_test.py FOLDER_OF_PROGRAMS
 """
 
 import os
-import signal
 import sys
 import unittest
 
@@ -45,10 +44,7 @@ class Kills(unittest.TestCase):
     @classmethod
     def kill(cls, words):
         """Those that were started again since the last time; returns how many."""
-        processes = cls.cluster.process_ids(words)
-        for process in processes:
-            os.kill(process, signal.SIGKILL)
-        return len(processes)
+        return cls.cluster.kill(words)
 
     @classmethod
     def program(cls, victim):

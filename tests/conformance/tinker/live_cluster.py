@@ -5,6 +5,7 @@ when everything is ready."""
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import subprocess
@@ -63,6 +64,19 @@ class LiveCluster:
             if program in words and str(self.data) in words:
                 out.append(int(entry.name))
         return out
+
+    def kill(self, program: str) -> int:
+        """SIGKILL; returns how many there were, once they are gone with all their sockets."""
+        handles = []
+        for process in self.process_ids(program):
+            handles.append(os.pidfd_open(process))
+            os.kill(process, signal.SIGKILL)
+        for handle in handles:
+            gone, _, _ = select.select([handle], [], [], 30)
+            os.close(handle)
+            if not gone:
+                raise RuntimeError(f"{program} outlives SIGKILL")
+        return len(handles)
 
     def close(self) -> None:
         if self.process.poll() is None:
