@@ -22,22 +22,15 @@
 #include "actors/runtime/ask.hpp"
 #include "config/deadlines.hpp"
 #include "storage/open_store.hpp"
+#include "tests/bench/timing.hpp"
 
 using namespace troupe;
 
 namespace {
 
-using steady = std::chrono::steady_clock;
-
-double ms_since(steady::time_point begun) {
-  return std::chrono::duration<double, std::milli>(steady::now() - begun).count();
-}
-
-double quantile(std::vector<double> values, double part) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[static_cast<std::size_t>(part * static_cast<double>(values.size() - 1))];
-}
+using bench::ms_since;
+using bench::quantile;
+using bench::steady;
 
 append_op_request small_op(std::uint64_t client, std::uint64_t seq_id) {
   append_op_request request;

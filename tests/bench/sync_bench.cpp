@@ -22,12 +22,14 @@
 #include "gpu/models/parameter_layout.hpp"
 #include "messages/state_digest.hpp"
 #include "storage/open_store.hpp"
+#include "tests/bench/timing.hpp"
 #include "tests/support/scratch_folder.hpp"
 
 namespace {
 
 using namespace troupe;
-using clock_type = std::chrono::steady_clock;
+using bench::ms_since;
+using clock_type = bench::steady;
 using options = std::map<std::string, std::uint32_t>;
 using all_bits = std::vector<std::vector<std::uint16_t>>;
 
@@ -40,10 +42,6 @@ template <class T>
 T required(result<T> value) {
   if (!value) give_up(value.error());
   if constexpr (!std::is_void_v<T>) return std::move(*value);
-}
-
-double ms_since(clock_type::time_point begin) {
-  return std::chrono::duration<double, std::milli>(clock_type::now() - begin).count();
 }
 
 double percentile(std::vector<double> values, double share) {

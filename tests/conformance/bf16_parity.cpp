@@ -16,6 +16,7 @@
 #include "storage/hf_directory.hpp"
 #include "tests/conformance/engine_memory.hpp"
 #include "tests/conformance/golden_case.hpp"
+#include "tests/conformance/parity_checks.hpp"
 
 namespace {
 
@@ -65,10 +66,8 @@ BOOST_DATA_TEST_CASE(logprobs_and_gradients_are_near, cases, name) {
   loaded_case c = load_case(*engines, name);
   const auto done = c.trainer->forward_backward(1, c.golden.batches[0], loss_fn::cross_entropy, {});
   BOOST_REQUIRE(done.has_value());
-  std::vector<float> logprobs;
-  for (const auto& part : done->logprobs)
-    logprobs.insert(logprobs.end(), part.begin(), part.end());
-  const double logprob_distance = relative_distance(logprobs, c.golden.logprobs);
+  const double logprob_distance =
+      relative_distance(test::joined(done->logprobs), c.golden.logprobs);
   const double gradient_distance =
       relative_distance(test::take_gradient(c.model, *c.trainer), c.golden.gradients);
   BOOST_TEST_MESSAGE(name << ": logprobs " << logprob_distance << ", gradients "
@@ -83,18 +82,7 @@ BOOST_DATA_TEST_CASE(master_weights_follow_the_same_path, cases, name) {
   const auto engines = bf16_engines();
   if (!engines) return;
   loaded_case c = load_case(*engines, name);
-  const adam_params adam{.learning_rate = 1e-3,
-                         .beta1 = 0.9,
-                         .beta2 = 0.95,
-                         .eps = 1e-8,
-                         .weight_decay = 0.1,
-                         .grad_clip_norm = 2.0};
-  for (std::size_t step = 0; step < 20; ++step) {
-    const auto& batch = c.golden.batches[step % c.golden.batches.size()];
-    BOOST_REQUIRE(
-        c.trainer->forward_backward(step + 1, batch, loss_fn::cross_entropy, {}).has_value());
-    BOOST_REQUIRE(c.trainer->optim_step(adam).has_value());
-  }
+  test::take_golden_steps(c.golden, *c.trainer);
   test::model_memory saved(c.model);
   BOOST_REQUIRE(c.trainer->save(saved).has_value());
   const double distance = relative_distance(saved.flat(gpu::state_part::weights), c.golden.trained);

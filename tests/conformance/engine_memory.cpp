@@ -90,6 +90,19 @@ void fill_randomly(model_memory& memory, const model_config& model, std::uint32_
   }
 }
 
+model_config small_sampler_model(std::uint32_t max_positions) {
+  model_config m;
+  m.vocab_size = 71;
+  m.hidden_size = 40;
+  m.intermediate_size = 50;
+  m.num_layers = 2;
+  m.num_heads = 4;
+  m.num_kv_heads = 2;
+  m.head_dim = 12;
+  m.max_positions = max_positions;
+  return m;
+}
+
 std::vector<datum> random_batch(const model_config& model, const std::vector<std::size_t>& lengths,
                                 std::uint32_t seed) {
   std::mt19937 random(seed);

@@ -55,6 +55,9 @@ class model_memory final : public gpu::parameter_source,
 /// Random weights at which attention, gates and norms all matter.
 void fill_randomly(model_memory& memory, const model_config& model, std::uint32_t seed);
 
+/// A model of two layers whose sizes are no powers of two, for samplers.
+[[nodiscard]] model_config small_sampler_model(std::uint32_t max_positions);
+
 /// Weighted sequences of the given lengths.
 [[nodiscard]] std::vector<datum> random_batch(const model_config& model,
                                               const std::vector<std::size_t>& lengths,

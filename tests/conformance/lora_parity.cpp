@@ -17,6 +17,7 @@
 #include "storage/posix/tensor_file.hpp"
 #include "tests/conformance/engine_memory.hpp"
 #include "tests/conformance/golden_case.hpp"
+#include "tests/conformance/parity_checks.hpp"
 
 namespace {
 
@@ -35,15 +36,6 @@ lora_config lora_of(const std::string& name) {
   lora.rank = name == "lora_all" ? 5 : (name == "lora_mlp" ? 3 : 8);
   lora.alpha = name == "lora_all" ? 16 : (name == "lora_mlp" ? 32 : 8);
   return lora;
-}
-constexpr std::size_t steps = 20;
-adam_params golden_adam() {
-  return {.learning_rate = 1e-3,
-          .beta1 = 0.9,
-          .beta2 = 0.95,
-          .eps = 1e-8,
-          .weight_decay = 0.1,
-          .grad_clip_norm = 2.0};
 }
 
 struct loaded_case {
@@ -99,24 +91,9 @@ loaded_case load_case(const std::string& name) {
   return c;
 }
 
-void train(loaded_case& c) {
-  for (std::size_t step = 0; step < steps; ++step) {
-    const auto& batch = c.golden.batches[step % c.golden.batches.size()];
-    BOOST_REQUIRE(c.trainer->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
-    BOOST_REQUIRE(c.trainer->optim_step(golden_adam()).has_value());
-  }
-}
-
 BOOST_DATA_TEST_CASE(logprobs_agree, cases, name) {
   loaded_case c = load_case(name);
-  const auto forward = c.trainer->forward(1, c.golden.batches[0], retention::discard);
-  BOOST_REQUIRE(forward.has_value());
-  std::vector<float> logprobs;
-  for (const auto& part : forward->logprobs)
-    logprobs.insert(logprobs.end(), part.begin(), part.end());
-  const double distance = relative_distance(logprobs, c.golden.logprobs);
-  BOOST_TEST_MESSAGE(name << ": logprobs " << distance);
-  BOOST_TEST(distance <= 1e-5);
+  test::check_logprobs(name, c.golden, *c.trainer);
 }
 
 BOOST_DATA_TEST_CASE(every_gradient_agrees, cases, name) {
@@ -125,32 +102,21 @@ BOOST_DATA_TEST_CASE(every_gradient_agrees, cases, name) {
       c.trainer->forward_backward(1, c.golden.batches[0], loss_fn::cross_entropy, {}).has_value());
   // Without learning rate and with beta1 = 0 the first moment is the gradient.
   BOOST_REQUIRE(c.trainer->optim_step({.learning_rate = 0, .beta1 = 0}).has_value());
-  const std::vector<float> gradients = c.adapters(state_part::exp_avg);
-  BOOST_REQUIRE(gradients.size() == c.golden.gradients.size());
-  std::size_t at = 0;
-  double worst = 0;
-  for (const parameter_spec& spec : gpu::adapter_layout(c.model, c.lora)) {
-    const auto mine = std::span(gradients).subspan(at, spec.num_elements());
-    const auto theirs = std::span(c.golden.gradients).subspan(at, spec.num_elements());
-    const double distance = relative_distance(mine, theirs);
-    BOOST_TEST(distance <= 1e-4, spec.name << " differs by " << distance);
-    worst = std::max(worst, distance);
-    at += spec.num_elements();
-  }
-  BOOST_TEST_MESSAGE(name << ": worst gradient " << worst);
+  test::check_gradients(name, gpu::adapter_layout(c.model, c.lora), c.adapters(state_part::exp_avg),
+                        c.golden);
 }
 
 BOOST_DATA_TEST_CASE(training_agrees, cases, name) {
   loaded_case c = load_case(name);
-  train(c);
+  test::take_golden_steps(c.golden, *c.trainer);
   const double distance = relative_distance(c.adapters(state_part::weights), c.golden.trained);
-  BOOST_TEST_MESSAGE(name << ": adapters after " << steps << " steps " << distance);
+  BOOST_TEST_MESSAGE(name << ": adapters after " << test::golden_steps << " steps " << distance);
   BOOST_TEST(distance <= 1e-4);
 }
 
 BOOST_DATA_TEST_CASE(published_weights_are_the_merged_ones, cases, name) {
   loaded_case c = load_case(name);
-  train(c);
+  test::take_golden_steps(c.golden, *c.trainer);
   BOOST_REQUIRE(c.trainer->publish(*c.memory).has_value());
   const auto merged = test::read_golden_floats(name, "merged.f32");
   const auto layout = gpu::parameter_layout(c.model);
@@ -184,7 +150,7 @@ class adapter_reader final : public storage::tensor_reader {
 /// check_peft_export.py loads what this writes.
 BOOST_DATA_TEST_CASE(adapters_are_exported, cases, name) {
   loaded_case c = load_case(name);
-  train(c);
+  test::take_golden_steps(c.golden, *c.trainer);
   const auto folder = c.golden.model_directory.parent_path() / "exported";
   std::filesystem::remove_all(folder);
   adapter_reader reader(c);

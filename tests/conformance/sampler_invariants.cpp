@@ -18,19 +18,6 @@ namespace {
 
 using namespace troupe;
 
-model_config small_model() {
-  model_config m;
-  m.vocab_size = 71;
-  m.hidden_size = 40;
-  m.intermediate_size = 50;
-  m.num_layers = 2;
-  m.num_heads = 4;
-  m.num_kv_heads = 2;
-  m.head_dim = 12;
-  m.max_positions = 400;
-  return m;
-}
-
 struct output {
   std::vector<token_id> tokens;
   std::vector<float> logprobs;
@@ -40,7 +27,7 @@ struct output {
 using outputs = std::map<std::uint64_t, output>;
 
 struct fixture {
-  model_config model = small_model();
+  model_config model = test::small_sampler_model(400);
   test::model_memory memory{model};
   std::unique_ptr<gpu::sampler_engine> sampler;
 

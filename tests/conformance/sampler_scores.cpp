@@ -14,19 +14,6 @@ namespace {
 
 using namespace troupe;
 
-model_config small_model() {
-  model_config m;
-  m.vocab_size = 71;
-  m.hidden_size = 40;
-  m.intermediate_size = 50;
-  m.num_layers = 2;
-  m.num_heads = 4;
-  m.num_kv_heads = 2;
-  m.head_dim = 12;
-  m.max_positions = 4000;
-  return m;
-}
-
 struct answer {
   std::vector<scored_token> tokens;
   gpu::prompt_scores prompt;
@@ -39,7 +26,7 @@ struct answer {
 };
 
 struct fixture {
-  model_config model = small_model();
+  model_config model = test::small_sampler_model(4000);
   test::model_memory memory{model};
   std::unique_ptr<gpu::sampler_engine> sampler;
 

@@ -17,6 +17,8 @@ import sys
 import tempfile
 import unittest
 
+from node_processes import processes_of
+
 PROGRAM = str(pathlib.Path(sys.argv.pop(1)).resolve())
 DEADLINE_S = 180
 LOST_RANK = "trainer-0:crash@t7#5,"
@@ -88,21 +90,7 @@ class Cluster:
                                       stdout=subprocess.DEVNULL)
 
     def nodes(self):
-        """Name -> process id, from the kernel's own list."""
-        found = {}
-        for entry in pathlib.Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                words = (entry / "cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if f"--data-folder={self.folder}/troupe-data" not in words:
-                continue
-            name = next((w.removeprefix("--name=") for w in words if w.startswith("--name=")), None)
-            if name:
-                found[name] = int(entry.name)
-        return found
+        return processes_of(self.folder)
 
     def release_held(self):
         for point in self.held:

@@ -17,6 +17,8 @@ import sys
 import tempfile
 import unittest
 
+from node_processes import processes_of
+
 PROGRAM = str(pathlib.Path(sys.argv.pop(1)).resolve())
 NUM_KILLS = int(os.environ.get("TROUPE_KILLS", "6"))
 SEEDS = range(1, 1 + int(os.environ.get("TROUPE_KILL_SEEDS", "1")))
@@ -29,24 +31,6 @@ def troupe(*words, folder):
     done = subprocess.run([PROGRAM, *map(str, words)], cwd=folder, capture_output=True, text=True,
                           timeout=DEADLINE_S, check=True)
     return done.stdout
-
-
-def processes_of(folder):
-    """Name -> process id of the cluster's nodes, from the kernel's own list."""
-    found = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes().decode().split("\0")
-        except OSError:
-            continue
-        if f"--data-folder={folder}/troupe-data" not in words:
-            continue
-        name = next((w.removeprefix("--name=") for w in words if w.startswith("--name=")), None)
-        if name:
-            found[name] = int(entry.name)
-    return found
 
 
 class Kills(unittest.TestCase):

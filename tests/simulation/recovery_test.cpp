@@ -6,29 +6,14 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "tests/simulation/workload.hpp"
 #include "tests/support/sim_cluster.hpp"
 
 namespace troupe {
 namespace {
 
 using tests::sim_cluster;
-
-datum some_datum(std::uint64_t number) {
-  datum d;
-  for (std::uint64_t i = 0; i < 4 + number % 5; ++i) {
-    d.tokens.push_back(static_cast<token_id>((number * 7 + i) % 32));
-  }
-  d.target_tokens = d.tokens;
-  d.weights.assign(d.tokens.size(), 1.0F);
-  return d;
-}
-
-std::vector<datum> some_batch(std::uint64_t step) {
-  std::vector<datum> batch;
-  for (std::uint64_t i = 0; i < 3; ++i)
-    batch.push_back(some_datum(step * 3 + i));
-  return batch;
-}
+using tests::some_batch;
 
 std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
   const char* text = std::getenv(variable);

@@ -3,7 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "tests/support/sim_cluster.hpp"
+#include "tests/simulation/served_run.hpp"
 
 namespace troupe {
 namespace {
@@ -19,40 +19,10 @@ sample_request ask_for(std::uint32_t num_tokens) {
   return request;
 }
 
-struct served {
-  sim_cluster cluster;
-  actors::training_run_actor run;
-  actors::deployment_actor deployment;
-  std::uint64_t seq_id = 0;
+struct served : tests::served_run {
+  explicit served(std::uint64_t seed) : served_run(seed, 2, 1) {}
 
-  explicit served(std::uint64_t seed) : cluster(seed, 1, 2) {
-    const model_source model{tests::tiny_model_directory()};
-    auto created = cluster.ask<run_info, actors::training_run_actor>(
-        cluster.manager(), create_run_request{"r", model, 1, 1, 0});
-    auto deployed = cluster.ask<deployment_info, actors::deployment_actor>(
-        cluster.manager(), create_deployment_request{"d", model});
-    BOOST_REQUIRE(created.has_value());
-    BOOST_REQUIRE(deployed.has_value());
-    run = std::get<1>(*created);
-    deployment = std::get<1>(*deployed);
-  }
-
-  op_reply op(op_body body) {
-    auto reply =
-        cluster.ask<op_reply>(run, op_request{run_id{"r"}, 1, ++seq_id, std::move(body), ""});
-    BOOST_REQUIRE(reply.has_value());
-    return std::get<0>(*reply);
-  }
-
-  checkpoint_id next_weights() {
-    datum d;
-    d.tokens = {1, 2, static_cast<token_id>(seq_id % 32)};
-    d.target_tokens = d.tokens;
-    d.weights = {1, 1, 1};
-    op(forward_backward_op{{d}, loss_fn::cross_entropy, {}});
-    op(optim_step_op{});
-    return std::get<checkpoint_result>(op(save_weights_op{"w"}).output).checkpoint;
-  }
+  checkpoint_id next_weights() { return served_run::next_weights("w"); }
 
   result<std::tuple<sync_reply>> sync(const checkpoint_id& checkpoint) {
     return cluster.ask<sync_reply>(deployment, sync_request{deployment_id{"d"}, checkpoint});

@@ -15,13 +15,6 @@ datum some_datum(std::uint64_t number) {
   return d;
 }
 
-std::vector<datum> some_batch(std::uint64_t step) {
-  std::vector<datum> batch;
-  for (std::uint64_t i = 0; i < 3; ++i)
-    batch.push_back(some_datum(step * 3 + i));
-  return batch;
-}
-
 void add_pass(std::vector<op_body>& ops, std::uint64_t step) {
   ops.emplace_back(forward_backward_op{some_batch(step), loss_fn::cross_entropy, {}});
 }
@@ -38,6 +31,13 @@ void add_custom_pass(std::vector<op_body>& ops, std::uint64_t step) {
 }
 
 }  // namespace
+
+std::vector<datum> some_batch(std::uint64_t step) {
+  std::vector<datum> batch;
+  for (std::uint64_t i = 0; i < 3; ++i)
+    batch.push_back(some_datum(step * 3 + i));
+  return batch;
+}
 
 std::vector<std::string> workload_names() {
   return {"sft", "custom", "mixed"};

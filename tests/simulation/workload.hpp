@@ -4,6 +4,7 @@
 //
 // Threading: pure functions.
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,9 @@
 #include "messages/training.hpp"
 
 namespace troupe::tests {
+
+/// Three short rows, other ones for each step.
+[[nodiscard]] std::vector<datum> some_batch(std::uint64_t step);
 
 /// "sft": one pass and one step; "custom": two-phase losses; "mixed": both, with checkpoints
 /// and publishing in between. errc::invalid_argument for another name.
