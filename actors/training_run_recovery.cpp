@@ -16,6 +16,11 @@ constexpr std::uint32_t attempts_max = 3;
 /// Pause between two attempts to form a group, so that a dying node's link can be noticed.
 constexpr std::chrono::milliseconds form_retry{100};
 
+/// What was stored cannot be had as it was.
+bool is_damage(const error& e) {
+  return e.code == errc::corrupt || e.code == errc::not_found;
+}
+
 }  // namespace
 
 void training_run_state::load_journal() {
@@ -205,21 +210,16 @@ void training_run_state::check_snapshot(const error& reason) {
   ask(
       self_, config_.store, deadlines::verify, verify_checkpoint_request{snapshot_->id},
       [this, reason](const done&) { retry_forming(reason); },
-      [this](const error& e) {
-        const bool is_damaged = e.code == errc::corrupt || e.code == errc::not_found;
-        return is_damaged ? fall_back(e) : retry_forming(e);
-      });
+      [this](const error& e) { return is_damage(e) ? fall_back(e) : retry_forming(e); });
 }
 
 void training_run_state::forming_failed(const error& reason) {
-  const bool is_damaged = reason.code == errc::corrupt || reason.code == errc::not_found;
-  if (is_damaged && snapshot_) return check_snapshot(reason);
+  if (is_damage(reason) && snapshot_) return check_snapshot(reason);
   retry_forming(reason);
 }
 
 void training_run_state::retry_forming(const error& reason) {
-  const bool is_damaged = reason.code == errc::corrupt || reason.code == errc::not_found;
-  if (!is_damaged && category_of(reason.code) == error_category::user) return stop(reason);
+  if (!is_damage(reason) && category_of(reason.code) == error_category::user) return stop(reason);
   if (now(self_->system()) - lost_at_ > deadlines::capacity) {
     for (auto& [seq_id, promises] : waiting_) {
       for (auto& promise : promises)

@@ -48,20 +48,31 @@ void create_model(service& all, call& from, const responder& respond) {
       }));
 }
 
-void get_info(service& all, call& from, const responder& respond) {
+/// The model that a request's body names; null once the request is refused.
+std::shared_ptr<training_model> named_model(service& all, call& from, const responder& respond) {
   const auto object = object_of(from, respond);
-  if (!object) return;
+  if (!object) return nullptr;
   tinker::json_fields in(*object);
   const std::string model_id = in.text("model_id");
-  if (in.failure()) return respond(refusal(*in.failure()));
-  const auto model = all.find_model(from.key_id, model_id);
-  if (!model) return respond(refusal(model.error()));
-  const model_record& record = (*model)->record();
+  if (in.failure()) {
+    respond(refusal(*in.failure()));
+    return nullptr;
+  }
+  auto model = all.find_model(from.key_id, model_id);
+  if (model) return std::move(*model);
+  respond(refusal(model.error()));
+  return nullptr;
+}
+
+void get_info(service& all, call& from, const responder& respond) {
+  const auto model = named_model(all, from, respond);
+  if (!model) return;
+  const model_record& record = model->record();
   boost::json::object data{{"model_name", record.base_model}};
   const base_model* base = all.bases.of_directory(record.directory);
   if (base != nullptr && base->has_tokenizer) data["tokenizer_id"] = base->directory;
   respond(json_reply({{"type", "get_info"},
-                      {"model_id", model_id},
+                      {"model_id", record.model_id},
                       {"model_data", std::move(data)},
                       {"is_lora", record.is_lora},
                       {"lora_rank", record.lora.rank},
@@ -69,16 +80,12 @@ void get_info(service& all, call& from, const responder& respond) {
 }
 
 void unload_model(service& all, call& from, const responder& respond) {
-  const auto object = object_of(from, respond);
-  if (!object) return;
-  tinker::json_fields in(*object);
-  const std::string model_id = in.text("model_id");
-  if (in.failure()) return respond(refusal(*in.failure()));
-  const auto model = all.find_model(from.key_id, model_id);
-  if (!model) return respond(refusal(model.error()));
+  const auto model = named_model(all, from, respond);
+  if (!model) return;
+  const std::string& model_id = model->record().model_id;
   const auto request = all.futures.open(from.key_id);
   if (!request) return respond(refusal(request.error()));
-  (*model)->park([&all, request = *request, model_id](const result<run_info>& parked) {
+  model->park([&all, request = *request, model_id](const result<run_info>& parked) {
     all.futures.resolve(request,
                         parked ? json_reply({{"model_id", model_id}, {"type", "unload_model"}})
                                : failed_future(parked.error()));

@@ -1,9 +1,9 @@
 #include "apps/gateway/key_file.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <span>
 
+#include "apps/gateway/unix_time.hpp"
 #include "apps/support/json.hpp"
 #include "apps/support/text_file.hpp"
 #include "apps/support/tls_authority.hpp"
@@ -19,12 +19,6 @@ constexpr std::size_t id_digits = 8;
 tl::unexpected<error> damaged(const std::string& path) {
   return fail(errc::invalid_argument, path + " is damaged", "it was edited or cut short",
               "remove it and make new keys with `troupe key create`");
-}
-
-std::uint64_t unix_ms() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
 }
 
 result<key_entry> entry_of(const boost::json::value& value, const std::string& path) {
@@ -101,7 +95,7 @@ result<new_key> create_key(const std::string& data_folder, const std::string& na
   if (!secret) return fail(secret.error());
   new_key out;
   out.secret = "tml-" + *secret;
-  out.entry = {id->substr(0, id_digits), name, sha256_text(out.secret), unix_ms(),
+  out.entry = {id->substr(0, id_digits), name, sha256_text(out.secret), now_unix_ms(),
                key_state::active};
   keys->push_back(out.entry);
   if (auto ok = write_keys(data_folder, *keys); !ok) return fail(ok.error());
