@@ -45,10 +45,10 @@ void ask(const std::shared_ptr<question>& asked) {
               asked->share == node_share::slot ? node.free_slots > 0 : node.hosting.empty();
           if (has_room) ++num_idle;
         }
-        if (num_idle >= asked->count) return asked->then({});
         // One that was here is probably being started again.
         std::size_t& most = asked->link.most_nodes(asked->role);
         most = std::max({most, num_all, std::size_t{asked->count}});
+        if (num_idle >= asked->count) return asked->then({});
         const bool may_join = num_all < most && ++asked->attempts < attempts_max;
         if (!may_join) most = num_all;
         if (!may_join) return asked->then(none_idle(*asked, num_idle, num_all));
