@@ -37,6 +37,7 @@ checkpoint_store_state::checkpoint_store_state(checkpoint_store_self::pointer se
     : self_(self),
       journal_(*config.values, *config.blobs),
       checkpoints_(*config.values, *config.blobs),
+      chains_(*config.values, checkpoints_),
       runs_(*config.values),
       garbage_(*config.values, *config.blobs, config.garbage),
       garbage_stays_(config.garbage_stays),
@@ -68,7 +69,7 @@ caf::result<done> checkpoint_store_state::put(const put_run_request& request) {
 
 caf::result<checkpoint_list> checkpoint_store_state::chain(
     const checkpoint_chain_request& request) {
-  auto records = checkpoints_.chain(request.checkpoint);
+  auto records = checkpoints_.chain(request.checkpoint, request.form);
   if (!records) return to_caf(records.error());
   garbage_.lease(*records, unix_time_ms());
   return checkpoint_list{std::move(*records)};
@@ -142,6 +143,15 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
       },
       [this](const collect_garbage_request& r) {
         return answer<garbage_report>(garbage_.collect(r, unix_time_ms()));
+      },
+      [this](const lease_checkpoints_request& r) {
+        return answer<done>(garbage_.hold(r.checkpoints, unix_time_ms()));
+      },
+      [this](const doubt_chain_request& r) {
+        return answer<done>(chains_.doubt(r.checkpoint, r.reason));
+      },
+      [this](const plan_publish_request& r) {
+        return answer<publish_plan>(chains_.plan(r.published));
       },
       [this](const list_ledger_request& r) {
         return answer<ledger_list>(newest(runs_.ledger(r.deployment)));

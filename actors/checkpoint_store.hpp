@@ -18,6 +18,7 @@
 
 #include "actors/node_context.hpp"
 #include "actors/protocol/type_ids.hpp"
+#include "storage/chain_planner.hpp"
 #include "storage/checkpoint_catalog.hpp"
 #include "storage/garbage_collector.hpp"
 #include "storage/journal.hpp"
@@ -56,6 +57,7 @@ class checkpoint_store_state {
   checkpoint_store_self::pointer self_;
   storage::journal journal_;
   storage::checkpoint_catalog checkpoints_;
+  storage::chain_planner chains_;
   storage::run_catalog runs_;
   storage::garbage_collector garbage_;
   std::function<void(const error&)> garbage_stays_;

@@ -78,6 +78,7 @@ class training_run_state {
   void execute(const op_request& op);
   void execute_load(const op_request& op, const load_state_op& body);
   void execute_publish(const op_request& op, const save_weights_op& body);
+  void publish_as(const op_request& op, checkpoint_kind kind);
   void give_work(const op_request& op, logic::split_op work);
   void complete(const op_request& op, const logic::merged_reply& merged);
   void commit_training_checkpoint(const op_request& op, const logic::merged_reply& merged);
@@ -161,6 +162,7 @@ class training_run_state {
   std::string cursor_;
   std::optional<checkpoint_record> snapshot_;
   std::optional<checkpoint_record> published_;
+  checkpoint_kind publishing_ = checkpoint_kind::sampler_base;  ///< what the ranks now write
 
   bool has_gradients_ = false;  ///< since the last step: no snapshot holds them
   std::vector<caf::typed_response_promise<run_info>> parking_;

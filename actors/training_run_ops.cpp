@@ -83,10 +83,22 @@ void training_run_state::execute_load(const op_request& op, const load_state_op&
 }
 
 void training_run_state::execute_publish(const op_request& op, const save_weights_op& body) {
-  const bool chain_full = published_ && published_->manifest.depth + 1 > limits::delta_depth_max;
-  const bool as_base = body.kind == publish_kind::base || !published_ ||
-                       (body.kind == publish_kind::automatic && chain_full);
-  const auto kind = as_base ? checkpoint_kind::sampler_base : checkpoint_kind::sampler_delta;
+  if (body.kind == publish_kind::base || !published_)
+    return publish_as(op, checkpoint_kind::sampler_base);
+  ask(
+      self_, config_.store, deadlines::store, plan_publish_request{published_->id},
+      [this, op, incarnation = record_.incarnation](const publish_plan& plan) {
+        if (!is_current(incarnation)) return;
+        publish_as(op, plan.advice == publish_advice::delta ? checkpoint_kind::sampler_delta
+                                                            : checkpoint_kind::sampler_base);
+      },
+      [this, op, incarnation = record_.incarnation](const error& e) {
+        if (is_current(incarnation)) finish(op, e);
+      });
+}
+
+void training_run_state::publish_as(const op_request& op, checkpoint_kind kind) {
+  publishing_ = kind;
   const auto world = record_.request.world_size;
   give_work(op,
             {std::vector<shard_body>(world, shard_save_weights{kind}), logic::batch_plan(world)});
@@ -198,12 +210,11 @@ void training_run_state::commit_training_checkpoint(const op_request& op,
 void training_run_state::commit_sampler_checkpoint(const op_request& op,
                                                    const logic::merged_reply& merged) {
   const auto& body = std::get<save_weights_op>(op.body);
-  const bool is_delta = published_ && merged.published_before == published_->manifest.state &&
-                        published_->manifest.state != state_digest{} &&
-                        body.kind != publish_kind::base &&
-                        published_->manifest.depth + 1 <= limits::delta_depth_max;
-  auto record = manifest(is_delta ? checkpoint_kind::sampler_delta : checkpoint_kind::sampler_base,
-                         body.name, {op.seq_id, step_, {}, 0}, merged);
+  const bool is_delta = publishing_ == checkpoint_kind::sampler_delta;
+  if (is_delta && merged.published_before != published_->manifest.state)
+    return recover({errc::wrong_base, "the ranks made a delta against another state than published",
+                    "a rank missed that the last one was committed", ""});
+  auto record = manifest(publishing_, body.name, {op.seq_id, step_, {}, 0}, merged);
   record.state = merged.published;
   record.probe_logprobs = merged.probe_logprobs;
   if (is_delta) {

@@ -155,9 +155,35 @@ void read_models(reader& in, const toml::table& table, std::vector<named_model>&
   }
 }
 
+void read_deployment(reader& in, const toml::table& table, served_model& out) {
+  for (const auto& [key, node] : table) {
+    if (key == "model") {
+      in.read(node, key.str(), out.model);
+    } else if (key == "replicas") {
+      in.read(node, key.str(), out.replicas, 1, limits::replicas_max);
+    } else {
+      in.refuse(node, key.str(), "is no key of [deployments." + out.name + "]");
+    }
+  }
+  if (out.model.empty()) in.refuse(table, out.name, "names no model");
+}
+
+void read_deployments(reader& in, const toml::table& table, std::vector<served_model>& out) {
+  for (const auto& [key, node] : table) {
+    served_model deployment{std::string(key.str()), {}, 1};
+    if (!is_valid_name(deployment.name)) in.refuse(node, key.str(), "is no valid name");
+    if (out.size() == limits::deployments_max) in.refuse(node, key.str(), "is one too many");
+    const toml::table* each = in.section(node, key.str());
+    if (each == nullptr) return;
+    read_deployment(in, *each, deployment);
+    out.push_back(std::move(deployment));
+  }
+}
+
 void read_section(reader& in, std::string_view key, const toml::node& node, cluster_config& out) {
   const bool known = key == "cluster" || key == "listen" || key == "trainers" ||
-                     key == "samplers" || key == "gateway" || key == "models";
+                     key == "samplers" || key == "gateway" || key == "models" ||
+                     key == "deployments";
   if (!known) return in.refuse(node, key, "is no known section");
   const toml::table* table = in.section(node, key);
   if (table == nullptr) return;
@@ -165,10 +191,18 @@ void read_section(reader& in, std::string_view key, const toml::node& node, clus
   if (key == "listen") return read_listen(in, *table, out);
   if (key == "gateway") return read_gateway(in, *table, out.gateway);
   if (key == "models") return read_models(in, *table, out.models);
+  if (key == "deployments") return read_deployments(in, *table, out.deployments);
   read_group(in, *table, key, key == "trainers" ? out.trainers : out.samplers);
 }
 
 }  // namespace
+
+std::string cluster_config::directory_of(const served_model& deployment) const {
+  for (const named_model& known : models) {
+    if (known.name == deployment.model) return known.directory;
+  }
+  return deployment.model;
+}
 
 result<cluster_config> parse_cluster_config(std::string_view text, const std::string& path) {
   const toml::parse_result parsed = toml::parse(text, path);

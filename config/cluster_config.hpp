@@ -69,6 +69,15 @@ struct named_model {
   bool operator==(const named_model&) const = default;
 };
 
+/// A deployment that is there as soon as the cluster is.
+struct served_model {
+  std::string name;
+  std::string model;  ///< a name of [models], or a directory
+  std::uint32_t replicas = 1;
+
+  bool operator==(const served_model&) const = default;
+};
+
 struct cluster_config {
   std::string name = "troupe";
   std::string data_folder = "troupe-data";
@@ -79,6 +88,10 @@ struct cluster_config {
   std::uint64_t snapshot_every_steps = 0;  ///< 0: by what one costs and how often nodes are lost
   gateway_config gateway;
   std::vector<named_model> models;
+  std::vector<served_model> deployments;
+
+  /// Where the weights of a deployment lie.
+  [[nodiscard]] std::string directory_of(const served_model& deployment) const;
 
   bool operator==(const cluster_config&) const = default;
 };

@@ -59,6 +59,9 @@ static_assert(notice < shutdown);
 /// Reading a checkpoint back.
 inline constexpr seconds verify{600};
 
+/// Folding a chain: its base is read once and encoded once.
+inline constexpr seconds fold{1800};
+
 /// A temporary file of a machine whose locks cannot be seen from here is abandoned after this; a
 /// living writer touches its file far more often.
 inline constexpr seconds abandoned_write{3600};

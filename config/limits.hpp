@@ -77,6 +77,15 @@ inline constexpr std::size_t ledger_page_max = 1024;
 /// A delta chain longer than this makes a catch-up slower than reading a base.
 inline constexpr std::uint32_t delta_depth_max = 32;
 
+/// Every so many deltas of a chain are folded into one file, so that a catch-up reads a base, a
+/// folded delta and fewer than this many more.
+inline constexpr std::uint32_t fold_every_deltas = 8;
+static_assert(delta_depth_max % fold_every_deltas == 0, "the longest chain ends in a fold");
+
+/// Deltas of a chain may have this part of their base's bytes, in hundredths; then a new base costs
+/// late readers less.
+inline constexpr std::uint64_t chain_bytes_percent = 50;
+
 /// Sequences a sampler decodes together, and those that wait behind them.
 inline constexpr std::size_t sampler_active_max = 256;
 inline constexpr std::size_t sampler_waiting_max = 4096;

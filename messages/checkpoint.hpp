@@ -49,6 +49,8 @@ struct checkpoint_manifest {
   std::optional<lora_config> lora = std::nullopt;  ///< training, snapshot: holds adapters only
   /// Sampler kinds: the trainer's own logprobs of probe_prompt's tokens from the second one on.
   std::vector<float> probe_logprobs = {};
+  /// Delta that replaces a chain: the checkpoint whose state it gives from `base` in one file.
+  checkpoint_id folds = {};
   bool operator==(const checkpoint_manifest&) const = default;
 };
 
@@ -84,10 +86,16 @@ struct checkpoint_list {
   bool operator==(const checkpoint_list&) const = default;
 };
 
+enum class chain_form : std::uint8_t {
+  shortest = 0,  ///< folded deltas in place of those they replace
+  complete = 1,  ///< every delta as it was published
+};
+
 /// The chain from the newest base (or root) to the asked one, oldest first.
 /// Nothing of it is removed for deadlines::checkpoint_lease.
 struct checkpoint_chain_request {
   checkpoint_id checkpoint;
+  chain_form form = chain_form::shortest;
   bool operator==(const checkpoint_chain_request&) const = default;
 };
 
@@ -126,6 +134,38 @@ struct garbage_report {
 
 /// Tokens on which trainer and sampler are compared: spread over the vocabulary, the same always.
 [[nodiscard]] std::vector<token_id> probe_prompt(const model_config& model);
+
+/// Somebody serves or will read these: nothing of their chains is removed for
+/// deadlines::checkpoint_lease. Unknown ones are passed over; the lease outlives the control node.
+struct lease_checkpoints_request {
+  std::vector<checkpoint_id> checkpoints;
+  bool operator==(const lease_checkpoints_request&) const = default;
+};
+
+/// A chain could not be verified by who loaded it: what is published next shall not build on it.
+struct doubt_chain_request {
+  checkpoint_id checkpoint;
+  std::string reason;
+  bool operator==(const doubt_chain_request&) const = default;
+};
+
+/// Asks what a run whose last published checkpoint is this one should publish next.
+struct plan_publish_request {
+  checkpoint_id published;
+  bool operator==(const plan_publish_request&) const = default;
+};
+
+enum class publish_advice : std::uint8_t {
+  delta = 0,
+  base_for_depth = 1,  ///< the chain has its greatest length
+  base_for_bytes = 2,  ///< reading the deltas costs too much beside reading a base
+  base_for_doubt = 3,  ///< the chain could not be verified
+};
+
+struct publish_plan {
+  publish_advice advice = publish_advice::delta;
+  bool operator==(const publish_plan&) const = default;
+};
 
 /// Reads every file back and compares it with its name.
 struct verify_checkpoint_request {

@@ -16,6 +16,11 @@ constexpr std::size_t prefix_digits_min = 6;
 constexpr std::string_view index_name = "checkpoints-of";
 constexpr std::string_view files_name = "files";
 constexpr std::string_view removed_name = "removed";
+constexpr std::string_view folded_name = "folded";
+
+std::string fold_key(const checkpoint_id& folded) {
+  return ended(folded_name) + folded.value;
+}
 
 std::string index_key(const checkpoint_manifest& manifest, const checkpoint_id& id) {
   return ended(index_name) + ended(manifest.run.value) + big_endian(manifest.step) +
@@ -93,6 +98,7 @@ write_batch forgetting(const checkpoint_record& record) {
   batch.puts.push_back({column::refs, ended(removed_name) + record.id.value, {}});
   batch.erases.push_back({column::checkpoints, record.id.value});
   batch.erases.push_back({column::refs, index_key(m, record.id)});
+  batch.erases.push_back({column::refs, fold_key(m.folds.empty() ? record.id : m.folds)});
   if (!m.parent.empty())
     batch.erases.push_back({column::edges, ended(m.parent.value) + record.id.value});
   for (const checkpoint_file& file : m.files)
@@ -116,6 +122,11 @@ result<checkpoint_record> checkpoint_catalog::commit(const checkpoint_manifest& 
   const auto known = values_.get(column::checkpoints, record.id.value);
   if (!known) return fail(known.error());
   if (known->has_value()) return record;
+  if (!manifest.folds.empty()) {
+    auto earlier = fold_of(manifest.folds);
+    if (!earlier) return fail(earlier.error());
+    if (earlier->has_value()) return std::move(**earlier);
+  }
   if (const auto ok = check_lineage(manifest); !ok) return fail(ok.error());
   if (const auto ok = check_blobs(blobs_, manifest); !ok) return fail(ok.error());
   write_batch batch;
@@ -124,6 +135,8 @@ result<checkpoint_record> checkpoint_catalog::commit(const checkpoint_manifest& 
   batch.puts.push_back({column::refs, index_key(manifest, record.id), record.id.value});
   for (const checkpoint_file& file : manifest.files)
     batch.puts.push_back(file_ref(file.blob, record.id));
+  if (!manifest.folds.empty())
+    batch.puts.push_back({column::refs, fold_key(manifest.folds), record.id.value});
   batch.puts.push_back({column::checkpoints, record.id.value, std::move(*value)});
   if (const auto written = values_.write(batch); !written) return fail(written.error());
   return record;
@@ -145,7 +158,31 @@ result<void> checkpoint_catalog::check_lineage(const checkpoint_manifest& manife
     if (removed->has_value() && !is_delta) return {};
     return contradiction("its parent " + manifest.parent.value + " is not recorded");
   }
-  return is_delta ? check_delta(manifest, **parent) : result<void>{};
+  if (!is_delta) return {};
+  if (const auto ok = check_delta(manifest, **parent); !ok) return ok;
+  return manifest.folds.empty() ? result<void>{} : check_fold(manifest);
+}
+
+/// A folded delta starts at the base and ends where what it replaces does.
+result<void> checkpoint_catalog::check_fold(const checkpoint_manifest& manifest) {
+  const auto target = find(manifest.folds);
+  if (!target) return fail(target.error());
+  if (!target->has_value()) return contradiction("what it folds is not recorded");
+  const checkpoint_manifest& folded = (*target)->manifest;
+  if (folded.kind != checkpoint_kind::sampler_delta || !folded.folds.empty() ||
+      folded.base != manifest.base || manifest.parent != manifest.base)
+    return contradiction("it folds a checkpoint of another chain");
+  if (folded.state != manifest.state)
+    return contradiction("it gives another state than the checkpoint it folds");
+  return {};
+}
+
+result<std::optional<checkpoint_record>> checkpoint_catalog::fold_of(
+    const checkpoint_id& checkpoint) {
+  const auto id = values_.get(column::refs, fold_key(checkpoint));
+  if (!id) return fail(id.error());
+  if (!id->has_value()) return std::optional<checkpoint_record>{};
+  return find(checkpoint_id{**id});
 }
 
 result<std::optional<checkpoint_record>> checkpoint_catalog::find(const checkpoint_id& id) {
@@ -203,12 +240,18 @@ result<std::vector<checkpoint_record>> checkpoint_catalog::list(const run_id& ru
   return records;
 }
 
-result<std::vector<checkpoint_record>> checkpoint_catalog::chain(const checkpoint_id& checkpoint) {
+result<std::vector<checkpoint_record>> checkpoint_catalog::chain(const checkpoint_id& checkpoint,
+                                                                 chain_form form) {
   auto record = get(checkpoint.value);
   if (!record) return fail(record.error());
   std::vector<checkpoint_record> records;
   records.push_back(std::move(*record));
   while (records.back().manifest.kind == checkpoint_kind::sampler_delta) {
+    if (form == chain_form::shortest) {
+      auto fold = fold_of(records.back().id);
+      if (!fold) return fail(fold.error());
+      if (fold->has_value()) records.back() = std::move(**fold);
+    }
     auto parent = get(records.back().manifest.parent.value);
     if (!parent) return fail(parent.error());
     records.push_back(std::move(*parent));

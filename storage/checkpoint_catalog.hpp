@@ -33,14 +33,19 @@ class checkpoint_catalog {
   /// Of one run, or of all for an empty id; by run, step, kind.
   result<std::vector<checkpoint_record>> list(const run_id& run);
 
-  /// From the newest base to the asked delta, oldest first; one element for any other kind.
-  result<std::vector<checkpoint_record>> chain(const checkpoint_id& checkpoint);
+  /// From the newest base to the asked delta, oldest first; one element for any other kind. The
+  /// shortest form goes through the newest folded delta on the way.
+  result<std::vector<checkpoint_record>> chain(const checkpoint_id& checkpoint, chain_form form);
+
+  /// The delta that gives this checkpoint's state from its base in one file, if there is one.
+  result<std::optional<checkpoint_record>> fold_of(const checkpoint_id& checkpoint);
 
   /// Ancestors by `parent`, the asked one first, as far as they are still there.
   result<std::vector<checkpoint_record>> lineage(const checkpoint_id& checkpoint);
 
  private:
   result<void> check_lineage(const checkpoint_manifest& manifest);
+  result<void> check_fold(const checkpoint_manifest& manifest);
   result<std::optional<checkpoint_record>> find(const checkpoint_id& id);
 
   key_value_store& values_;

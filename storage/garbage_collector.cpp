@@ -11,6 +11,7 @@ namespace troupe::storage {
 namespace {
 
 constexpr std::string_view dying_name = "dying";
+constexpr std::string_view held_name = "held";
 constexpr std::string_view pins_name = "loaded-by";
 constexpr std::string_view index_mark = "files-indexed";
 
@@ -82,6 +83,9 @@ void keep_chains(const manifest_map& known, std::set<std::string>& out) {
     const std::string& parent = found->second.parent.value;
     if (out.insert(parent).second) open.push_back(parent);
   }
+  for (const auto& [id, manifest] : known) {
+    if (!manifest.folds.empty() && out.contains(manifest.folds.value)) out.insert(id);
+  }
 }
 
 }  // namespace
@@ -94,6 +98,33 @@ void garbage_collector::lease(const std::vector<checkpoint_record>& chain, std::
   std::erase_if(leases_, [now_ms](const auto& lease) { return lease.second < now_ms; });
   for (const checkpoint_record& record : chain)
     leases_[record.id.value] = now_ms + in_ms(rules_.lease);
+}
+
+result<void> garbage_collector::hold(const std::vector<checkpoint_id>& checkpoints,
+                                     std::uint64_t now_ms) {
+  write_batch batch;
+  for (const checkpoint_id& checkpoint : checkpoints)
+    batch.puts.push_back({column::leases, ended(held_name) + checkpoint.value,
+                          big_endian(now_ms + in_ms(rules_.lease))});
+  return batch.puts.empty() ? result<void>{} : values_.write(batch);
+}
+
+/// Holds that ended are erased on the way.
+result<void> garbage_collector::add_held(std::uint64_t now_ms, id_set& out) {
+  const std::size_t prefix = ended(held_name).size();
+  write_batch ended_holds;
+  const auto scanned =
+      values_.scan(column::leases, ended(held_name), behind(held_name),
+                   [&](std::string_view key, std::string_view value) {
+                     if (value.size() == 8 && from_big_endian(value) >= now_ms) {
+                       out.insert(std::string(key.substr(prefix)));
+                     } else {
+                       ended_holds.erases.push_back({column::leases, std::string(key)});
+                     }
+                     return true;
+                   });
+  if (!scanned || ended_holds.erases.empty()) return scanned;
+  return values_.write(ended_holds);
 }
 
 result<void> garbage_collector::pin(const checkpoint_id& checkpoint, const run_id& run,
@@ -146,6 +177,7 @@ result<garbage_collector::id_set> garbage_collector::in_use(const manifest_map& 
   for (const auto& [id, until_ms] : leases_) {
     if (until_ms >= now_ms) out.insert(id);
   }
+  if (auto ok = add_held(now_ms, out); !ok) return fail(ok.error());
   if (auto ok = add_runs(known, out); !ok) return fail(ok.error());
   const auto deployments = runs_.list_deployments();
   if (!deployments) return fail(deployments.error());

@@ -39,6 +39,9 @@ class garbage_collector {
   /// Keeps checkpoints for a while: somebody is about to read them.
   void lease(const std::vector<checkpoint_record>& chain, std::uint64_t now_ms);
 
+  /// The same for what somebody serves, and durable: a restarted control node keeps it as well.
+  result<void> hold(const std::vector<checkpoint_id>& checkpoints, std::uint64_t now_ms);
+
   /// The op of a run loads the checkpoint, and loads it again whenever it is repeated.
   result<void> pin(const checkpoint_id& checkpoint, const run_id& run, std::uint64_t seq_id);
 
@@ -63,6 +66,7 @@ class garbage_collector {
   /// What runs, deployments and readers use.
   result<id_set> in_use(const std::map<std::string, checkpoint_manifest>& known,
                         std::uint64_t now_ms);
+  result<void> add_held(std::uint64_t now_ms, id_set& out);
   result<void> add_runs(const std::map<std::string, checkpoint_manifest>& known, id_set& out);
   result<void> add_pins(const std::map<std::string, checkpoint_manifest>& known,
                         const std::vector<run_record>& runs, id_set& out);

@@ -29,10 +29,14 @@ using checkpoint_store_actor = caf::typed_actor<
     caf::result<deployment_list>(list_deployments_request),
     caf::result<done>(remove_checkpoint_request),
     caf::result<garbage_report>(collect_garbage_request),
-    caf::result<ledger_list>(list_ledger_request)>;
+    caf::result<done>(lease_checkpoints_request), caf::result<done>(doubt_chain_request),
+    caf::result<publish_plan>(plan_publish_request), caf::result<ledger_list>(list_ledger_request)>;
 
 /// Reads blobs back for the store, beside its writes.
 using blob_verifier_actor = caf::typed_actor<caf::result<done>(verify_blobs)>;
+
+/// Folds a chain of deltas into one file, beside the store's writes; answers the record to commit.
+using chain_folder_actor = caf::typed_actor<caf::result<commit_checkpoint_request>(fold_chain)>;
 
 /// One rank. Refuses messages of another incarnation with errc::fenced.
 using trainer_shard_actor = caf::typed_actor<caf::result<start_shard_reply>(start_shard_request),

@@ -97,6 +97,11 @@ struct verify_blobs {
   std::vector<blob_id> blobs;
 };
 
+/// Asks for the last checkpoint of a complete chain to be folded against its base.
+struct fold_chain {
+  std::vector<checkpoint_record> chain;
+};
+
 /// Ends the shards of a group and gives their nodes back.
 struct close_group {};
 

@@ -45,7 +45,8 @@
   X(put_deployment_request) X(forget_deployment_request) X(list_deployments_request) \
   X(deployment_list) X(scale_deployment_request) X(list_ledger_request) X(ledger_list) \
   X(remove_checkpoint_request) X(collect_garbage_request) X(garbage_report) \
-  X(acknowledge_rollback_request) X(node_leaving_request) X(verify_checkpoint_request)
+  X(acknowledge_rollback_request) X(node_leaving_request) X(verify_checkpoint_request) \
+  X(lease_checkpoints_request) X(doubt_chain_request) X(plan_publish_request) X(publish_plan)
 // clang-format on
 
 namespace troupe {

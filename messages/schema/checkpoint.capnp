@@ -38,6 +38,7 @@ struct CheckpointManifest {
   createdUnixMs @14 :UInt64;
   lora @15 :Model.LoraConfig;  # training, snapshot: holds adapters only
   probeLogprobs @16 :List(Float32);  # < probe_tokens_max, finite
+  folds @17 :Text;  # 64 hexadecimal digits or empty
 }
 
 struct CheckpointRecord {
@@ -61,8 +62,14 @@ struct CheckpointList {
   records @0 :List(CheckpointRecord);  # <= checkpoint_list_max
 }
 
+enum ChainForm {
+  shortest @0;
+  complete @1;
+}
+
 struct CheckpointChainRequest {
   checkpoint @0 :Text;  # 64 hexadecimal digits
+  form @1 :ChainForm;
 }
 
 struct RemoveCheckpointRequest {
@@ -93,4 +100,28 @@ struct GarbageReport {
 
 struct VerifyCheckpointRequest {
   checkpoint @0 :Text;  # 64 hexadecimal digits
+}
+
+struct LeaseCheckpointsRequest {
+  checkpoints @0 :List(Text);  # <= checkpoint_list_max; 64 hexadecimal digits each
+}
+
+struct DoubtChainRequest {
+  checkpoint @0 :Text;  # 64 hexadecimal digits
+  reason @1 :Text;      # <= error_text_bytes_max, cut there by the sender
+}
+
+struct PlanPublishRequest {
+  published @0 :Text;  # 64 hexadecimal digits
+}
+
+enum PublishAdvice {
+  delta @0;
+  baseForDepth @1;
+  baseForBytes @2;
+  baseForDoubt @3;
+}
+
+struct PublishPlan {
+  advice @0 :PublishAdvice;
 }

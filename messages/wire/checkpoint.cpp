@@ -41,6 +41,7 @@ void build(const checkpoint_manifest& in, schema::CheckpointManifest::Builder ou
   if (in.lora) build(*in.lora, out.initLora());
   write_numbers(in.probe_logprobs, limits::probe_tokens_max, "manifest.probe_logprobs", check,
                 [&](unsigned n) { return out.initProbeLogprobs(n); });
+  if (!in.folds.empty()) out.setFolds(text(in.folds.value));
 }
 
 checkpoint_manifest read(schema::CheckpointManifest::Reader in, checks& check) {
@@ -67,6 +68,7 @@ checkpoint_manifest read(schema::CheckpointManifest::Reader in, checks& check) {
   if (in.hasLora()) out.lora = read(in.getLora(), check);
   out.probe_logprobs = read_floats(in.getProbeLogprobs(), limits::probe_tokens_max,
                                    "manifest.probe_logprobs", check);
+  out.folds.value = read_hash(in.getFolds(), presence::optional, "manifest.folds", check);
   return out;
 }
 
@@ -124,10 +126,14 @@ static checkpoint_list read(schema::CheckpointList::Reader in, checks& check) {
 static void build(const checkpoint_chain_request& in, schema::CheckpointChainRequest::Builder out,
                   checks&) {
   out.setCheckpoint(text(in.checkpoint.value));
+  out.setForm(wire_enum<schema::ChainForm>(in.form));
 }
 
 static checkpoint_chain_request read(schema::CheckpointChainRequest::Reader in, checks& check) {
-  return {checkpoint_id{read_hash(in.getCheckpoint(), presence::required, "checkpoint", check)}};
+  checkpoint_chain_request out;
+  out.checkpoint.value = read_hash(in.getCheckpoint(), presence::required, "checkpoint", check);
+  out.form = read_enum(in.getForm(), chain_form::complete, "form", check);
+  return out;
 }
 
 static void build(const remove_checkpoint_request& in, schema::RemoveCheckpointRequest::Builder out,
@@ -205,6 +211,61 @@ static verify_checkpoint_request read(schema::VerifyCheckpointRequest::Reader in
   return {checkpoint_id{read_hash(in.getCheckpoint(), presence::required, "checkpoint", check)}};
 }
 
+static void build(const lease_checkpoints_request& in, schema::LeaseCheckpointsRequest::Builder out,
+                  checks& check) {
+  if (!check.at_most(in.checkpoints.size(), limits::checkpoint_list_max, "checkpoints")) return;
+  auto list = out.initCheckpoints(static_cast<unsigned>(in.checkpoints.size()));
+  for (unsigned i = 0; i < list.size(); ++i)
+    list.set(i, text(in.checkpoints[i].value));
+}
+
+static lease_checkpoints_request read(schema::LeaseCheckpointsRequest::Reader in, checks& check) {
+  lease_checkpoints_request out;
+  const auto list = in.getCheckpoints();
+  if (!check.at_most(list.size(), limits::checkpoint_list_max, "checkpoints")) return out;
+  out.checkpoints.reserve(list.size());
+  for (const auto each : list)
+    out.checkpoints.push_back({read_hash(each, presence::required, "checkpoints", check)});
+  return out;
+}
+
+static void build(const doubt_chain_request& in, schema::DoubtChainRequest::Builder out, checks&) {
+  out.setCheckpoint(text(in.checkpoint.value));
+  out.setReason(text(prose(in.reason)));
+}
+
+static doubt_chain_request read(schema::DoubtChainRequest::Reader in, checks& check) {
+  doubt_chain_request out;
+  out.checkpoint.value = read_hash(in.getCheckpoint(), presence::required, "checkpoint", check);
+  out.reason = read_prose(in.getReason(), "reason", check);
+  return out;
+}
+
+static void build(const plan_publish_request& in, schema::PlanPublishRequest::Builder out,
+                  checks&) {
+  out.setPublished(text(in.published.value));
+}
+
+static plan_publish_request read(schema::PlanPublishRequest::Reader in, checks& check) {
+  return {checkpoint_id{read_hash(in.getPublished(), presence::required, "published", check)}};
+}
+
+static void build(const publish_plan& in, schema::PublishPlan::Builder out, checks&) {
+  out.setAdvice(wire_enum<schema::PublishAdvice>(in.advice));
+}
+
+static publish_plan read(schema::PublishPlan::Reader in, checks& check) {
+  return {read_enum(in.getAdvice(), publish_advice::base_for_doubt, "advice", check)};
+}
+
+template <>
+struct schema_of<lease_checkpoints_request> : is_schema<schema::LeaseCheckpointsRequest> {};
+template <>
+struct schema_of<doubt_chain_request> : is_schema<schema::DoubtChainRequest> {};
+template <>
+struct schema_of<plan_publish_request> : is_schema<schema::PlanPublishRequest> {};
+template <>
+struct schema_of<publish_plan> : is_schema<schema::PublishPlan> {};
 template <>
 struct schema_of<checkpoint_manifest> : is_schema<schema::CheckpointManifest> {};
 template <>
@@ -229,6 +290,10 @@ namespace troupe::wire {
 template struct codec<remove_checkpoint_request>;
 template struct codec<collect_garbage_request>;
 template struct codec<garbage_report>;
+template struct codec<lease_checkpoints_request>;
+template struct codec<doubt_chain_request>;
+template struct codec<plan_publish_request>;
+template struct codec<publish_plan>;
 template struct codec<checkpoint_manifest>;
 template struct codec<checkpoint_record>;
 template struct codec<commit_checkpoint_request>;

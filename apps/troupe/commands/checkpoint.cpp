@@ -24,7 +24,7 @@ std::string line_of(const checkpoint_record& record) {
   const checkpoint_manifest& m = record.manifest;
   std::ostringstream out;
   out << record.id.value.substr(0, short_id) << "  " << m.run.value << "  step " << m.step << "  "
-      << name_of(m.kind) << "  " << total_bytes(m) << " bytes";
+      << (m.folds.empty() ? name_of(m.kind) : "folded") << "  " << total_bytes(m) << " bytes";
   if (!m.name.empty()) out << "  " << m.name;
   if (!m.parent.empty()) out << "  from " << m.parent.value.substr(0, short_id);
   return out.str();
@@ -34,7 +34,7 @@ boost::json::object object_of(const checkpoint_record& record) {
   const checkpoint_manifest& m = record.manifest;
   return {{"checkpoint", record.id.value},
           {"run", m.run.value},
-          {"kind", name_of(m.kind)},
+          {"kind", m.folds.empty() ? name_of(m.kind) : "folded"},
           {"name", m.name},
           {"step", m.step},
           {"parent", m.parent.value},

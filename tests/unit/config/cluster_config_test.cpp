@@ -39,9 +39,22 @@ BOOST_AUTO_TEST_CASE(every_key_is_read) {
       "0\nthreads=6\n",
       "c.toml");
   BOOST_REQUIRE(parsed.has_value());
-  BOOST_TEST((*parsed ==
-              cluster_config{
-                  "a", "/d", "h", 77, {4, 5, 7, config::product_type::bf16}, {0, 6}, 3, {}, {}}));
+  BOOST_TEST(
+      (*parsed ==
+       cluster_config{
+           "a", "/d", "h", 77, {4, 5, 7, config::product_type::bf16}, {0, 6}, 3, {}, {}, {}}));
+}
+
+BOOST_AUTO_TEST_CASE(deployments_name_a_model_or_its_directory) {
+  const auto parsed = parse_cluster_config(
+      "[models]\n\"Qwen/Q\"='/m/q'\n[deployments.chat]\nmodel='Qwen/Q'\nreplicas=2\n"
+      "[deployments.judge]\nmodel='/m/j'\n",
+      "c.toml");
+  BOOST_REQUIRE(parsed.has_value());
+  BOOST_REQUIRE(parsed->deployments.size() == 2U);
+  BOOST_TEST((parsed->deployments[0] == config::served_model{"chat", "Qwen/Q", 2}));
+  BOOST_TEST(parsed->directory_of(parsed->deployments[0]) == "/m/q");
+  BOOST_TEST(parsed->directory_of(parsed->deployments[1]) == "/m/j");
 }
 
 BOOST_AUTO_TEST_CASE(what_is_wrong_is_named_with_its_line) {
@@ -56,6 +69,11 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_named_with_its_line) {
   check_refused("[samplers]\ncompute = \"bf16\"\n", "2", "compute");
   check_refused("[trainers]\ncompute = \"fp16\"\n", "2", "compute");
   check_refused("[gpus]\n", "1", "gpus");
+  check_refused("[deployments]\nchat = 3\n", "2", "chat");
+  check_refused("[deployments.chat]\nreplicas = 2\n", "1", "chat");
+  check_refused("[deployments.chat]\nmodel = '/m'\nreplicas = 0\n", "3", "replicas");
+  check_refused("[deployments.chat]\nmodel = '/m'\ncount = 2\n", "3", "count");
+  check_refused("[deployments.'a/b']\nmodel = '/m'\n", "1", "a/b");
   check_refused("cluster = 3\n", "1", "cluster");
   check_refused("[cluster\n", "1", "");
 }

@@ -27,6 +27,7 @@ static checkpoint_manifest make_manifest(value_source& from) {
   manifest.created_unix_ms = from.word();
   manifest.lora = from.lora();
   manifest.probe_logprobs = from.reals(3);
+  manifest.folds.value = from.hash();
   return manifest;
 }
 
@@ -76,7 +77,31 @@ verify_checkpoint_request sample<verify_checkpoint_request>(std::uint64_t seed) 
 
 template <>
 checkpoint_chain_request sample<checkpoint_chain_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {checkpoint_id{from.hash()}, from.pick(chain_form::complete)};
+}
+
+template <>
+lease_checkpoints_request sample<lease_checkpoints_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {{checkpoint_id{from.hash()}, checkpoint_id{from.hash()}}};
+}
+
+template <>
+doubt_chain_request sample<doubt_chain_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {checkpoint_id{from.hash()}, from.name()};
+}
+
+template <>
+plan_publish_request sample<plan_publish_request>(std::uint64_t seed) {
   return {checkpoint_id{value_source(seed).hash()}};
+}
+
+template <>
+publish_plan sample<publish_plan>(std::uint64_t seed) {
+  value_source from(seed);
+  return {from.pick(publish_advice::base_for_doubt)};
 }
 
 template <>

@@ -107,9 +107,9 @@ BOOST_FIXTURE_TEST_CASE(a_chain_ends_at_the_newest_base, fixture) {
   const std::vector<checkpoint_record> chain = {base, first, second};
   const std::vector<checkpoint_record> lineage = {second, first, base, root};
   const std::vector<checkpoint_record> alone = {root};
-  BOOST_TEST((catalog.chain(second.id).value() == chain));
+  BOOST_TEST((catalog.chain(second.id, chain_form::complete).value() == chain));
   BOOST_TEST((catalog.lineage(second.id).value() == lineage));
-  BOOST_TEST((catalog.chain(root.id).value() == alone));
+  BOOST_TEST((catalog.chain(root.id, chain_form::complete).value() == alone));
 }
 
 BOOST_FIXTURE_TEST_CASE(contradictions_to_the_lineage_are_refused, fixture) {
@@ -145,7 +145,8 @@ BOOST_FIXTURE_TEST_CASE(a_chain_has_a_longest_length, fixture) {
   for (std::uint32_t depth = 1; depth <= limits::delta_depth_max; ++depth)
     record = catalog.commit(delta_after(record)).value();
   BOOST_TEST((refusal(delta_after(record)) == errc::invalid_argument));
-  BOOST_TEST(catalog.chain(record.id).value().size() == limits::delta_depth_max + 1U);
+  BOOST_TEST(catalog.chain(record.id, chain_form::complete).value().size() ==
+             limits::delta_depth_max + 1U);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_record_needs_its_files, fixture) {

@@ -164,7 +164,7 @@ BOOST_FIXTURE_TEST_CASE(a_kept_delta_keeps_its_chain, fixture) {
   BOOST_TEST(report.checkpoints.size() == 1U);
   BOOST_TEST(report.kept_checkpoints == 3U);
   BOOST_TEST(!exists(unused));
-  BOOST_TEST(catalog.chain(second.id).value().size() == 3U);
+  BOOST_TEST(catalog.chain(second.id, chain_form::complete).value().size() == 3U);
   BOOST_TEST((garbage.remove(base.id, now).error().code == errc::in_use));
   BOOST_REQUIRE(runs.forget(deployment_id{"d"}));
   BOOST_TEST((garbage.remove(first.id, now).error().code == errc::in_use));
@@ -270,7 +270,7 @@ BOOST_AUTO_TEST_CASE(a_crash_at_any_write_loses_nothing_and_leaks_nothing) {
     garbage_collector next(f.values, *f.blobs, {});
     BOOST_REQUIRE(next.collect({false, 0}, f.now + day).has_value());
     BOOST_REQUIRE(next.collect({false, 0}, f.now + 2 * day).has_value());
-    BOOST_TEST(f.catalog.chain(live.id).value().size() == 2U);
+    BOOST_TEST(f.catalog.chain(live.id, chain_form::complete).value().size() == 2U);
     const auto kept = f.catalog.list({}).value();
     for (const auto& record : kept)
       BOOST_TEST(f.has_file(record));
