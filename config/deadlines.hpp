@@ -42,6 +42,9 @@ inline constexpr seconds sync{660};
 /// One sample request, queueing included.
 inline constexpr seconds sample{600};
 
+/// A stream whose reader asks for nothing for this long is ended: it holds memory of a sampler.
+inline constexpr seconds stream_silence{60};
+
 /// What a client waits for one attempt of an op, recovery included, before it asks again.
 inline constexpr seconds op{1800};
 
@@ -111,6 +114,7 @@ static_assert(checkpoint_lease > sync, "what a sync loads stays until it is reco
 static_assert(lease > 4 * lease_renewal, "one lost renewal must not look like a dead node");
 static_assert(shard_work > collective, "the rank that misses a peer must report before its caller");
 static_assert(sync > stage + commit + finish_old, "a sync contains staging and commit");
+static_assert(finish_old > stream_silence, "a stream nobody reads cannot stop a sync");
 static_assert(op > shard_work + shard_open + capacity, "an op may contain one whole recovery");
 
 }  // namespace troupe::deadlines

@@ -181,6 +181,17 @@ inline constexpr std::size_t gateway_samples_max = 4096;
 inline constexpr std::size_t sampler_prefix_bytes_max = 1024 * mebibyte;
 static_assert(sampler_prefix_bytes_max < sampler_cache_bytes_max);
 
+/// Low-rank adapters that a sampler holds beside its weights. Idle ones make room for others.
+inline constexpr std::size_t sampler_adapter_bytes_max = 1024 * mebibyte;
+inline constexpr std::size_t sampler_adapters_max = 1024;
+
+/// Tokens in one piece of a stream, and those a sampler decodes ahead of a stream's reader: with
+/// the likeliest tokens of each, an eighth of a frame and half of one.
+inline constexpr std::size_t stream_chunk_tokens_max = 1024;
+inline constexpr std::size_t stream_ahead_tokens_max = 4096;
+static_assert(stream_chunk_tokens_max * topk_logprobs_max * 8 <= frame_bytes_max / 8);
+static_assert(stream_chunk_tokens_max >= samples_per_request_max);
+
 /// Prompt tokens a sampler computes in one step beside its decoding: they delay every token that
 /// is being decoded.
 inline constexpr std::size_t sampler_prefill_rows_max = 512;

@@ -21,6 +21,9 @@ enum class checkpoint_kind : std::uint8_t {
   snapshot = 1,       ///< automatic recovery image, same content
   sampler_base = 2,   ///< bf16 weights
   sampler_delta = 3,  ///< changed bf16 elements against `parent`
+  /// fp32 adapters. `parent_state` is the bf16 state of the base they stand on, `state` the sum of
+  /// that and their own.
+  sampler_adapter = 4,
 };
 
 struct checkpoint_file {
@@ -39,14 +42,14 @@ struct checkpoint_manifest {
   checkpoint_id parent;               ///< what it was made from; empty for a first one
   checkpoint_id base;                 ///< delta: first element of its chain
   std::uint32_t depth = 0;            ///< delta: number of deltas since the base, this one included
-  state_digest parent_state;          ///< delta: state it applies to
+  state_digest parent_state;          ///< delta, adapter: state it applies to
   state_digest state;                 ///< state it holds or produces
   std::uint64_t optimizer_steps = 0;  ///< training, snapshot: AdamW step count
   model_config model;
   std::string model_directory;  ///< source of tokenizer and config files for export
   std::vector<checkpoint_file> files;
   std::uint64_t created_unix_ms = 0;
-  std::optional<lora_config> lora = std::nullopt;  ///< training, snapshot: holds adapters only
+  std::optional<lora_config> lora = std::nullopt;  ///< holds adapters only
   /// Sampler kinds: the trainer's own logprobs of probe_prompt's tokens from the second one on.
   std::vector<float> probe_logprobs = {};
   /// Delta that replaces a chain: the checkpoint whose state it gives from `base` in one file.

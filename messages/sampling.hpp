@@ -9,9 +9,11 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "messages/checkpoint.hpp"
 #include "messages/ids.hpp"
 #include "messages/model.hpp"
 
@@ -40,6 +42,12 @@ struct sample_request {
   std::uint32_t topk_prompt_logprobs = 0;  ///< likeliest tokens to name at each prompt position
   /// No token may come from a newer version; with min_version equal to it, exactly this one.
   std::uint64_t max_version = std::numeric_limits<std::uint64_t>::max();
+  /// The sender's number for it, by which it is cancelled or read; 0: neither is wanted.
+  std::uint64_t ticket = 0;
+  /// A checkpoint of kind sampler_adapter, applied for this request only; empty: what is deployed.
+  checkpoint_id adapter = {};
+  /// The adapter's record: filled in by the deployment for its replica.
+  std::optional<checkpoint_record> adapter_record = std::nullopt;
   bool operator==(const sample_request&) const = default;
 };
 
@@ -88,6 +96,39 @@ struct sample_reply {
   likeliest_tokens prompt_topk;            ///< at the same positions
   std::uint32_t cached_prompt_tokens = 0;  ///< that needed no computing
   bool operator==(const sample_reply&) const = default;
+};
+
+// -- streams and cancellation ------------------------------------------------------------------
+
+/// Asks for an answer piece by piece. It is acknowledged when a replica has taken it; then its
+/// reader asks for one chunk after the other. A replica decodes only a little ahead of its reader.
+struct stream_sample_request {
+  sample_request request;  ///< with a ticket
+  bool operator==(const stream_sample_request&) const = default;
+};
+
+/// Asks for the next piece, and waits until there is one.
+struct read_sample_request {
+  deployment_id deployment;
+  std::uint64_t ticket = 0;
+  std::uint64_t chunk = 0;  ///< counts from 0; chunks are read in order
+  bool operator==(const read_sample_request&) const = default;
+};
+
+struct sample_chunk {
+  std::uint64_t chunk = 0;
+  sample_reply part;  ///< one entry per sample, with what is new; spans count from the part's start
+  std::vector<std::uint32_t> ended;  ///< samples whose last token this is; their reason counts
+  bool is_last = false;              ///< every sample has ended
+  bool operator==(const sample_chunk&) const = default;
+};
+
+/// Gives up an open request of the same sender: it ends with errc::cancelled. Harmless for one
+/// that has ended.
+struct cancel_sample_request {
+  deployment_id deployment;
+  std::uint64_t ticket = 0;
+  bool operator==(const cancel_sample_request&) const = default;
 };
 
 // -- deployments -----------------------------------------------------------------------------

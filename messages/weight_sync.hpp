@@ -83,6 +83,11 @@ struct replica_status {
   std::uint64_t active_sequences = 0;
   std::uint64_t waiting_sequences = 0;
   std::uint64_t sampled_tokens = 0;
+  std::uint64_t held_sequences = 0;  ///< of the active ones: their stream is read too slowly
+  std::uint64_t cache_pages = 0;     ///< keys and values, prompt_pages included
+  std::uint64_t prompt_pages = 0;    ///< kept of prompts for later ones
+  std::uint64_t adapters = 0;        ///< held, the deployed one included
+  std::uint64_t adapter_bytes = 0;
   bool operator==(const replica_status&) const = default;
 };
 

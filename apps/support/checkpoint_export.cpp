@@ -83,6 +83,8 @@ const char* name_of(checkpoint_kind kind) {
       return "base";
     case checkpoint_kind::sampler_delta:
       return "delta";
+    case checkpoint_kind::sampler_adapter:
+      return "adapter";
   }
   return "unknown";
 }

@@ -12,6 +12,7 @@ enum CheckpointKind {
   snapshot @1;
   samplerBase @2;
   samplerDelta @3;
+  samplerAdapter @4;
 }
 
 struct CheckpointFile {
@@ -36,7 +37,7 @@ struct CheckpointManifest {
   modelDirectory @12 :Text;         # <= path_bytes_max
   files @13 :List(CheckpointFile);  # <= checkpoint_files_max
   createdUnixMs @14 :UInt64;
-  lora @15 :Model.LoraConfig;  # training, snapshot: holds adapters only
+  lora @15 :Model.LoraConfig;  # holds adapters only
   probeLogprobs @16 :List(Float32);  # < probe_tokens_max, finite
   folds @17 :Text;  # 64 hexadecimal digits or empty
 }

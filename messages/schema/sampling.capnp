@@ -2,6 +2,7 @@
 # Samples, and the deployments that make them.
 
 using Cxx = import "/capnp/c++.capnp";
+using Checkpoint = import "/messages/schema/checkpoint.capnp";
 using Model = import "/messages/schema/model.capnp";
 $Cxx.namespace("troupe::schema");
 
@@ -26,6 +27,9 @@ struct SampleRequest {
   promptLogprobs @5 :Bool;
   topkPromptLogprobs @6 :UInt32;  # <= topk_logprobs_max; all cells together <= topk_cells_max
   maxVersion @7 :UInt64 = 0xffffffffffffffff;  # >= minVersion
+  ticket @8 :UInt64;
+  adapter @9 :Text;  # 64 hexadecimal digits or empty
+  adapterRecord @10 :Checkpoint.CheckpointRecord;  # of that adapter
 }
 
 enum StopReason {
@@ -61,6 +65,28 @@ struct SampleReply {
   promptLogprobs @1 :List(Float32);     # <= datum_tokens_max, finite
   promptTopk @2 :LikeliestTokens;
   cachedPromptTokens @3 :UInt32;
+}
+
+struct StreamSampleRequest {
+  request @0 :SampleRequest;  # with a ticket
+}
+
+struct ReadSampleRequest {
+  deployment @0 :Text;  # a valid name
+  ticket @1 :UInt64;    # >= 1
+  chunk @2 :UInt64;
+}
+
+struct SampleChunk {
+  chunk @0 :UInt64;
+  part @1 :SampleReply;
+  ended @2 :List(UInt32);  # <= samples_per_request_max, each a place in part.sequences
+  isLast @3 :Bool;
+}
+
+struct CancelSampleRequest {
+  deployment @0 :Text;  # a valid name
+  ticket @1 :UInt64;    # >= 1
 }
 
 struct CreateDeploymentRequest {

@@ -62,6 +62,11 @@ struct ReplicaStatus {
   activeSequences @4 :UInt64;
   waitingSequences @5 :UInt64;
   sampledTokens @6 :UInt64;
+  heldSequences @7 :UInt64;
+  cachePages @8 :UInt64;
+  promptPages @9 :UInt64;
+  adapters @10 :UInt64;
+  adapterBytes @11 :UInt64;
 }
 
 struct ReplicaStatusRequest {

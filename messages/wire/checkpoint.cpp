@@ -47,7 +47,7 @@ void build(const checkpoint_manifest& in, schema::CheckpointManifest::Builder ou
 checkpoint_manifest read(schema::CheckpointManifest::Reader in, checks& check) {
   checkpoint_manifest out;
   out.run.value = read_name(in.getRun(), presence::required, "manifest.run", check);
-  out.kind = read_enum(in.getKind(), checkpoint_kind::sampler_delta, "manifest.kind", check);
+  out.kind = read_enum(in.getKind(), checkpoint_kind::sampler_adapter, "manifest.kind", check);
   out.name = read_name(in.getName(), presence::optional, "manifest.name", check);
   out.step = in.getStep();
   out.seq_id = in.getSeqId();
@@ -167,7 +167,7 @@ static garbage_item read(schema::GarbageItem::Reader in, checks& check) {
   garbage_item out;
   out.checkpoint.value = read_hash(in.getCheckpoint(), presence::required, "checkpoint", check);
   out.run.value = read_name(in.getRun(), presence::required, "run", check);
-  out.kind = read_enum(in.getKind(), checkpoint_kind::sampler_delta, "kind", check);
+  out.kind = read_enum(in.getKind(), checkpoint_kind::sampler_adapter, "kind", check);
   out.step = in.getStep();
   out.bytes = in.getBytes();
   return out;

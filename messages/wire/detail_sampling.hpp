@@ -1,6 +1,7 @@
 #pragma once
 
-// What the cluster's status and its stored records hold of deployments.
+// Requests and answers that other messages hold, and what the cluster's status and its stored
+// records hold of deployments.
 //
 // Threading, Errors: as detail_fields.hpp.
 
@@ -10,10 +11,14 @@
 
 namespace troupe::wire::detail {
 
+void build(const sample_request& in, schema::SampleRequest::Builder out, checks& check);
+void build(const sample_reply& in, schema::SampleReply::Builder out, checks& check);
 void build(const create_deployment_request& in, schema::CreateDeploymentRequest::Builder out,
            checks& check);
 void build(const deployment_info& in, schema::DeploymentInfo::Builder out, checks& check);
 
+[[nodiscard]] sample_request read(schema::SampleRequest::Reader in, checks& check);
+[[nodiscard]] sample_reply read(schema::SampleReply::Reader in, checks& check);
 [[nodiscard]] create_deployment_request read(schema::CreateDeploymentRequest::Reader in,
                                              checks& check);
 [[nodiscard]] deployment_info read(schema::DeploymentInfo::Reader in, checks& check);

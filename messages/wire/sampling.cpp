@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "messages/wire/detail_checkpoint.hpp"
 #include "messages/wire/detail_codec.hpp"
 #include "messages/wire/detail_common.hpp"
 #include "messages/wire/detail_fields.hpp"
@@ -45,7 +46,7 @@ static sampling_params read(schema::SamplingParams::Reader in, checks& check) {
   return out;
 }
 
-static void build(const sample_request& in, schema::SampleRequest::Builder out, checks& check) {
+void build(const sample_request& in, schema::SampleRequest::Builder out, checks& check) {
   out.setDeployment(text(in.deployment.value));
   write_numbers(in.prompt, limits::datum_tokens_max, "prompt", check,
                 [&](unsigned n) { return out.initPrompt(n); });
@@ -55,6 +56,9 @@ static void build(const sample_request& in, schema::SampleRequest::Builder out, 
   out.setPromptLogprobs(in.prompt_logprobs);
   out.setTopkPromptLogprobs(in.topk_prompt_logprobs);
   out.setMaxVersion(in.max_version);
+  out.setTicket(in.ticket);
+  if (!in.adapter.value.empty()) out.setAdapter(text(in.adapter.value));
+  if (in.adapter_record) build(*in.adapter_record, out.initAdapterRecord(), check);
 }
 
 /// Likeliest tokens that an answer may name, prompt and samples together.
@@ -63,7 +67,7 @@ static std::uint64_t num_topk_cells(const sample_request& in) {
          std::uint64_t{in.num_samples} * in.params.max_tokens * in.params.topk_logprobs;
 }
 
-static sample_request read(schema::SampleRequest::Reader in, checks& check) {
+sample_request read(schema::SampleRequest::Reader in, checks& check) {
   sample_request out;
   out.deployment.value = read_name(in.getDeployment(), presence::required, "deployment", check);
   out.prompt = read_tokens(in.getPrompt(), limits::datum_tokens_max, "prompt", check);
@@ -77,6 +81,12 @@ static sample_request read(schema::SampleRequest::Reader in, checks& check) {
   out.topk_prompt_logprobs = read_topk(in.getTopkPromptLogprobs(), "topk_prompt_logprobs", check);
   out.max_version = in.getMaxVersion();
   check.require(out.max_version >= out.min_version, "max_version", "be at least min_version");
+  out.ticket = in.getTicket();
+  out.adapter.value = read_hash(in.getAdapter(), presence::optional, "adapter", check);
+  if (in.hasAdapterRecord()) {
+    out.adapter_record = read(in.getAdapterRecord(), check);
+    check.require(out.adapter_record->id == out.adapter, "adapter_record", "be the adapter's");
+  }
   check.require(!check.ok() || num_topk_cells(out) <= limits::topk_cells_max, "topk_logprobs",
                 "name at most " + std::to_string(limits::topk_cells_max) +
                     " tokens over all positions of the answer");
@@ -155,7 +165,7 @@ static sampled_sequence read(schema::SampledSequence::Reader in, checks& check) 
   return out;
 }
 
-static void build(const sample_reply& in, schema::SampleReply::Builder out, checks& check) {
+void build(const sample_reply& in, schema::SampleReply::Builder out, checks& check) {
   write_list(in.sequences, limits::samples_per_request_max, "sequences", check,
              [&](unsigned n) { return out.initSequences(n); });
   write_numbers(in.prompt_logprobs, limits::datum_tokens_max, "prompt_logprobs", check,
@@ -164,7 +174,7 @@ static void build(const sample_reply& in, schema::SampleReply::Builder out, chec
   out.setCachedPromptTokens(in.cached_prompt_tokens);
 }
 
-static sample_reply read(schema::SampleReply::Reader in, checks& check) {
+sample_reply read(schema::SampleReply::Reader in, checks& check) {
   sample_reply out;
   out.sequences = read_list<sampled_sequence>(in.getSequences(), limits::samples_per_request_max,
                                               "sequences", check);

@@ -86,8 +86,8 @@ shard_body read_body(work_union::Reader in, checks& check) {
     case work_union::LOAD_STATE:
       return read_work(in.getLoadState(), check);
     case work_union::SAVE_WEIGHTS:
-      return shard_save_weights{
-          read_enum(in.getSaveWeights().getKind(), checkpoint_kind::sampler_delta, "kind", check)};
+      return shard_save_weights{read_enum(in.getSaveWeights().getKind(),
+                                          checkpoint_kind::sampler_adapter, "kind", check)};
     case work_union::PUBLISHED:
       return shard_published{checkpoint_id{
           read_hash(in.getPublished().getCheckpoint(), presence::required, "published", check)}};

@@ -106,6 +106,11 @@ static void build(const replica_status& in, schema::ReplicaStatus::Builder out, 
   out.setActiveSequences(in.active_sequences);
   out.setWaitingSequences(in.waiting_sequences);
   out.setSampledTokens(in.sampled_tokens);
+  out.setHeldSequences(in.held_sequences);
+  out.setCachePages(in.cache_pages);
+  out.setPromptPages(in.prompt_pages);
+  out.setAdapters(in.adapters);
+  out.setAdapterBytes(in.adapter_bytes);
 }
 
 static replica_status read(schema::ReplicaStatus::Reader in, checks& check) {
@@ -117,6 +122,11 @@ static replica_status read(schema::ReplicaStatus::Reader in, checks& check) {
   out.active_sequences = in.getActiveSequences();
   out.waiting_sequences = in.getWaitingSequences();
   out.sampled_tokens = in.getSampledTokens();
+  out.held_sequences = in.getHeldSequences();
+  out.cache_pages = in.getCachePages();
+  out.prompt_pages = in.getPromptPages();
+  out.adapters = in.getAdapters();
+  out.adapter_bytes = in.getAdapterBytes();
   return out;
 }
 

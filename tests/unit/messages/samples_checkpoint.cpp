@@ -167,8 +167,10 @@ commit_weights_reply sample<commit_weights_reply>(std::uint64_t seed) {
 template <>
 replica_status sample<replica_status>(std::uint64_t seed) {
   value_source from(seed);
-  return {node_id{from.name()}, from.word(), checkpoint_id{from.hash()}, from.digest(), from.word(),
-          from.word(),          from.word()};
+  return {node_id{from.name()}, from.word(), checkpoint_id{from.hash()},
+          from.digest(),        from.word(), from.word(),
+          from.word(),          from.word(), from.word(),
+          from.word(),          from.word(), from.word()};
 }
 
 template <>

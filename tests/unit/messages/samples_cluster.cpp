@@ -24,6 +24,9 @@ sample_request sample<sample_request>(std::uint64_t seed) {
   request.prompt_logprobs = true;
   request.topk_prompt_logprobs = from.small();
   request.max_version = request.min_version + from.small();
+  request.ticket = from.small();
+  request.adapter_record = make_record(from);
+  request.adapter = request.adapter_record->id;
   return request;
 }
 
@@ -53,6 +56,32 @@ sample_reply sample<sample_reply>(std::uint64_t seed) {
   reply.prompt_topk = make_likeliest(from, 4);
   reply.cached_prompt_tokens = from.small();
   return reply;
+}
+
+template <>
+stream_sample_request sample<stream_sample_request>(std::uint64_t seed) {
+  return {sample<sample_request>(seed)};
+}
+
+template <>
+read_sample_request sample<read_sample_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {deployment_id{from.name()}, from.small(), from.word()};
+}
+
+template <>
+sample_chunk sample<sample_chunk>(std::uint64_t seed) {
+  value_source from(seed);
+  sample_chunk chunk{from.word(), sample<sample_reply>(seed), {}, true};
+  for (std::uint32_t i = 0; i < chunk.part.sequences.size(); ++i)
+    chunk.ended.push_back(i);
+  return chunk;
+}
+
+template <>
+cancel_sample_request sample<cancel_sample_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {deployment_id{from.name()}, from.small()};
 }
 
 template <>
