@@ -44,18 +44,52 @@ deployment_state::~deployment_state() {
 // -- requests ------------------------------------------------------------------------------------
 
 caf::result<sample_reply> deployment_state::sample(const sample_request& request) {
-  if (request.prompt.empty() ||
-      request.prompt.size() + request.params.max_tokens > config_.model.max_positions) {
-    return to_caf({errc::invalid_argument,
-                   "a prompt of " + std::to_string(request.prompt.size()) + " tokens and " +
-                       std::to_string(request.params.max_tokens) + " new ones do not fit into " +
-                       std::to_string(config_.model.max_positions) + " positions",
-                   "", "shorten the prompt or lower max_tokens"});
-  }
-  if (const auto refused = refusal(request)) return to_caf(*refused);
-  auto promise = self_->make_response_promise<sample_reply>();
-  route({request, promise});
+  open_request open;
+  open.request = request;
+  open.origin = origin_of(request.ticket);
+  open.promise = self_->make_response_promise<sample_reply>();
+  auto promise = open.promise;
+  begin(std::move(open));
   return promise;
+}
+
+/// What is wrong with a request whatever is served.
+std::optional<error> deployment_state::misfit(const sample_request& request) const {
+  const std::uint64_t positions = config_.model.max_positions;
+  if (request.prompt.empty() || request.prompt.size() + request.params.max_tokens > positions) {
+    return error{errc::invalid_argument,
+                 "a prompt of " + std::to_string(request.prompt.size()) + " tokens and " +
+                     std::to_string(request.params.max_tokens) + " new ones do not fit into " +
+                     std::to_string(positions) + " positions",
+                 "", "shorten the prompt or lower max_tokens"};
+  }
+  return std::nullopt;
+}
+
+/// Every request, whole or stream, comes through here once.
+void deployment_state::begin(open_request open) {
+  watch(open.origin);
+  if (const auto wrong = misfit(open.request)) return refuse(open, *wrong);
+  if (open.origin.ticket != 0 && find(open.origin) != nullptr) {
+    return refuse(open, {errc::already_exists,
+                         "request " + std::to_string(open.origin.ticket) + " is open already", "",
+                         "give each open request its own ticket"});
+  }
+  route(std::move(open));
+}
+
+void deployment_state::tell(open_request& open, const error& reason) {
+  if (!open.stream) return open.promise.deliver(to_caf(reason));
+  if (!open.stream->is_opened) return open.stream->opened.deliver(to_caf(reason));
+  if (open.stream->reader) open.stream->reader->deliver(to_caf(reason));
+}
+
+/// Ends a request that no replica has.
+void deployment_state::refuse(open_request& open, const error& reason) {
+  tell(open, reason);
+  const bool is_untold = open.stream && open.stream->is_opened && !open.stream->reader;
+  if (is_untold) ended_[open.origin] = {reason, now(self_->system())};
+  release(open.origin);
 }
 
 /// Why no replica can answer, now or soon.
@@ -79,15 +113,19 @@ std::optional<error> deployment_state::refusal(const sample_request& request) co
 }
 
 void deployment_state::route(open_request open) {
-  if (const auto refused = refusal(open.request)) return open.promise.deliver(to_caf(*refused));
-  if (open.attempts >= attempts_max) {
-    return open.promise.deliver(
-        to_caf({errc::peer_lost,
-                std::to_string(open.attempts) + " replicas ended while they decoded the request",
-                "nodes go away quickly, or this request ends them",
-                "send it again, or look at "
-                "the log of the samplers"}));
+  if (const auto refused = refusal(open.request)) return refuse(open, *refused);
+  if (open.stream && open.stream->next_chunk > 0) {
+    return refuse(open, {errc::peer_lost, "the replica went away in the middle of a stream",
+                         "its process or machine ended", "ask for a new stream"});
   }
+  if (open.attempts >= attempts_max) {
+    return refuse(open,
+                  {errc::peer_lost,
+                   std::to_string(open.attempts) + " replicas ended while they decoded the request",
+                   "nodes go away quickly, or this request ends them",
+                   "send it again, or look at the log of the samplers"});
+  }
+  if (!find_adapter(open.request)) return wait(std::move(open));
   std::vector<logic::routing_candidate> candidates;
   for (const auto& [number, p] : places_) {
     const bool fits = p.version >= open.request.min_version &&
@@ -97,9 +135,13 @@ void deployment_state::route(open_request open) {
   if (const auto chosen = router_.choose(open.request.prompt, candidates)) {
     return forward(std::move(open), *chosen);
   }
+  wait(std::move(open));
+}
+
+/// For a replica, or for the record of its adapter.
+void deployment_state::wait(open_request open) {
   if (waiting_.size() >= limits::sampler_waiting_max) {
-    return open.promise.deliver(
-        to_caf({errc::busy, "no replica serves and the queue is full", "", "try later"}));
+    return refuse(open, {errc::busy, "no replica serves and the queue is full", "", "try later"});
   }
   waiting_.push_back(std::move(open));
 }
@@ -111,29 +153,47 @@ void deployment_state::forward(open_request open, std::uint32_t number) {
   ++open.attempts;
   p.load += open.request.num_samples;
   const auto& kept = active_.emplace(id, std::move(open)).first->second;
+  if (kept.origin.ticket != 0) by_ticket_[kept.origin] = id;
+  if (kept.stream) return forward_stream(id);
+  sample_request request = kept.request;
+  request.ticket = id;
   ask(
-      self_, p.replica, deadlines::sample, kept.request,
-      [this, id, number, promise = kept.promise](const sample_reply& reply) mutable {
+      self_, p.replica, deadlines::sample, std::move(request),
+      [this, id, promise = kept.promise](const sample_reply& reply) mutable {
         if (!active_.contains(id)) return;
         promise.deliver(reply);
-        answered(id, number);
+        answered(id);
       },
-      [this, id, number, promise = kept.promise](const error& e) mutable {
+      [this, id](const error& e) {
         // When the replica is lost, its going down hands the request to another one.
-        if (e.code == errc::peer_lost || !active_.contains(id)) return;
-        promise.deliver(to_caf(e));
-        answered(id, number);
+        if (e.code != errc::peer_lost) end_active(id, e);
       });
 }
 
-void deployment_state::answered(std::uint64_t request, std::uint32_t number) {
+/// Ends a request that a replica has, or had.
+void deployment_state::end_active(std::uint64_t request, const error& reason) {
+  const auto found = active_.find(request);
+  if (found == active_.end()) return;
+  tell_cancelled(request);
+  open_request& open = found->second;
+  tell(open, reason);
+  const bool is_untold = open.stream && open.stream->is_opened && !open.stream->reader;
+  if (is_untold) ended_[open.origin] = {reason, now(self_->system())};
+  answered(request);
+}
+
+/// Its client has been told; its replica is done with it, too, or soon will be.
+void deployment_state::answered(std::uint64_t request) {
   const auto done = active_.extract(request);
-  const auto found = places_.find(number);
+  const open_request& open = done.mapped();
+  release(open.origin);
+  by_ticket_.erase(open.origin);
+  const auto found = places_.find(open.place);
   if (found == places_.end()) return;
   place& p = found->second;
-  p.load -= std::min<std::uint64_t>(p.load, done.mapped().request.num_samples);
+  p.load -= std::min<std::uint64_t>(p.load, open.request.num_samples);
   ++p.answered;
-  close_if_idle(number);
+  close_if_idle(open.place);
 }
 
 // -- versions ------------------------------------------------------------------------------------
@@ -266,16 +326,22 @@ deployment_info deployment_state::info() const {
 }
 
 void deployment_state::changed() {
-  tell(self_, config_.manager, deployment_changed{info()});
+  actors::tell(self_, config_.manager, deployment_changed{info()});
 }
 
 deployment_self::behavior_type deployment_state::make_behavior() {
   return {
       [this](const sample_request& r) { return sample(r); },
+      [this](const stream_sample_request& r) { return begin_stream(r); },
+      [this](const read_sample_request& r) { return read(r); },
+      [this](const cancel_sample_request& r) { return cancel(r); },
       [this](const sync_request& r) { return sync(r); },
       [this](const deployment_status_request&) -> caf::result<deployment_info> { return info(); },
       [this](const scale_deployment_request& r) { return scale(r); },
-      [this](tick) { retry_waiting(); },
+      [this](tick) {
+        retry_waiting();
+        end_silent_streams();
+      },
   };
 }
 

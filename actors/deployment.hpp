@@ -5,17 +5,23 @@
 // replica that dies is replaced and catches up alone with the live version before it serves; one
 // that missed a sync does so too. Replicas that are to go finish what they decode.
 //
-// Owner: job_manager. Deadlines: capacity, sample, sync. Threading: an actor, never blocks.
-// Errors: errc::no_capacity, errc::busy (a sync runs already, a version is not live yet),
-// errc::not_found (a version is not served any more). Requests of a replica that died are given to
-// another one, a few times: their seeds make the answer the same; then they end in errc::peer_lost.
+// Streams are read through it, chunk by chunk. Requests are cancelled when their client says so,
+// when it goes away, and, for streams, when it reads nothing for deadlines::stream_silence.
+//
+// Owner: job_manager. Deadlines: capacity, sample, sync, stream_silence. Threading: an actor, never
+// blocks. Errors: errc::no_capacity, errc::busy (a sync runs already, a version is not live yet),
+// errc::not_found (a version is not served any more; no such adapter), errc::cancelled. Requests of
+// a replica that died are given to another one, a few times: their seeds make the answer the same;
+// then they end in errc::peer_lost, as do streams of which a part was read.
 // Invariants: DEPLOY-1 the version grows by one per sync that any replica committed and names one
 //             checkpoint. DEPLOY-2 only replicas of the live version serve, except while a sync
-//             runs. DEPLOY-3 every request ends in exactly one answer.
+//             runs. DEPLOY-3 every request ends in exactly one answer. DEPLOY-4 nothing is decoded
+//             for a client that has gone.
 
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +29,7 @@
 
 #include "actors/logic/replica_router.hpp"
 #include "actors/protocol/type_ids.hpp"
+#include "actors/runtime/clock.hpp"
 
 namespace troupe::actors {
 
@@ -59,11 +66,39 @@ class deployment_state {
     std::uint64_t answered = 0;
     std::uint32_t restarts = 0;
   };
+  /// How a client names its request: clients do not know of each other.
+  struct client_ticket {
+    caf::actor_addr client;
+    std::uint64_t ticket = 0;
+    bool operator==(const client_ticket& other) const {
+      return client == other.client && ticket == other.ticket;
+    }
+    bool operator<(const client_ticket& other) const {
+      return client == other.client ? ticket < other.ticket : client < other.client;
+    }
+  };
+  struct open_stream {
+    caf::typed_response_promise<done> opened;  ///< until a replica has taken it
+    std::optional<caf::typed_response_promise<sample_chunk>> reader;
+    std::uint64_t next_chunk = 0;
+    bool is_opened = false;
+    time_point read_at;
+  };
   struct open_request {
     sample_request request;
-    sample_promise promise;
+    client_ticket origin;
+    sample_promise promise;  ///< unless it is a stream
+    std::optional<open_stream> stream;
     std::uint32_t place = 0;
     std::uint32_t attempts = 0;
+  };
+  struct ended_stream {
+    error reason;
+    time_point at;
+  };
+  struct known_adapter {
+    checkpoint_record record;
+    time_point at;  ///< its files are leased since then
   };
   struct sync_round;
   using round_ptr = std::shared_ptr<sync_round>;
@@ -87,10 +122,36 @@ class deployment_state {
 
   // -- requests (deployment.cpp) --
   caf::result<sample_reply> sample(const sample_request& request);
+  [[nodiscard]] std::optional<error> misfit(const sample_request& request) const;
+  void begin(open_request open);
   void route(open_request open);
+  void wait(open_request open);
   [[nodiscard]] std::optional<error> refusal(const sample_request& request) const;
   void forward(open_request open, std::uint32_t number);
-  void answered(std::uint64_t request, std::uint32_t number);
+  void answered(std::uint64_t request);
+  static void tell(open_request& open, const error& reason);
+  void refuse(open_request& open, const error& reason);
+  void end_active(std::uint64_t request, const error& reason);
+
+  // -- streams, adapters, clients (deployment_streams.cpp) --
+  caf::result<done> begin_stream(const stream_sample_request& request);
+  caf::result<sample_chunk> read(const read_sample_request& request);
+  caf::result<done> cancel(const cancel_sample_request& request);
+  void forward_stream(std::uint64_t request);
+  void relay_read(std::uint64_t request);
+  [[nodiscard]] bool find_adapter(sample_request& request);
+  void fetch_adapter(const checkpoint_id& adapter);
+  void adapter_fetched(const checkpoint_id& adapter, const result<checkpoint_record>& record);
+  [[nodiscard]] result<checkpoint_record> checked_adapter(const checkpoint_list& chain) const;
+  [[nodiscard]] open_request* find(const client_ticket& origin);
+  void cancel_open(const client_ticket& origin, const error& reason);
+  void tell_cancelled(std::uint64_t request);
+  [[nodiscard]] client_ticket origin_of(std::uint64_t ticket);
+  void watch(const client_ticket& origin);
+  void release(const client_ticket& origin);
+  void client_gone(const caf::actor_addr& client);
+  void watch_silence();
+  void end_silent_streams();
 
   // -- versions (deployment.cpp) --
   caf::result<sync_reply> sync(const sync_request& request);
@@ -117,6 +178,12 @@ class deployment_state {
   std::uint64_t num_forwarded_ = 0;
   std::map<std::uint64_t, open_request> active_;
   std::deque<open_request> waiting_;
+  std::map<client_ticket, std::uint64_t> by_ticket_;  ///< those of active_ that have one
+  std::map<client_ticket, ended_stream> ended_;       ///< what their readers are still to be told
+  std::map<caf::actor_addr, std::uint64_t> clients_;  ///< open requests of each
+  std::map<checkpoint_id, known_adapter> adapters_;
+  std::set<checkpoint_id> fetching_;
+  bool watches_silence_ = false;
 };
 
 [[nodiscard]] deployment_actor spawn_deployment(caf::actor_system& system,

@@ -91,7 +91,7 @@ void deployment_state::open_failed(std::uint32_t number, const error& reason) {
   p.opening = ++num_opened_;
   if (category_of(reason.code) == error_category::user && !has_served_) {
     for (auto& open : waiting_)
-      open.promise.deliver(to_caf(reason));
+      refuse(open, reason);
     waiting_.clear();
     return self_->quit();
   }
@@ -139,6 +139,7 @@ void deployment_state::serve(std::uint32_t number) {
 }
 
 void deployment_state::went_down(const caf::actor_addr& source) {
+  if (clients_.contains(source)) return client_gone(source);
   for (const auto& [number, p] : places_) {
     if (p.replica && p.replica.address() == source) return replica_lost(number);
     if (p.agent && p.agent.address() == source) {
@@ -155,7 +156,7 @@ void deployment_state::replica_lost(std::uint32_t number) {
   p.load = 0;
   ++p.restarts;
   router_.forget(number);
-  tell(self_, config_.manager, release_nodes{hosting(number)});
+  actors::tell(self_, config_.manager, release_nodes{hosting(number)});
   if (was_wanted) {
     open_place(number);
   } else {
@@ -164,7 +165,10 @@ void deployment_state::replica_lost(std::uint32_t number) {
   std::vector<open_request> again;
   for (auto it = active_.begin(); it != active_.end();) {
     const bool was_here = it->second.place == number;
-    if (was_here) again.push_back(std::move(it->second));
+    if (was_here) {
+      by_ticket_.erase(it->second.origin);
+      again.push_back(std::move(it->second));
+    }
     it = was_here ? active_.erase(it) : std::next(it);
   }
   changed();
@@ -195,7 +199,7 @@ void deployment_state::end_replica(place& closing, std::uint32_t number) {
     caf::anon_send_exit(closing.replica, caf::exit_reason::user_shutdown);
   }
   closing.replica = nullptr;
-  tell(self_, config_.manager, release_nodes{hosting(number)});
+  actors::tell(self_, config_.manager, release_nodes{hosting(number)});
 }
 
 }  // namespace troupe::actors

@@ -6,6 +6,7 @@
 #include "actors/runtime/clock.hpp"
 #include "config/deadlines.hpp"
 #include "config/failpoint.hpp"
+#include "config/limits.hpp"
 
 namespace troupe::actors {
 
@@ -15,31 +16,12 @@ sampler_state::sampler_state(sampler_self::pointer self, node_id node, opened_en
       node_(std::move(node)),
       engine_(std::move(opened.engine)),
       stager_(std::move(stager)),
-      state_(opened.state) {}
+      state_(opened.state),
+      base_(opened.state),
+      shelf_(limits::sampler_adapter_bytes_max, limits::sampler_adapters_max) {}
 
 sampler_state::~sampler_state() {
   caf::anon_send_exit(stager_, caf::exit_reason::user_shutdown);
-}
-
-caf::result<sample_reply> sampler_state::sample(const sample_request& request) {
-  if (request.min_version > version_) {
-    return to_caf({errc::busy,
-                   "version " + std::to_string(request.min_version) + " is not live yet, " +
-                       std::to_string(version_) + " is",
-                   "a sync is under way", "ask again"});
-  }
-  if (request.max_version < version_) {
-    return to_caf({errc::not_found,
-                   "version " + std::to_string(request.max_version) + " is not served any more, " +
-                       std::to_string(version_) + " is",
-                   "newer weights went live", "ask for the live version"});
-  }
-  auto number = queue_.add(request);
-  if (!number) return to_caf(number.error());
-  auto promise = self_->make_response_promise<sample_reply>();
-  open_.emplace(*number, promise);
-  go_on();
-  return promise;
 }
 
 void sampler_state::go_on() {
@@ -52,9 +34,10 @@ void sampler_state::admit_waiting() {
   while (const auto next = queue_.front()) {
     const sample_request& request = queue_.request(next->request);
     const bool scores = next->sample_index == 0;
+    const auto adapter = request.adapter.empty() ? nullptr : adapters_.at(request.adapter);
     auto admitted = engine_->admit({next->sequence, request.prompt, request.params,
                                     next->sample_index, scores && request.prompt_logprobs,
-                                    scores ? request.topk_prompt_logprobs : 0});
+                                    scores ? request.topk_prompt_logprobs : 0, adapter});
     if (!admitted && admitted.error().code == errc::busy) return;
     if (!admitted) {
       give_up(next->request, admitted.error());
@@ -69,8 +52,11 @@ void sampler_state::step() {
   if (!ending_) admit_waiting();
   auto tokens = engine_->step();
   if (!tokens) {
-    while (!open_.empty())
-      give_up(open_.begin()->first, tokens.error());
+    std::vector<std::uint64_t> all;
+    for (const auto& [number, open] : open_)
+      all.push_back(number);
+    for (const std::uint64_t number : all)
+      give_up(number, tokens.error());
     // A broken engine stays broken: the deployment opens another.
     if (tokens.error().code == errc::engine) self_->quit();
     return;
@@ -80,11 +66,21 @@ void sampler_state::step() {
     if (token.prompt)
       queue_.set_prompt(token.sequence, token.prompt->logprobs, token.prompt->topk,
                         token.prompt->cached_tokens);
+    const auto owner = queue_.request_of(token.sequence);
     auto finished = queue_.add_token(token.sequence, token.chosen, version_, token.finished);
+    if (owner) note_token(*owner, token);
     if (finished) finish(finished->first, std::move(finished->second));
   }
+  serve_readers();
   if (ending_) commit_when_idle();
-  if (engine_->num_active() > 0 || queue_.num_waiting() > 0) go_on();
+  if (can_go_on()) go_on();
+}
+
+/// Held sequences go on when their reader asks, and what waits behind them then, too.
+bool sampler_state::can_go_on() const {
+  const std::size_t active = engine_->num_active();
+  if (active == 0) return queue_.num_waiting() > 0;
+  return active > engine_->usage().held;
 }
 
 /// Sequences end on the old weights first, for a while.
@@ -107,18 +103,6 @@ void sampler_state::commit_when_idle() {
   } else {
     waiting.promise.deliver(to_caf(committed.error()));
   }
-}
-
-void sampler_state::finish(std::uint64_t request, sample_reply reply) {
-  auto node = open_.extract(request);
-  if (!node.empty()) node.mapped().deliver(std::move(reply));
-}
-
-void sampler_state::give_up(std::uint64_t request, const error& reason) {
-  for (const std::uint64_t sequence : queue_.drop(request))
-    engine_->cancel(sequence);
-  auto node = open_.extract(request);
-  if (!node.empty()) node.mapped().deliver(to_caf(reason));
 }
 
 caf::result<stage_weights_reply> sampler_state::stage(const stage_weights_request& request) {
@@ -154,7 +138,7 @@ result<commit_weights_reply> sampler_state::commit_now(const commit_weights_requ
   const auto start = now(self_->system());
   const bool is_staged = staged_ && staged_->version == request.version &&
                          staged_->state == request.state &&
-                         (!staged_->is_delta() || staged_->base == state_);
+                         (staged_->is_whole() || staged_->base == base_);
   if (!is_staged) {
     return fail(errc::not_found, "version " + std::to_string(request.version) + " is not staged",
                 "the replica restarted, or another sync replaced it", "stage it again");
@@ -163,11 +147,14 @@ result<commit_weights_reply> sampler_state::commit_now(const commit_weights_requ
   const auto caches = request.in_flight == in_flight_policy::recompute_cache
                           ? gpu::cache_policy::recompute
                           : gpu::cache_policy::keep;
+  const auto adapter = live->weights->adapter;
   auto committed = engine_->commit(*live->weights, caches);
   if (!committed) return fail(committed.error());
+  deployed_adapter_bytes_ = adapter ? adapter->num_bytes() : 0;
   version_ = live->version;
   checkpoint_ = live->checkpoint;
   state_ = live->state;
+  take_new_base(live->base_after);
   tell(self_, stager_, weights_live{live});
   for (const std::uint64_t request_number : queue_.limited_below(version_)) {
     give_up(request_number,
@@ -179,15 +166,45 @@ result<commit_weights_reply> sampler_state::commit_now(const commit_weights_requ
   return commit_weights_reply{request.version, 1e3 * seconds_since(self_->system(), start)};
 }
 
+/// Adapters stand on the weights they were trained beside, and on no others.
+void sampler_state::take_new_base(const state_digest& base) {
+  if (base == base_) return;
+  base_ = base;
+  std::vector<std::uint64_t> adapted;
+  for (const auto& [number, open] : open_)
+    if (!open.request.adapter.empty() && queue_.has(number)) adapted.push_back(number);
+  for (const std::uint64_t number : adapted)
+    give_up(number, {errc::aborted, "other weights went live than its adapter stands on",
+                     "the deployment was synced to other weights meanwhile",
+                     "serve the adapter's base by a deployment of its own"});
+  shelf_.clear();
+  adapters_.clear();
+}
+
 replica_status sampler_state::status() const {
-  return {
-      node_,          version_, checkpoint_, state_, engine_->num_active(), queue_.num_waiting(),
-      sampled_tokens_};
+  replica_status out;
+  out.node = node_;
+  out.version = version_;
+  out.checkpoint = checkpoint_;
+  out.state = state_;
+  out.active_sequences = engine_->num_active();
+  out.waiting_sequences = queue_.num_waiting();
+  out.sampled_tokens = sampled_tokens_;
+  const auto usage = engine_->usage();
+  out.held_sequences = usage.held;
+  out.cache_pages = usage.cache_pages;
+  out.prompt_pages = usage.prompt_pages;
+  out.adapters = shelf_.num_adapters() + (deployed_adapter_bytes_ > 0 ? 1 : 0);
+  out.adapter_bytes = shelf_.num_bytes() + deployed_adapter_bytes_;
+  return out;
 }
 
 sampler_self::behavior_type sampler_state::make_behavior() {
   return {
       [this](const sample_request& r) { return sample(r); },
+      [this](const stream_sample_request& r) { return open_stream(r); },
+      [this](const read_sample_request& r) { return read(r); },
+      [this](const cancel_sample_request& r) { return cancel(r); },
       [this](const stage_weights_request& r) { return stage(r); },
       [this](const commit_weights_request& r) { return commit(r); },
       [this](const replica_status_request&) -> caf::result<replica_status> { return status(); },

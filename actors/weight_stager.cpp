@@ -41,10 +41,21 @@ caf::result<weights_staged> weight_stager_state::stage(const stage_weights_reque
   }
 }
 
+caf::result<adapter_loaded> weight_stager_state::load(const load_adapter& request) {
+  try {
+    auto adapter = weights_.load_adapter(request.record);
+    if (!adapter) return to_caf(adapter.error());
+    return adapter_loaded{std::move(*adapter), weights_.state()};
+  } catch (const std::exception& e) {
+    return to_caf(failed(e));
+  }
+}
+
 weight_stager_actor::behavior_type weight_stager_state::make_behavior() {
   return {
       [this](const open_sampler_request& r) { return open(r); },
       [this](const stage_weights_request& r) { return stage(r); },
+      [this](const load_adapter& r) { return load(r); },
       [this](const weights_live& r) { weights_.adopt(*r.version); },
   };
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-// The half of a replica that may take long: opens the model and prepares the next weights, on a
+// The half of a replica that may take long: opens the model and prepares weights and adapters, on a
 // thread of its own, while the sampler decodes on another. The sampler tells it what went live.
 //
 // Owner: its sampler (before that, the node_agent that opens it). Deadlines: shard_open, stage.
@@ -20,9 +20,10 @@
 
 namespace troupe::actors {
 
-using weight_stager_actor = caf::typed_actor<caf::result<opened_engine>(open_sampler_request),
-                                             caf::result<weights_staged>(stage_weights_request),
-                                             caf::result<void>(weights_live)>;
+using weight_stager_actor =
+    caf::typed_actor<caf::result<opened_engine>(open_sampler_request),
+                     caf::result<weights_staged>(stage_weights_request),
+                     caf::result<adapter_loaded>(load_adapter), caf::result<void>(weights_live)>;
 
 class weight_stager_state {
  public:
@@ -34,6 +35,7 @@ class weight_stager_state {
  private:
   caf::result<opened_engine> open(const open_sampler_request& request);
   caf::result<weights_staged> stage(const stage_weights_request& request);
+  caf::result<adapter_loaded> load(const load_adapter& request);
 
   weight_stager_actor::pointer self_;
   replica_weights weights_;

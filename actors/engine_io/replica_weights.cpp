@@ -1,6 +1,9 @@
 #include "actors/engine_io/replica_weights.hpp"
 
+#include <span>
 #include <utility>
+
+#include "actors/engine_io/adapter_files.hpp"
 
 namespace troupe::actors {
 
@@ -10,22 +13,9 @@ replica_weights::replica_weights(gpu::engine_factory& engines, storage::blob_sto
 result<std::shared_ptr<gpu::sampler_engine>> replica_weights::open(const model_source& source) {
   auto model = open_model(source);
   if (!model) return fail(model.error());
-  std::vector<gpu::parameter_slice> slices;
-  for (std::uint32_t i = 0; i < model->layout.size(); ++i)
-    slices.push_back({i, 0, model->layout[i].num_elements()});
-  bf16_state state(slices);
-  hf_source source_files(*model);
-  for (const auto& slice : slices) {
-    std::vector<float> values(slice.num_elements());
-    auto got = source_files.read(gpu::state_part::weights, slice, values);
-    if (!got) return fail(got.error());
-    std::vector<std::uint16_t> bits;
-    bits.reserve(values.size());
-    for (const float value : values)
-      bits.push_back(to_bf16(value));
-    if (auto put = state.write(slice, bits); !put) return fail(put.error());
-  }
-  state.refresh_digest();
+  auto read = read_directory(*model);
+  if (!read) return fail(read.error());
+  bf16_state state = std::move(*read);
   auto engine = engines_.make_sampler(model->files->config());
   if (!engine) return fail(engine.error());
   if (auto loaded = (*engine)->load(state); !loaded) return fail(loaded.error());
@@ -43,10 +33,69 @@ result<std::shared_ptr<staged_version>> replica_weights::stage(
   staged->base = live_.digest();
   for (const auto& record : request.chain)
     staged->bytes += total_bytes(record.manifest);
-  const bool is_delta = request.chain.front().manifest.kind == checkpoint_kind::sampler_delta;
-  auto done = is_delta ? stage_delta(request, *staged) : stage_chain(request, *staged);
-  if (!done) return fail(done.error());
+  if (auto done = stage_by_kind(request, *staged); !done) return fail(done.error());
   return staged;
+}
+
+result<void> replica_weights::stage_by_kind(const stage_weights_request& request,
+                                            staged_version& out) {
+  switch (request.chain.front().manifest.kind) {
+    case checkpoint_kind::sampler_delta:
+      return stage_delta(request, out);
+    case checkpoint_kind::sampler_adapter:
+      return stage_adapter(request, out);
+    default:
+      return stage_chain(request, out);
+  }
+}
+
+result<std::shared_ptr<const gpu::sampler_adapter>> replica_weights::load_adapter(
+    const checkpoint_record& record) {
+  if (record.manifest.parent_state != live_.digest()) {
+    return fail(errc::wrong_base, "adapter " + record.id.value + " stands on other weights",
+                "the deployment serves other weights than those it was trained beside",
+                "ask a deployment of " + record.manifest.model_directory);
+  }
+  auto values = adapter_values::load(blobs_, record.manifest);
+  if (!values) return fail(values.error());
+  return engine_->stage_adapter(values->lora(), *values);
+}
+
+/// The base as it is when it is live already, else from its directory.
+result<void> replica_weights::stage_adapter(const stage_weights_request& request,
+                                            staged_version& out) {
+  const checkpoint_manifest& manifest = request.chain.front().manifest;
+  auto values = adapter_values::load(blobs_, manifest);
+  if (!values) return fail(values.error());
+  auto adapter = engine_->stage_adapter(values->lora(), *values);
+  if (!adapter) return fail(adapter.error());
+  if (manifest.parent_state == live_.digest()) {
+    auto weights = engine_->stage(std::span<const gpu::element_patch>{});
+    if (!weights) return fail(weights.error());
+    out.weights = std::move(*weights);
+  } else if (auto ok = stage_directory(manifest, out); !ok) {
+    return ok;
+  }
+  out.weights->adapter = std::move(*adapter);
+  out.state = manifest.state;
+  out.base_after = manifest.parent_state;
+  return {};
+}
+
+result<void> replica_weights::stage_directory(const checkpoint_manifest& manifest,
+                                              staged_version& out) {
+  auto model = open_model({manifest.model_directory});
+  if (!model) return fail(model.error());
+  auto state = read_directory(*model);
+  if (!state) return fail(state.error());
+  if (state->digest() != manifest.parent_state)
+    return fail(errc::wrong_base, manifest.model_directory + " is not the base of the adapter",
+                "its files were changed since the adapter was trained", "put the old ones back");
+  auto weights = engine_->stage(*state);
+  if (!weights) return fail(weights.error());
+  out.weights = std::move(*weights);
+  out.bits = std::move(*state);
+  return {};
 }
 
 result<void> replica_weights::stage_chain(const stage_weights_request& request,
@@ -56,7 +105,7 @@ result<void> replica_weights::stage_chain(const stage_weights_request& request,
   auto weights = engine_->stage(next);
   if (!weights) return fail(weights.error());
   out.weights = std::move(*weights);
-  out.state = next.digest();
+  out.state = out.base_after = next.digest();
   out.bits = std::move(next);
   return {};
 }
@@ -85,7 +134,7 @@ result<void> replica_weights::stage_delta(const stage_weights_request& request,
   auto weights = engine_->stage(std::span<const gpu::element_patch>(patches));
   if (!weights) return fail(weights.error());
   out.weights = std::move(*weights);
-  out.state = *next;
+  out.state = out.base_after = *next;
   out.bits = std::move(*chunks);
   return {};
 }
@@ -93,8 +142,8 @@ result<void> replica_weights::stage_delta(const stage_weights_request& request,
 void replica_weights::adopt(staged_version& live) {
   if (auto* whole = std::get_if<bf16_state>(&live.bits)) {
     live_ = std::move(*whole);
-  } else {
-    live_.apply(std::get<std::vector<storage::decoded_chunk>>(live.bits), live.state);
+  } else if (const auto* changes = std::get_if<std::vector<storage::decoded_chunk>>(&live.bits)) {
+    live_.apply(*changes, live.base_after);
   }
   live.weights.reset();
 }

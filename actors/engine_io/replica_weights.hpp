@@ -1,7 +1,8 @@
 #pragma once
 
-// The bits a replica serves, and how the next version is made from them while the engine decodes:
-// fetched, decoded, verified and laid out for the engine, until nothing is left to do but to swap.
+// The bits a replica serves, with the adapter deployed beside them if any, and how the next version
+// is made from them while the engine decodes: fetched, decoded, verified and laid out for the
+// engine, until nothing is left to do but to swap.
 //
 // Why the bits are kept beside the engine's own copy: a delta is decoded against them and digested
 // with them, in canonical order, without stopping the engine.
@@ -26,12 +27,14 @@ struct staged_version {
   std::uint64_t version = 0;
   checkpoint_id checkpoint;
   state_digest state;
-  state_digest base;  ///< of the live weights, for changes; they fit no other
+  state_digest base;        ///< of the live weights; what is not whole fits no other
+  state_digest base_after;  ///< of the weights once it is live, without any adapter
   std::uint64_t bytes = 0;
   std::unique_ptr<gpu::staged_weights> weights;
-  std::variant<bf16_state, std::vector<storage::decoded_chunk>> bits;
+  /// What becomes of the bits: others, changes, or nothing.
+  std::variant<std::monostate, std::vector<storage::decoded_chunk>, bf16_state> bits;
 
-  [[nodiscard]] bool is_delta() const { return bits.index() == 1; }
+  [[nodiscard]] bool is_whole() const { return bits.index() == 2; }
 };
 
 class replica_weights {
@@ -43,13 +46,19 @@ class replica_weights {
 
   result<std::shared_ptr<staged_version>> stage(const stage_weights_request& request);
 
+  /// Errors: errc::wrong_base when it stands on other weights than the live ones.
+  result<std::shared_ptr<const gpu::sampler_adapter>> load_adapter(const checkpoint_record& record);
+
   /// The engine has made `live` its weights.
   void adopt(staged_version& live);
 
   [[nodiscard]] state_digest state() const { return live_.digest(); }
 
  private:
+  result<void> stage_by_kind(const stage_weights_request& request, staged_version& out);
+  result<void> stage_directory(const checkpoint_manifest& manifest, staged_version& out);
   result<void> stage_chain(const stage_weights_request& request, staged_version& out);
+  result<void> stage_adapter(const stage_weights_request& request, staged_version& out);
   result<void> stage_delta(const stage_weights_request& request, staged_version& out);
 
   gpu::engine_factory& engines_;

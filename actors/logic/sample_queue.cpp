@@ -3,34 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "actors/logic/sequence_parts.hpp"
 #include "config/limits.hpp"
 
 namespace troupe::logic {
-namespace {
-
-void append(sampled_sequence& out, const scored_token& token, std::uint64_t version,
-            const sampling_params& params) {
-  if (out.tokens.empty()) out.first_version = version;
-  const bool is_new = out.versions.empty() || out.versions.back().version != version;
-  if (is_new && out.versions.size() < limits::version_spans_max)
-    out.versions.push_back({static_cast<std::uint32_t>(out.tokens.size()), version});
-  out.tokens.push_back(token.token);
-  out.logprobs.push_back(token.logprob);
-  out.last_version = version;
-  if (params.with_other_logprobs) {
-    out.raw_logprobs.push_back(token.raw_logprob);
-    out.sampling_logprobs.push_back(token.sampling_logprob);
-  }
-  if (params.topk_logprobs == 0) return;
-  out.topk.per_position = token.topk.per_position;
-  out.topk.tokens.insert(out.topk.tokens.end(), token.topk.tokens.begin(), token.topk.tokens.end());
-  out.topk.logprobs.insert(out.topk.logprobs.end(), token.topk.logprobs.begin(),
-                           token.topk.logprobs.end());
-}
-
-}  // namespace
-
-result<std::uint64_t> sample_queue::add(sample_request request) {
+result<std::uint64_t> sample_queue::add(sample_request request,
+                                        std::shared_ptr<sample_stream> stream) {
   if (waiting_.size() + request.num_samples > limits::sampler_waiting_max) {
     return fail(errc::busy, std::to_string(waiting_.size()) + " sequences wait already",
                 "the deployment gets more requests than it decodes",
@@ -39,7 +17,8 @@ result<std::uint64_t> sample_queue::add(sample_request request) {
   const std::uint64_t number = next_request_++;
   open_request open;
   open.first_sequence = next_sequence_;
-  open.reply.sequences.resize(request.num_samples);
+  open.stream = std::move(stream);
+  if (!open.stream) open.reply.sequences.resize(request.num_samples);
   open.num_open = request.num_samples;
   for (std::uint32_t index = 0; index < request.num_samples; ++index) {
     request_of_[next_sequence_] = number;
@@ -63,6 +42,12 @@ const sample_request& sample_queue::request(std::uint64_t number) const {
   return requests_.at(number).request;
 }
 
+std::optional<std::uint64_t> sample_queue::request_of(std::uint64_t sequence) const {
+  const auto owner = request_of_.find(sequence);
+  if (owner == request_of_.end()) return std::nullopt;
+  return owner->second;
+}
+
 std::optional<std::pair<std::uint64_t, sample_reply>> sample_queue::add_token(
     std::uint64_t sequence, const scored_token& token, std::uint64_t version,
     std::optional<stop_reason> finished) {
@@ -70,10 +55,14 @@ std::optional<std::pair<std::uint64_t, sample_reply>> sample_queue::add_token(
   if (owner == request_of_.end()) return std::nullopt;
   const std::uint64_t number = owner->second;
   open_request& open = requests_.at(number);
-  sampled_sequence& out = open.reply.sequences[sequence - open.first_sequence];
-  append(out, token, version, open.request.params);
+  const auto sample = static_cast<std::uint32_t>(sequence - open.first_sequence);
+  if (open.stream) {
+    open.stream->add_token(sample, token, version, open.request.params, finished);
+  } else {
+    append_token(open.reply.sequences[sample], token, version, open.request.params);
+    if (finished) open.reply.sequences[sample].reason = *finished;
+  }
   if (!finished) return std::nullopt;
-  out.reason = *finished;
   request_of_.erase(owner);
   if (--open.num_open > 0) return std::nullopt;
   sample_reply reply = std::move(open.reply);
@@ -87,6 +76,8 @@ void sample_queue::set_prompt(std::uint64_t sequence, std::vector<float> logprob
   if (owner == request_of_.end()) return;
   open_request& open = requests_.at(owner->second);
   if (sequence != open.first_sequence) return;
+  if (open.stream)
+    return open.stream->set_prompt(std::move(logprobs), std::move(topk), cached_tokens);
   open.reply.prompt_logprobs = std::move(logprobs);
   open.reply.prompt_topk = std::move(topk);
   open.reply.cached_prompt_tokens = cached_tokens;

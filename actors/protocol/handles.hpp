@@ -44,10 +44,12 @@ using trainer_shard_actor = caf::typed_actor<caf::result<start_shard_reply>(star
                                              caf::result<done>(close_shard_request)>;
 
 /// One replica of a deployment.
-using sampler_actor = caf::typed_actor<caf::result<sample_reply>(sample_request),
-                                       caf::result<stage_weights_reply>(stage_weights_request),
-                                       caf::result<commit_weights_reply>(commit_weights_request),
-                                       caf::result<replica_status>(replica_status_request)>;
+using sampler_actor = caf::typed_actor<
+    caf::result<sample_reply>(sample_request), caf::result<done>(stream_sample_request),
+    caf::result<sample_chunk>(read_sample_request), caf::result<done>(cancel_sample_request),
+    caf::result<stage_weights_reply>(stage_weights_request),
+    caf::result<commit_weights_reply>(commit_weights_request),
+    caf::result<replica_status>(replica_status_request)>;
 
 /// Hosts shards and samplers on its node.
 using node_agent_actor =
@@ -76,10 +78,11 @@ using training_run_actor = caf::typed_actor<
 /// Brings a sampler checkpoint to every replica of its deployment.
 using weight_syncer_actor = caf::typed_actor<caf::result<sync_reply>(sync_request)>;
 
-using deployment_actor = caf::typed_actor<caf::result<sample_reply>(sample_request),
-                                          caf::result<sync_reply>(sync_request),
-                                          caf::result<deployment_info>(deployment_status_request),
-                                          caf::result<deployment_info>(scale_deployment_request)>;
+using deployment_actor = caf::typed_actor<
+    caf::result<sample_reply>(sample_request), caf::result<done>(stream_sample_request),
+    caf::result<sample_chunk>(read_sample_request), caf::result<done>(cancel_sample_request),
+    caf::result<sync_reply>(sync_request), caf::result<deployment_info>(deployment_status_request),
+    caf::result<deployment_info>(scale_deployment_request)>;
 
 using job_manager_actor = caf::typed_actor<
     caf::result<run_info, training_run_actor>(create_run_request),

@@ -15,8 +15,9 @@
 #include "messages/status.hpp"
 
 namespace troupe::gpu {
+class sampler_adapter;
 class sampler_engine;
-}
+}  // namespace troupe::gpu
 
 namespace troupe::actors {
 
@@ -32,6 +33,16 @@ struct opened_engine {
 struct weights_staged {
   std::shared_ptr<staged_version> version;
   double stage_ms = 0;
+};
+
+/// Asks for an adapter to be read and laid out for the engine.
+struct load_adapter {
+  checkpoint_record record;
+};
+
+struct adapter_loaded {
+  std::shared_ptr<const gpu::sampler_adapter> adapter;
+  state_digest base;  ///< of the weights it stands on
 };
 
 /// The engine serves these now.

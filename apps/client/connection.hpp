@@ -9,6 +9,7 @@
 // Invariants: LINK-1 a request to a control node that died is never waited for to its deadline:
 //             listeners hear of the loss at once.
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -44,6 +45,9 @@ class connection : public std::enable_shared_from_this<connection> {
   [[nodiscard]] actors::job_manager_actor manager() const;
   [[nodiscard]] actors::checkpoint_store_actor store() const;
   [[nodiscard]] const std::string& storage_root() const { return storage_root_; }
+
+  /// Names a sample request: unlike any other's of this connection.
+  [[nodiscard]] std::uint64_t new_ticket() { return ++last_ticket_; }
 
   void listen(std::weak_ptr<link_listener> listener);
 
@@ -90,6 +94,7 @@ class connection : public std::enable_shared_from_this<connection> {
 
   std::unique_ptr<network> network_;
   hub_actor hub_;
+  std::atomic<std::uint64_t> last_ticket_{0};
   std::string data_folder_;
   std::string storage_root_;
 

@@ -23,7 +23,8 @@ sampling_session::sampling_session(std::shared_ptr<connection> link, deployment_
 void sampling_session::failed(hub_actor::pointer self, std::uint64_t number, const error& e) {
   const auto known = open_.find(number);
   if (known == open_.end()) return;
-  const bool again = actors::is_lost(e) || is_retryable(e.code);
+  const bool may_help = actors::is_lost(e) || is_retryable(e.code);
+  const bool again = may_help && known->second.again == repeating::while_it_may_help;
   if (!again || ++known->second.attempts >= attempts_max) {
     auto node = open_.extract(known);
     return node.mapped().give_up(e);
@@ -39,6 +40,13 @@ void sampling_session::failed(hub_actor::pointer self, std::uint64_t number, con
 void sampling_session::link_lost(hub_actor::pointer) {
   is_linked_ = false;
   ++link_number_;
+  const error lost{errc::peer_lost, "the control node went away in the middle of a stream",
+                   "its process or machine ended", "ask for a new stream"};
+  for (auto it = open_.begin(); it != open_.end();) {
+    const bool ends = it->second.again == repeating::never;
+    if (ends) it->second.give_up(lost);
+    it = ends ? open_.erase(it) : std::next(it);
+  }
 }
 
 void sampling_session::link_restored(hub_actor::pointer self, const result<void>& outcome) {

@@ -2,7 +2,8 @@
 
 // What a sampling_client holds: its link, the deployment's handle, and the requests that are not
 // answered yet. When the control node was started again the deployment is looked up once more and
-// they are asked again: sampling changes nothing, and its seeds make the answers the same.
+// they are asked again: sampling changes nothing, and its seeds make the answers the same. Streams
+// are not: a part of theirs was read, so they end in an error.
 //
 // Threading: `ask` from any thread; everything else in the connection's hub.
 
@@ -15,6 +16,7 @@
 #include "apps/client/connection.hpp"
 #include "config/deadlines.hpp"
 #include "messages/sampling.hpp"
+#include "messages/wire/codec.hpp"
 
 namespace troupe::client {
 
@@ -29,11 +31,23 @@ class sampling_session final : public link_listener,
 
   [[nodiscard]] const deployment_id& deployment() const { return deployment_; }
 
+  /// A number for a request that may be cancelled or read, unlike any other of this process.
+  [[nodiscard]] std::uint64_t new_ticket() const { return link_->new_ticket(); }
+
+  /// Whether a failed request is asked again as long as that may help.
+  enum class repeating : std::uint8_t { never = 0, while_it_may_help = 1 };
+
   /// Asks until there is an answer or an error that asking again cannot heal.
   template <class T, class Message>
-  future<T> ask(std::chrono::milliseconds deadline, Message message) {
+  future<T> ask(std::chrono::milliseconds deadline, Message message,
+                repeating again = repeating::while_it_may_help) {
     const promise<T> answer;
-    post(link_->hub(), [session = shared_from_this(), deadline, answer,
+    // What a node cannot decode it drops, and there would be nothing to wait for.
+    if (const auto ok = wire::validate(message); !ok) {
+      answer.deliver(fail(ok.error()));
+      return answer.get_future();
+    }
+    post(link_->hub(), [session = shared_from_this(), deadline, answer, again,
                         message = std::move(message)](hub_actor::pointer self) {
       const std::uint64_t number = ++session->last_number_;
       session->open_.emplace(
@@ -41,7 +55,7 @@ class sampling_session final : public link_listener,
           open_request{[session, number, deadline, answer, message](hub_actor::pointer hub) {
                          session->send<T>(hub, number, deadline, answer, message);
                        },
-                       [answer](const error& e) { answer.deliver(fail(e)); }, 0});
+                       [answer](const error& e) { answer.deliver(fail(e)); }, again, 0});
       session->open_.at(number).send(self);
     });
     return answer.get_future();
@@ -54,6 +68,7 @@ class sampling_session final : public link_listener,
   struct open_request {
     std::function<void(hub_actor::pointer)> send;
     std::function<void(const error&)> give_up;
+    repeating again = repeating::while_it_may_help;
     std::uint32_t attempts = 0;
   };
 

@@ -27,8 +27,8 @@ int main(int count, char** words) {
   command_context context;
   command_action chosen;
   for (const add_command add :
-       {add_up, add_down, add_status, add_run, add_score, add_checkpoint, add_deployment, add_model,
-        add_key, add_doctor, add_bench, add_demo}) {
+       {add_up, add_down, add_status, add_run, add_score, add_checkpoint, add_deployment,
+        add_sample, add_model, add_key, add_doctor, add_bench, add_demo}) {
     add(program, context, chosen);
   }
   try {

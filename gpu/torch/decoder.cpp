@@ -29,18 +29,26 @@ at::Tensor decoder::embed(std::span<const decoder_row> rows) const {
 }
 
 at::Tensor decoder::run(std::span<const decoder_row> rows) {
-  for (const decoder_row& row : rows)
+  std::vector<const torch_adapter*> adapters;
+  for (const decoder_row& row : rows) {
     rotary_.grow_to(row.position + 1);
+    adapters.push_back(row.adapter);
+  }
+  const row_set set{rows, adapter_runs(adapters)};
   at::Tensor x = embed(rows);
   for (std::uint32_t block = 0; block < model_.num_layers; ++block)
-    x = run_block(block, rows, x);
+    x = run_block(block, set, x);
   return x;
 }
 
-at::Tensor decoder::logits(const at::Tensor& hidden) const {
+at::Tensor decoder::logits(const at::Tensor& hidden,
+                           std::span<const torch_adapter* const> adapters) const {
   const at::Tensor& norm = parameters_[final_norm_index(model_)].vector;
-  return parameters_[head_index(model_)].matrix.front().multiply(
-      rms_norm(hidden, norm, model_.rms_norm_eps).y);
+  const auto head = static_cast<std::uint32_t>(head_index(model_));
+  const at::Tensor x = rms_norm(hidden, norm, model_.rms_norm_eps).y;
+  at::Tensor y = parameters_[head].matrix.front().multiply(x);
+  add_low_rank(adapter_runs(adapters), head, x, y);
+  return y;
 }
 
 const parameter_store* decoder::find(std::uint32_t block, role what) const {
@@ -48,64 +56,87 @@ const parameter_store* decoder::find(std::uint32_t block, role what) const {
   return index ? &parameters_[*index] : nullptr;
 }
 
-at::Tensor decoder::multiply(std::uint32_t block, role what, const at::Tensor& x) const {
-  return find(block, what)->matrix.front().multiply(x);
+at::Tensor decoder::multiply(std::uint32_t block, role what, const at::Tensor& x,
+                             std::span<const adapter_run> runs) const {
+  const auto index = parameter_index(model_, block, what).value_or(0);
+  at::Tensor y = parameters_[index].matrix.front().multiply(x);
+  add_low_rank(runs, index, x, y);
+  return y;
 }
 
 at::Tensor decoder::multiply_biased(std::uint32_t block, role matrix, role bias,
-                                    const at::Tensor& x) const {
+                                    const at::Tensor& x, std::span<const adapter_run> runs) const {
   const parameter_store* const added = find(block, bias);
-  if (added == nullptr) return multiply(block, matrix, x);
+  if (added == nullptr) return multiply(block, matrix, x, runs);
   at::Tensor rows = make_tensor({extent(x, 0), count(added->vector)});
   repeat_row(added->vector, rows);
-  return find(block, matrix)->matrix.front().multiply_add(x, rows);
+  return multiply_add(block, matrix, x, rows, runs);
 }
 
-at::Tensor decoder::run_block(std::uint32_t block, std::span<const decoder_row> rows,
-                              const at::Tensor& x) {
+at::Tensor decoder::multiply_add(std::uint32_t block, role what, const at::Tensor& x,
+                                 const at::Tensor& residual,
+                                 std::span<const adapter_run> runs) const {
+  const auto index = parameter_index(model_, block, what).value_or(0);
+  at::Tensor y = parameters_[index].matrix.front().multiply_add(x, residual);
+  add_low_rank(runs, index, x, y);
+  return y;
+}
+
+at::Tensor decoder::run_block(std::uint32_t block, const row_set& set, const at::Tensor& x) {
   const double eps = model_.rms_norm_eps;
   const at::Tensor input = rms_norm(x, find(block, role::input_norm)->vector, eps).y;
-  at::Tensor q = multiply_biased(block, role::q_proj, role::q_bias, input);
-  const at::Tensor k = multiply_biased(block, role::k_proj, role::k_bias, input);
-  const at::Tensor v = multiply_biased(block, role::v_proj, role::v_bias, input);
-  fill_caches(block, rows, q, k, v);
+  at::Tensor q = multiply_biased(block, role::q_proj, role::q_bias, input, set.runs);
+  const at::Tensor k = multiply_biased(block, role::k_proj, role::k_bias, input, set.runs);
+  const at::Tensor v = multiply_biased(block, role::v_proj, role::v_bias, input, set.runs);
+  fill_caches(block, set.rows, q, k, v);
   const at::Tensor middle =
-      find(block, role::o_proj)->matrix.front().multiply_add(attend(block, rows, q), x);
+      multiply_add(block, role::o_proj, attend(block, set.rows, q), x, set.runs);
   const at::Tensor post = rms_norm(middle, find(block, role::post_attention_norm)->vector, eps).y;
-  if (model_.experts.count != 0) return run_experts(block, post, middle);
-  const at::Tensor gate = multiply(block, role::gate_proj, post);
-  const at::Tensor up = multiply(block, role::up_proj, post);
+  if (model_.experts.count != 0) return run_experts(block, set, post, middle);
+  const at::Tensor gate = multiply(block, role::gate_proj, post, set.runs);
+  const at::Tensor up = multiply(block, role::up_proj, post, set.runs);
   const at::Tensor inner = swiglu(gate, up);
-  return find(block, role::down_proj)->matrix.front().multiply_add(inner, middle);
+  return multiply_add(block, role::down_proj, inner, middle, set.runs);
 }
 
-at::Tensor decoder::run_experts(std::uint32_t block, const at::Tensor& x,
+at::Tensor decoder::run_experts(std::uint32_t block, const row_set& set, const at::Tensor& x,
                                 const at::Tensor& residual) const {
-  const routing choice = route(model_.experts, multiply(block, role::router, x));
+  const routing choice = route(model_.experts, multiply(block, role::router, x, {}));
   const at::Tensor input = gather_places(choice, x);
   at::Tensor inner = make_tensor({choice.num_places(), model_.experts.width});
   const at::Tensor output = make_tensor({choice.num_places(), extent(x, 1)});
-  const auto matrix = [&](std::uint32_t expert, role what) -> const packed_matrix& {
-    const auto index = parameter_index(model_, expert_place{block, expert}, what);
-    return parameters_[index.value_or(0)].matrix.front();
+  const auto runs_of = [&](std::size_t begin, std::size_t end) {
+    std::vector<const torch_adapter*> adapters;
+    for (std::size_t place = begin; place < end && !set.runs.empty(); ++place)
+      adapters.push_back(set.rows[choice.slots[place] / model_.experts.per_token].adapter);
+    return adapter_runs(adapters);
+  };
+  const auto product = [&](std::uint32_t expert, role what, const at::Tensor& part,
+                           std::span<const adapter_run> runs) {
+    const auto index = parameter_index(model_, expert_place{block, expert}, what).value_or(0);
+    at::Tensor y = parameters_[index].matrix.front().multiply(part);
+    add_low_rank(runs, index, part, y);
+    return y;
   };
   const auto for_each_expert = [&](const auto& body) {
     for (std::uint32_t e = 0; e < model_.experts.count; ++e) {
-      const auto begin = static_cast<std::int64_t>(choice.offsets[e]);
-      const auto rows = static_cast<std::int64_t>(choice.offsets[e + 1]) - begin;
-      if (rows > 0) body(e, begin, rows);
+      const std::size_t begin = choice.offsets[e];
+      const std::size_t end = choice.offsets[e + 1];
+      if (end > begin)
+        body(e, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin),
+             runs_of(begin, end));
     }
   };
-  for_each_expert([&](std::uint32_t e, std::int64_t begin, std::int64_t rows) {
+  for_each_expert([&](std::uint32_t e, std::int64_t begin, std::int64_t rows, const auto& runs) {
     const at::Tensor part = input.narrow(0, begin, rows);
     inner.narrow(0, begin, rows)
-        .copy_(swiglu(matrix(e, role::gate_proj).multiply(part),
-                      matrix(e, role::up_proj).multiply(part)));
+        .copy_(
+            swiglu(product(e, role::gate_proj, part, runs), product(e, role::up_proj, part, runs)));
   });
   scale_places(choice, inner);
-  for_each_expert([&](std::uint32_t e, std::int64_t begin, std::int64_t rows) {
+  for_each_expert([&](std::uint32_t e, std::int64_t begin, std::int64_t rows, const auto& runs) {
     output.narrow(0, begin, rows)
-        .copy_(matrix(e, role::down_proj).multiply(inner.narrow(0, begin, rows)));
+        .copy_(product(e, role::down_proj, inner.narrow(0, begin, rows), runs));
   });
   at::Tensor y = residual.clone();
   add_places(choice, output, y);

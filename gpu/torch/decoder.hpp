@@ -1,9 +1,9 @@
 #pragma once
 
 // The model as the sampler runs it: packed bf16 weights, and one pass that
-// takes any mixture of rows: whole prompts and single new tokens alike. A row's result depends on
-// its own sequence only, because every kernel below is a function of single rows and each row
-// attends to its sequence's cache.
+// takes any mixture of rows: whole prompts and single new tokens alike, each with its own adapter
+// or none. A row's result depends on its own sequence only, because every kernel below is a
+// function of single rows and each row attends to its sequence's cache.
 //
 // Shapes: R rows.
 // Threading: called from one thread; runs on the pool.
@@ -13,6 +13,7 @@
 
 #include "gpu/models/family.hpp"
 #include "gpu/rotary.hpp"
+#include "gpu/torch/adapter_rows.hpp"
 #include "gpu/torch/decoder_weights.hpp"
 #include "gpu/torch/kv_pages.hpp"
 #include "gpu/torch/tensors.hpp"
@@ -25,6 +26,7 @@ struct decoder_row {
   token_id token = 0;
   std::size_t position = 0;
   sequence_cache* cache = nullptr;  ///< has a page for the position
+  const torch_adapter* adapter = nullptr;
 };
 
 class decoder {
@@ -34,27 +36,40 @@ class decoder {
   [[nodiscard]] decoder_weights& weights() { return parameters_; }
   [[nodiscard]] const decoder_weights& weights() const { return parameters_; }
 
-  /// Hidden rows after the last block, [R, D]. Rows of a sequence come in order of position.
+  /// Hidden rows after the last block, [R, D]. Rows of a sequence come in order of position; those
+  /// of an adapter are fastest side by side.
   [[nodiscard]] at::Tensor run(std::span<const decoder_row> rows);
 
   [[nodiscard]] std::size_t vocab_size() const { return model_.vocab_size; }
 
-  /// Logits of hidden rows, [R, V].
-  [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const;
+  /// Logits of hidden rows, [R, V], and the adapter of each.
+  [[nodiscard]] at::Tensor logits(const at::Tensor& hidden,
+                                  std::span<const torch_adapter* const> adapters) const;
 
  private:
+  /// Rows of one pass, and where adapters change them.
+  struct row_set {
+    std::span<const decoder_row> rows;
+    std::vector<adapter_run> runs;
+  };
+
   /// Null where the family has no such parameter.
   [[nodiscard]] const parameter_store* find(std::uint32_t block, role what) const;
-  [[nodiscard]] at::Tensor multiply(std::uint32_t block, role what, const at::Tensor& x) const;
+  [[nodiscard]] at::Tensor multiply(std::uint32_t block, role what, const at::Tensor& x,
+                                    std::span<const adapter_run> runs) const;
   [[nodiscard]] at::Tensor multiply_biased(std::uint32_t block, role matrix, role bias,
-                                           const at::Tensor& x) const;
+                                           const at::Tensor& x,
+                                           std::span<const adapter_run> runs) const;
+  /// residual + x W^T.
+  [[nodiscard]] at::Tensor multiply_add(std::uint32_t block, role what, const at::Tensor& x,
+                                        const at::Tensor& residual,
+                                        std::span<const adapter_run> runs) const;
   void rotate_head(const parameter_store* norm, const float* head, std::size_t position,
                    float* rotated) const;
   [[nodiscard]] at::Tensor embed(std::span<const decoder_row> rows) const;
-  [[nodiscard]] at::Tensor run_block(std::uint32_t block, std::span<const decoder_row> rows,
-                                     const at::Tensor& x);
+  [[nodiscard]] at::Tensor run_block(std::uint32_t block, const row_set& set, const at::Tensor& x);
   /// residual + the output of a block's experts, [R, D].
-  [[nodiscard]] at::Tensor run_experts(std::uint32_t block, const at::Tensor& x,
+  [[nodiscard]] at::Tensor run_experts(std::uint32_t block, const row_set& set, const at::Tensor& x,
                                        const at::Tensor& residual) const;
   void fill_caches(std::uint32_t block, std::span<const decoder_row> rows, at::Tensor q,
                    const at::Tensor& k, const at::Tensor& v) const;

@@ -16,16 +16,18 @@ std::vector<token_id> page_tokens(std::span<const token_id> tokens, std::size_t 
 
 void prefix_cache::touch(node& used) {
   // From the leaf upwards, so that a parent is always younger than its children.
-  for (node* n = &used; n != &root_; n = n->parent) {
+  for (node* n = &used; n->parent != nullptr; n = n->parent) {
     by_use_.erase(n->used);
     n->used = ++clock_;
     by_use_.emplace(n->used, n);
   }
 }
 
-prefix_match prefix_cache::find(std::span<const token_id> prompt) {
+prefix_match prefix_cache::find(std::uint64_t adapter, std::span<const token_id> prompt) {
   prefix_match match;
-  node* at = &root_;
+  const auto root = roots_.find(adapter);
+  if (root == roots_.end()) return match;
+  node* at = &root->second;
   while (match.num_tokens < prompt.size()) {
     const auto next = at->children.find(page_tokens(prompt, match.num_tokens));
     if (next == at->children.end()) break;
@@ -33,7 +35,7 @@ prefix_match prefix_cache::find(std::span<const token_id> prompt) {
     match.pages.push_back(at->page);
     match.num_tokens += at->tokens.size();
   }
-  if (at == &root_) return match;
+  if (at->parent == nullptr) return match;
   touch(*at);
   if (match.num_tokens == prompt.size()) match.hidden = at->hidden;
   return match;
@@ -51,12 +53,14 @@ prefix_cache::node& prefix_cache::child(node& parent, std::vector<token_id> toke
   return *parent.children.emplace(std::move(tokens), std::move(made)).first->second;
 }
 
-void prefix_cache::insert(std::span<const token_id> tokens, const sequence_cache& pages,
+void prefix_cache::insert(std::uint64_t adapter, std::span<const token_id> tokens,
+                          const sequence_cache& pages,
                           std::shared_ptr<const std::vector<float>> hidden) {
   const std::size_t known =
       hidden ? tokens.size() : tokens.size() / kernels::cache_page * kernels::cache_page;
   if (known == 0 || page_pool::pages_for(known) > pages_max_) return;
-  node* at = &root_;
+  node* at = &roots_[adapter];
+  at->adapter = adapter;
   for (std::size_t begin = 0; begin < known; begin += kernels::cache_page)
     at = &child(*at, page_tokens(tokens.first(known), begin),
                 pages.page(begin / kernels::cache_page));
@@ -72,13 +76,15 @@ bool prefix_cache::drop_oldest() {
   by_use_.erase(by_use_.begin());
   --num_pages_;
   const std::vector<token_id> key = oldest->tokens;
-  oldest->parent->children.erase(key);
+  node& parent = *oldest->parent;
+  parent.children.erase(key);
+  if (parent.parent == nullptr && parent.children.empty()) roots_.erase(parent.adapter);
   return true;
 }
 
 void prefix_cache::clear() {
   by_use_.clear();
-  root_.children.clear();
+  roots_.clear();
   num_pages_ = 0;
 }
 

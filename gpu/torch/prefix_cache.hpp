@@ -4,7 +4,9 @@
 // prompt takes over the pages of its longest known beginning; a prompt known to its last token
 // takes over its last hidden row too and computes nothing.
 //
-// It belongs to one weight version: whoever changes the weights clears it.
+// It belongs to one weight version: whoever changes the weights clears it. What adapters computed
+// is kept apart by their numbers; that of adapters which are gone is never found again and
+// forgotten in its turn.
 //
 // Units: tokens, pages. Threading: one thread.
 // Invariants: PREFIX-1 the pages of a match hold exactly the matched tokens' keys and values; a
@@ -33,11 +35,12 @@ class prefix_cache {
  public:
   explicit prefix_cache(std::size_t pages_max) : pages_max_(pages_max) {}
 
-  [[nodiscard]] prefix_match find(std::span<const token_id> prompt);
+  /// `adapter`: 0 for none.
+  [[nodiscard]] prefix_match find(std::uint64_t adapter, std::span<const token_id> prompt);
 
   /// Remembers tokens whose keys and values `pages` hold. `hidden` belongs to the last token; null
   /// when it is not known, and then only full pages are worth remembering.
-  void insert(std::span<const token_id> tokens, const sequence_cache& pages,
+  void insert(std::uint64_t adapter, std::span<const token_id> tokens, const sequence_cache& pages,
               std::shared_ptr<const std::vector<float>> hidden);
 
   /// Forgets the page unused for longest; false when there is none.
@@ -54,6 +57,7 @@ class prefix_cache {
     std::shared_ptr<const std::vector<float>> hidden;
     std::map<std::vector<token_id>, std::unique_ptr<node>> children;
     std::uint64_t used = 0;
+    std::uint64_t adapter = 0;  ///< of a root
   };
 
   void touch(node& used);
@@ -62,7 +66,7 @@ class prefix_cache {
   std::size_t pages_max_;
   std::size_t num_pages_ = 0;
   std::uint64_t clock_ = 0;
-  node root_;
+  std::map<std::uint64_t, node> roots_;    ///< by adapter; none is empty
   std::map<std::uint64_t, node*> by_use_;  ///< a child is used no later than its parent
 };
 

@@ -34,7 +34,10 @@ void score_prompt_rows(const decoder& model, const at::Tensor& hidden,
     const std::size_t size =
         std::min(rows.size(), std::max<std::size_t>(1, chunk_logits_max / vocabulary));
     const auto some = rows.first(size);
-    const at::Tensor logits = model.logits(gather_rows(hidden, some));
+    std::vector<const torch_adapter*> adapters;
+    for (const scored_row& row : some)
+      adapters.push_back(row.adapter);
+    const at::Tensor logits = model.logits(gather_rows(hidden, some), adapters);
     for (std::size_t i = 0; i < size; ++i)
       score({values(logits) + i * vocabulary, vocabulary}, some[i]);
     rows = rows.subspan(size);

@@ -21,6 +21,7 @@ inline constexpr std::size_t chunk_logits_max = 16 * 1024 * 1024;
 struct scored_row {
   std::size_t row = 0;
   token_id next = 0;
+  const torch_adapter* adapter = nullptr;
   const sequence_start* wanted = nullptr;
   prompt_scores* out = nullptr;
 };

@@ -1,8 +1,10 @@
 #include "gpu/torch/sampler.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <list>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -34,7 +36,9 @@ struct active_sequence {
   std::size_t num_cached = 0;
   sequence_cache cache;
   std::uint64_t weights = 0;  ///< which computed the first of its cache
-  bool is_started = false;    ///< knows what it need not compute
+  std::uint64_t adapted = 0;  ///< by which adapter then
+  bool is_held = false;
+  bool is_started = false;  ///< knows what it need not compute
   bool is_remembered = false;
   std::shared_ptr<const std::vector<float>> hidden;  ///< of a prompt that is known completely
   prompt_scores scores;                              ///< handed out with the first token
@@ -105,10 +109,24 @@ class torch_sampler final : public sampler_engine {
     });
   }
 
+  result<std::shared_ptr<const sampler_adapter>> stage_adapter(
+      const lora_config& lora, parameter_source& source) const override {
+    using staged_adapter = result<std::shared_ptr<const sampler_adapter>>;
+    return guarded("staging an adapter", [&]() -> staged_adapter {
+      if (auto ok = validate(model_, lora); !ok) return fail(ok.error());
+      auto read = torch_adapter::read(++last_adapter_, model_, lora, source);
+      if (!read) return fail(read.error());
+      return *read;
+    });
+  }
+
   result<void> commit(staged_weights& staged, cache_policy caches) override {
     return guarded("a commit", [&]() -> result<void> {
       const pool_scope scope(threads_.get());
       auto& next = dynamic_cast<torch_staged&>(staged);
+      if (auto ok = check_adapter(next.adapter.get()); !ok) return ok;
+      std::swap(deployed_, next.adapter);
+      if (next.whole.empty() && next.patches.empty()) return recompute(caches);
       if (!next.whole.empty()) std::swap(decoder_.weights(), next.whole.front());
       for_ranges(next.patches.size(), 1, [&](std::size_t begin, std::size_t end) {
         for (std::size_t i = begin; i < end; ++i)
@@ -116,15 +134,7 @@ class torch_sampler final : public sampler_engine {
       });
       ++version_;
       prefixes_.clear();
-      if (caches == cache_policy::keep) return {};
-      for (active_sequence& s : active_) {
-        s.cache.clear();
-        s.hidden.reset();
-        s.scores = {};
-        s.num_cached = 0;
-        s.is_started = s.is_remembered = false;
-      }
-      return {};
+      return recompute(caches);
     });
   }
 
@@ -144,6 +154,16 @@ class torch_sampler final : public sampler_engine {
     if (found != active_.end()) active_.erase(found);
   }
 
+  void hold(std::uint64_t sequence) override {
+    const auto found = find(sequence);
+    if (found != active_.end()) found->is_held = true;
+  }
+
+  void resume(std::uint64_t sequence) override {
+    const auto found = find(sequence);
+    if (found != active_.end()) found->is_held = false;
+  }
+
   result<std::vector<decoded_token>> step() override {
     return guarded("a decode step", [&]() -> result<std::vector<decoded_token>> {
       const pool_scope scope(threads_.get());
@@ -156,12 +176,54 @@ class torch_sampler final : public sampler_engine {
   std::size_t num_active() const override { return active_.size(); }
   std::uint64_t num_computed_tokens() const override { return num_computed_; }
 
+  sampler_usage usage() const override {
+    const auto held = std::ranges::count_if(active_, &active_sequence::is_held);
+    return {static_cast<std::size_t>(held), pool_.num_taken(), prefixes_.num_pages()};
+  }
+
  private:
   using sequence_list = std::list<active_sequence>;
 
   sequence_list::iterator find(std::uint64_t sequence) {
     return std::ranges::find_if(
         active_, [sequence](const active_sequence& s) { return s.start.sequence == sequence; });
+  }
+
+  const torch_adapter* adapter_of(const active_sequence& s) const {
+    const auto& adapter = s.start.adapter ? s.start.adapter : deployed_;
+    return static_cast<const torch_adapter*>(adapter.get());
+  }
+
+  std::uint64_t number_of_adapter(const active_sequence& s) const {
+    const torch_adapter* const adapter = adapter_of(s);
+    return adapter == nullptr ? 0 : adapter->number();
+  }
+
+  /// What sequences computed is forgotten where the policy says so and new weights would differ.
+  result<void> recompute(cache_policy caches) {
+    if (caches == cache_policy::keep) return {};
+    for (active_sequence& s : active_) {
+      if (is_of_live_weights(s)) continue;
+      s.cache.clear();
+      s.hidden.reset();
+      s.scores = {};
+      s.num_cached = 0;
+      s.is_started = s.is_remembered = false;
+    }
+    return {};
+  }
+
+  /// Whether what a sequence has computed is what the live weights would.
+  bool is_of_live_weights(const active_sequence& s) const {
+    return s.weights == version_ && s.adapted == number_of_adapter(s);
+  }
+
+  result<void> check_adapter(const sampler_adapter* adapter) const {
+    if (adapter == nullptr) return {};
+    const auto* const known = dynamic_cast<const torch_adapter*>(adapter);
+    if (known != nullptr && known->fits(model_)) return {};
+    return fail(errc::invalid_argument, "the adapter was made for another model",
+                "it was staged by another engine", "stage it with this one");
   }
 
   result<void> check_patches(std::span<const element_patch> patches) const {
@@ -182,6 +244,7 @@ class torch_sampler final : public sampler_engine {
 
   result<void> check_start(const sequence_start& start) {
     if (auto ok = check_sampling(start.params); !ok) return ok;
+    if (auto ok = check_adapter(start.adapter.get()); !ok) return ok;
     const std::size_t positions = model_.max_positions;
     if (start.prompt.empty() || start.params.max_tokens >= positions ||
         start.prompt.size() > positions - start.params.max_tokens)
@@ -226,9 +289,10 @@ class torch_sampler final : public sampler_engine {
   /// Takes over what is known of a sequence's tokens; false while another one computes its prompt.
   bool start_computing(active_sequence& s) {
     prefix_match match;
-    if (!s.is_scoring()) match = prefixes_.find(s.tokens);
-    const auto computes_it = [&s](const active_sequence& other) {
-      return &other != &s && other.is_computing_prompt() && other.start.prompt == s.start.prompt;
+    if (!s.is_scoring()) match = prefixes_.find(number_of_adapter(s), s.tokens);
+    const auto computes_it = [this, &s](const active_sequence& other) {
+      return &other != &s && other.is_computing_prompt() && !other.is_held &&
+             other.adapted == number_of_adapter(s) && other.start.prompt == s.start.prompt;
     };
     const bool may_wait = !match.hidden && !s.is_scoring();
     if (may_wait && std::ranges::any_of(active_, computes_it)) return false;
@@ -242,6 +306,7 @@ class torch_sampler final : public sampler_engine {
     s.scores.cached_tokens = static_cast<std::uint32_t>(match.num_tokens);
     s.hidden = std::move(match.hidden);
     s.weights = version_;
+    s.adapted = number_of_adapter(s);
     s.is_started = true;
     return true;
   }
@@ -267,9 +332,32 @@ class torch_sampler final : public sampler_engine {
       const std::size_t position = s.num_cached;
       if (s.is_scoring() && position + 1 < s.tokens.size())
         pending.scored.push_back(
-            {pending.rows.size(), s.tokens[position + 1], &s.start, &s.scores});
-      pending.rows.push_back({s.tokens[position], position, &s.cache});
+            {pending.rows.size(), s.tokens[position + 1], adapter_of(s), &s.start, &s.scores});
+      pending.rows.push_back({s.tokens[position], position, &s.cache, adapter_of(s)});
     }
+  }
+
+  /// Sorts rows by adapter, so that each adapter's are one run; those of a sequence keep their
+  /// order.
+  static void bring_together(pending_rows& pending) {
+    const auto number = [](const decoder_row& row) {
+      return row.adapter == nullptr ? 0 : row.adapter->number();
+    };
+    if (std::ranges::is_sorted(pending.rows, {}, number)) return;
+    std::vector<std::size_t> order(pending.rows.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::stable_sort(order, {}, [&](std::size_t row) { return number(pending.rows[row]); });
+    std::vector<decoder_row> sorted;
+    std::vector<std::size_t> place(order.size());
+    for (const std::size_t row : order) {
+      place[row] = sorted.size();
+      sorted.push_back(pending.rows[row]);
+    }
+    pending.rows = std::move(sorted);
+    for (auto& end : pending.ends)
+      end.first = place[end.first];
+    for (scored_row& row : pending.scored)
+      row.row = place[row.row];
   }
 
   /// Computes what this step computes, in the order of admission.
@@ -280,6 +368,7 @@ class torch_sampler final : public sampler_engine {
     pending_rows pending;
     const auto flush = [&] {
       if (pending.rows.empty()) return;
+      bring_together(pending);
       const at::Tensor computed = decoder_.run(pending.rows);
       num_computed_ += pending.rows.size();
       for (const auto& [row, place] : pending.ends)
@@ -289,7 +378,7 @@ class torch_sampler final : public sampler_engine {
     };
     std::size_t prompt_rows_left = limits::sampler_prefill_rows_max;
     for (active_sequence& s : active_) {
-      if (!s.is_started && !start_computing(s)) continue;
+      if (s.is_held || (!s.is_started && !start_computing(s))) continue;
       gather(s, prompt_rows_left, pending);
       if (s.num_pending() == 0) {
         const std::size_t place = out.sequences.size();
@@ -316,10 +405,10 @@ class torch_sampler final : public sampler_engine {
     const auto width = static_cast<std::ptrdiff_t>(model_.hidden_size);
     auto row = hidden.begin();
     for (active_sequence* s : sequences) {
-      if (!s->is_remembered && s->weights == version_) {
+      if (!s->is_remembered && is_of_live_weights(*s)) {
         const bool is_prompt = s->num_decoded() == 0;
         prefixes_.insert(
-            s->tokens, s->cache,
+            s->adapted, s->tokens, s->cache,
             is_prompt ? std::make_shared<std::vector<float>>(row, row + width) : nullptr);
       }
       s->is_remembered = true;
@@ -333,8 +422,12 @@ class torch_sampler final : public sampler_engine {
     const std::size_t step = std::max<std::size_t>(1, chunk_logits_max / vocabulary);
     for (std::size_t first = 0; first < chosen.size(); first += step) {
       const std::size_t size = std::min(step, chosen.size() - first);
+      std::vector<const torch_adapter*> adapters;
+      for (std::size_t i = first; i < first + size; ++i)
+        adapters.push_back(adapter_of(*rows.sequences[i]));
       at::Tensor logits = decoder_.logits(
-          rows.hidden.narrow(0, static_cast<std::int64_t>(first), static_cast<std::int64_t>(size)));
+          rows.hidden.narrow(0, static_cast<std::int64_t>(first), static_cast<std::int64_t>(size)),
+          adapters);
       float* const all = values(logits);
       for_ranges(size, 1, [&](std::size_t begin, std::size_t end) {
         for (std::size_t i = begin; i < end; ++i) {
@@ -372,8 +465,8 @@ class torch_sampler final : public sampler_engine {
 
   /// A conversation that goes on begins with what was just decoded.
   void finish(const active_sequence& s) {
-    if (s.weights == version_)
-      prefixes_.insert(std::span(s.tokens).first(s.num_cached), s.cache, nullptr);
+    if (is_of_live_weights(s))
+      prefixes_.insert(s.adapted, std::span(s.tokens).first(s.num_cached), s.cache, nullptr);
     active_.erase(find(s.start.sequence));
   }
 
@@ -384,6 +477,8 @@ class torch_sampler final : public sampler_engine {
   page_pool pool_;
   prefix_cache prefixes_;
   sequence_list active_;
+  std::shared_ptr<const sampler_adapter> deployed_;
+  mutable std::atomic<std::uint64_t> last_adapter_{0};
   std::uint64_t version_ = 0;
   std::uint64_t num_computed_ = 0;
 };

@@ -209,7 +209,17 @@ class sim_sampler final : public gpu::sampler_engine {
     active_.push_back({std::move(start), 0});
     return {};
   }
+  result<std::shared_ptr<const gpu::sampler_adapter>> stage_adapter(
+      const lora_config&, gpu::parameter_source&) const override {
+    return fail(errc::unsupported, "the simulated engine has no adapters");
+  }
+  void hold(std::uint64_t sequence) override { held_.insert(sequence); }
+  void resume(std::uint64_t sequence) override { held_.erase(sequence); }
+  [[nodiscard]] gpu::sampler_usage usage() const override {
+    return {held_.size(), active_.size(), 0};
+  }
   void cancel(std::uint64_t sequence) override {
+    held_.erase(sequence);
     std::erase_if(active_, [sequence](const auto& a) { return a.start.sequence == sequence; });
   }
   result<std::vector<gpu::decoded_token>> step() override {
@@ -220,6 +230,7 @@ class sim_sampler final : public gpu::sampler_engine {
         return fail(errc::engine, "the simulated engine broke");
     }
     for (auto& a : active_) {
+      if (held_.contains(a.start.sequence)) continue;
       gpu::decoded_token token;
       token.sequence = a.start.sequence;
       token.chosen.token = a.start.prompt.back();
@@ -239,6 +250,7 @@ class sim_sampler final : public gpu::sampler_engine {
     std::uint32_t num_tokens = 0;
   };
   std::vector<decoding> active_;
+  std::set<std::uint64_t> held_;
   std::uint64_t num_computed_ = 0;
 };
 

@@ -17,6 +17,7 @@ void add_run(CLI::App& program, command_context& context, command_action& chosen
 void add_score(CLI::App& program, command_context& context, command_action& chosen);
 void add_checkpoint(CLI::App& program, command_context& context, command_action& chosen);
 void add_deployment(CLI::App& program, command_context& context, command_action& chosen);
+void add_sample(CLI::App& program, command_context& context, command_action& chosen);
 void add_model(CLI::App& program, command_context& context, command_action& chosen);
 void add_doctor(CLI::App& program, command_context& context, command_action& chosen);
 void add_key(CLI::App& program, command_context& context, command_action& chosen);

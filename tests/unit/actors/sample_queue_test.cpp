@@ -29,7 +29,7 @@ BOOST_AUTO_TEST_SUITE(sample_queue_test)
 
 BOOST_AUTO_TEST_CASE(a_request_is_answered_when_its_last_sequence_ends) {
   sample_queue queue;
-  const auto request = *queue.add(wanting(2));
+  const auto request = *queue.add(wanting(2), nullptr);
   const auto first = *queue.front();
   queue.pop_front();
   const auto second = *queue.front();
@@ -52,8 +52,8 @@ BOOST_AUTO_TEST_CASE(a_request_is_answered_when_its_last_sequence_ends) {
 
 BOOST_AUTO_TEST_CASE(sequences_start_in_order_of_arrival) {
   sample_queue queue;
-  const auto a = *queue.add(wanting(1));
-  const auto b = *queue.add(wanting(1));
+  const auto a = *queue.add(wanting(1), nullptr);
+  const auto b = *queue.add(wanting(1), nullptr);
   BOOST_TEST(queue.front()->request == a);
   queue.pop_front();
   BOOST_TEST(queue.front()->request == b);
@@ -61,8 +61,8 @@ BOOST_AUTO_TEST_CASE(sequences_start_in_order_of_arrival) {
 
 BOOST_AUTO_TEST_CASE(a_dropped_request_leaves_nothing) {
   sample_queue queue;
-  const auto dropped = *queue.add(wanting(3));
-  const auto kept = *queue.add(wanting(1));
+  const auto dropped = *queue.add(wanting(3), nullptr);
+  const auto kept = *queue.add(wanting(1), nullptr);
   const auto started = *queue.front();
   queue.pop_front();
   BOOST_TEST(queue.drop(dropped).size() == 3U);
@@ -75,10 +75,10 @@ BOOST_AUTO_TEST_CASE(the_queue_is_bounded) {
   sample_queue queue;
   const auto many = static_cast<std::uint32_t>(limits::samples_per_request_max);
   std::size_t accepted = 0;
-  while (queue.add(wanting(many)))
+  while (queue.add(wanting(many), nullptr))
     accepted += many;
   BOOST_TEST(accepted <= limits::sampler_waiting_max);
-  BOOST_TEST((queue.add(wanting(many)).error().code == errc::busy));
+  BOOST_TEST((queue.add(wanting(many), nullptr).error().code == errc::busy));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
