@@ -82,9 +82,9 @@ inline constexpr std::uint32_t delta_depth_max = 32;
 inline constexpr std::uint32_t fold_every_deltas = 8;
 static_assert(delta_depth_max % fold_every_deltas == 0, "the longest chain ends in a fold");
 
-/// Deltas of a chain may have this part of their base's bytes, in hundredths; then a new base costs
-/// late readers less.
-inline constexpr std::uint64_t chain_bytes_percent = 50;
+/// Deltas of a chain may have this part of their base's bytes, in hundredths. Late readers go
+/// through folds; it is the disk, the folding and a reader whose fold is damaged that pay for more.
+inline constexpr std::uint64_t chain_bytes_percent = 200;
 
 /// Sequences a sampler decodes together, and those that wait behind them.
 inline constexpr std::size_t sampler_active_max = 256;

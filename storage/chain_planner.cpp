@@ -40,7 +40,7 @@ result<publish_plan> chain_planner::plan(const checkpoint_id& published) {
   for (std::size_t i = 1; i < chain->size(); ++i)
     delta_bytes += total_bytes((*chain)[i].manifest);
   const std::uint64_t base_bytes = total_bytes(chain->front().manifest);
-  if (delta_bytes > base_bytes / 100 * limits::chain_bytes_percent)
+  if (delta_bytes > base_bytes * limits::chain_bytes_percent / 100)
     return publish_plan{publish_advice::base_for_bytes};
   return publish_plan{};
 }
