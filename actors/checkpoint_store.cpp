@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "actors/blob_verifier.hpp"
+#include "actors/chain_folder.hpp"
 #include "actors/runtime/ask.hpp"
 #include "actors/runtime/clock.hpp"
 #include "config/deadlines.hpp"
@@ -33,7 +34,8 @@ result<std::vector<ledger_entry>> newest(result<std::vector<ledger_entry>> lines
 
 checkpoint_store_state::checkpoint_store_state(checkpoint_store_self::pointer self,
                                                const checkpoint_store_config& config,
-                                               blob_verifier_actor verifier)
+                                               blob_verifier_actor verifier,
+                                               chain_folder_actor folder)
     : self_(self),
       journal_(*config.values, *config.blobs),
       checkpoints_(*config.values, *config.blobs),
@@ -41,9 +43,12 @@ checkpoint_store_state::checkpoint_store_state(checkpoint_store_self::pointer se
       runs_(*config.values),
       garbage_(*config.values, *config.blobs, config.garbage),
       garbage_stays_(config.garbage_stays),
-      verifier_(std::move(verifier)) {
-  self_->attach_functor([verifier = verifier_](const caf::error&) {
+      fold_failed_(config.fold_failed),
+      verifier_(std::move(verifier)),
+      folder_(std::move(folder)) {
+  self_->attach_functor([verifier = verifier_, folder = folder_](const caf::error&) {
     caf::anon_send_exit(verifier, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(folder, caf::exit_reason::user_shutdown);
   });
 }
 
@@ -61,18 +66,9 @@ caf::result<done> checkpoint_store_state::put(const put_run_request& request) {
   promise.deliver(done{});
   checkpoint_id& snapshot = snapshots_[request.record.run];
   if (std::exchange(snapshot, request.record.snapshot) != request.record.snapshot) {
-    const auto collected = garbage_.collect_by_itself(unix_time_ms());
-    if (!collected && garbage_stays_) garbage_stays_(collected.error());
+    collect_by_itself();
   }
   return promise;
-}
-
-caf::result<checkpoint_list> checkpoint_store_state::chain(
-    const checkpoint_chain_request& request) {
-  auto records = checkpoints_.chain(request.checkpoint, request.form);
-  if (!records) return to_caf(records.error());
-  garbage_.lease(*records, unix_time_ms());
-  return checkpoint_list{std::move(*records)};
 }
 
 caf::result<done> checkpoint_store_state::verify(const verify_checkpoint_request& request) {
@@ -120,6 +116,7 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
         config::failpoint("s5");
         auto committed = checkpoints_.commit(r.manifest);
         config::failpoint("s6");
+        if (committed && storage::is_fold_due(committed->manifest)) fold(committed->id);
         return answer<checkpoint_record>(std::move(committed));
       },
       [this](const get_checkpoint_request& r) {
@@ -141,22 +138,19 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
       [this](const remove_checkpoint_request& r) {
         return answer<done>(garbage_.remove(r.checkpoint, unix_time_ms()));
       },
-      [this](const collect_garbage_request& r) {
-        return answer<garbage_report>(garbage_.collect(r, unix_time_ms()));
-      },
+      [this](const collect_garbage_request& r) { return collect(r); },
       [this](const lease_checkpoints_request& r) {
         return answer<done>(garbage_.hold(r.checkpoints, unix_time_ms()));
       },
       [this](const doubt_chain_request& r) {
         return answer<done>(chains_.doubt(r.checkpoint, r.reason));
       },
-      [this](const plan_publish_request& r) {
-        return answer<publish_plan>(chains_.plan(r.published));
-      },
+      [this](const plan_publish_request& r) { return plan(r); },
       [this](const list_ledger_request& r) {
         return answer<ledger_list>(newest(runs_.ledger(r.deployment)));
       },
       [this](tick) { flush(); },
+      [this](garbage_slice) { collect_slice(); },
   };
 }
 
@@ -164,10 +158,11 @@ checkpoint_store_actor spawn_checkpoint_store(caf::actor_system& system,
                                               const checkpoint_store_config& config) {
   using impl = caf::stateful_actor<checkpoint_store_state, checkpoint_store_self::impl>;
   auto verifier = spawn_blob_verifier(system, *config.blobs, config.threads);
+  auto folder = spawn_chain_folder(system, *config.blobs, config.threads);
   if (config.threads == worker_threads::own_thread) {
-    return system.spawn<impl, caf::detached>(config, std::move(verifier));
+    return system.spawn<impl, caf::detached>(config, std::move(verifier), std::move(folder));
   }
-  return system.spawn<impl>(config, std::move(verifier));
+  return system.spawn<impl>(config, std::move(verifier), std::move(folder));
 }
 
 }  // namespace troupe::actors

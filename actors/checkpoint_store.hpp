@@ -10,8 +10,10 @@
 // Errors: those of storage; a failed write answers every waiting request with it.
 // Invariants: STORE-1 an answer means durable. STORE-2 answers leave in order of arrival.
 
+#include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include <caf/all.hpp>
@@ -26,14 +28,16 @@
 
 namespace troupe::actors {
 
-using checkpoint_store_self = checkpoint_store_actor::extend<caf::result<void>(tick)>;
+using checkpoint_store_self =
+    checkpoint_store_actor::extend<caf::result<void>(tick), caf::result<void>(garbage_slice)>;
 
 struct checkpoint_store_config {
   storage::key_value_store* values = nullptr;
   storage::blob_store* blobs = nullptr;
   worker_threads threads = worker_threads::own_thread;
   storage::garbage_rules garbage;
-  std::function<void(const error&)> garbage_stays;  ///< told when nothing could be removed
+  std::function<void(const error&)> garbage_stays;     ///< told when nothing could be removed
+  std::function<void(const error&)> fold_failed = {};  ///< told when a chain could not be folded
 };
 
 class checkpoint_store_state {
@@ -41,18 +45,32 @@ class checkpoint_store_state {
   static constexpr const char* name = "checkpoint_store";
 
   checkpoint_store_state(checkpoint_store_self::pointer self, const checkpoint_store_config& config,
-                         blob_verifier_actor verifier);
+                         blob_verifier_actor verifier, chain_folder_actor folder);
   checkpoint_store_self::behavior_type make_behavior();
 
  private:
   using done_promise = caf::typed_response_promise<done>;
+  struct collection {
+    collect_garbage_request request;
+    storage::garbage_scope scope = storage::garbage_scope::records;
+    std::optional<caf::typed_response_promise<garbage_report>> promise;
+  };
 
   caf::result<done> share_next_write(result<void> staged);
   caf::result<done> append(const append_op_request& request);
   caf::result<done> put(const put_run_request& request);
-  caf::result<checkpoint_list> chain(const checkpoint_chain_request& request);
   void flush();
   caf::result<done> verify(const verify_checkpoint_request& request);
+
+  // -- chains and garbage (checkpoint_store_chains.cpp) --
+  caf::result<checkpoint_list> chain(const checkpoint_chain_request& request);
+  caf::result<publish_plan> plan(const plan_publish_request& request);
+  void fold(const checkpoint_id& checkpoint);
+  void fold_ended(const checkpoint_id& checkpoint, const std::optional<error>& failure);
+  caf::result<garbage_report> collect(const collect_garbage_request& request);
+  void collect_by_itself();
+  void begin_collection(collection next);
+  void collect_slice();
 
   checkpoint_store_self::pointer self_;
   storage::journal journal_;
@@ -62,7 +80,12 @@ class checkpoint_store_state {
   storage::garbage_collector garbage_;
   std::function<void(const error&)> garbage_stays_;
   std::map<run_id, checkpoint_id> snapshots_;  ///< newest of each run
+  std::function<void(const error&)> fold_failed_;
   blob_verifier_actor verifier_;
+  chain_folder_actor folder_;
+  bool is_folding_ = false;
+  std::optional<checkpoint_id> next_fold_;
+  std::deque<collection> collections_;  ///< the first is under way
   std::vector<done_promise> waiting_;
 };
 

@@ -128,6 +128,10 @@ class training_run_state {
   void formed(const group_formed& group);
   void forming_failed(const error& reason);
   void check_snapshot(const error& reason);
+  void check_published(const error& reason);
+  void verify_published(const std::shared_ptr<std::vector<checkpoint_record>>& left,
+                        const error& reason);
+  void forget_published(const error& reason);
   void retry_forming(const error& reason);
   void fall_back(const error& reason);
   using log_reader = std::function<void(std::deque<logged_op>)>;
@@ -162,6 +166,7 @@ class training_run_state {
   std::string cursor_;
   std::optional<checkpoint_record> snapshot_;
   std::optional<checkpoint_record> published_;
+  chain_form published_form_ = chain_form::shortest;
   checkpoint_kind publishing_ = checkpoint_kind::sampler_base;  ///< what the ranks now write
 
   bool has_gradients_ = false;  ///< since the last step: no snapshot holds them

@@ -174,9 +174,10 @@ void training_run_state::form() {
       [this, form_now](const done&) {
         if (!published_) return form_now({});
         ask(
-            self_, config_.store, deadlines::store, checkpoint_chain_request{published_->id},
+            self_, config_.store, deadlines::store,
+            checkpoint_chain_request{published_->id, published_form_},
             [form_now](const checkpoint_list& list) { form_now(list.records); },
-            [this](const error& e) { stop(e); });
+            [this](const error& e) { return is_damage(e) ? forget_published(e) : stop(e); });
       },
       [this](const error& e) { stop(e); });
 }
@@ -209,12 +210,49 @@ void training_run_state::fall_back(const error& reason) {
 void training_run_state::check_snapshot(const error& reason) {
   ask(
       self_, config_.store, deadlines::verify, verify_checkpoint_request{snapshot_->id},
-      [this, reason](const done&) { retry_forming(reason); },
+      [this, reason](const done&) { check_published(reason); },
       [this](const error& e) { return is_damage(e) ? fall_back(e) : retry_forming(e); });
+}
+
+/// The ranks also load what was published last, to make the next delta against it: first without
+/// its folds, and when a file of it is damaged, not at all.
+void training_run_state::check_published(const error& reason) {
+  if (!published_) return retry_forming(reason);
+  published_form_ = chain_form::complete;
+  ask(
+      self_, config_.store, deadlines::store,
+      checkpoint_chain_request{published_->id, chain_form::complete},
+      [this, reason](const checkpoint_list& chain) {
+        auto left = std::make_shared<std::vector<checkpoint_record>>(chain.records);
+        verify_published(left, reason);
+      },
+      [this](const error& e) { return is_damage(e) ? forget_published(e) : retry_forming(e); });
+}
+
+void training_run_state::verify_published(
+    const std::shared_ptr<std::vector<checkpoint_record>>& left, const error& reason) {
+  if (left->empty()) return retry_forming(reason);
+  const checkpoint_id next = left->back().id;
+  left->pop_back();
+  ask(
+      self_, config_.store, deadlines::verify, verify_checkpoint_request{next},
+      [this, left, reason](const done&) { verify_published(left, reason); },
+      [this](const error& e) { return is_damage(e) ? forget_published(e) : retry_forming(e); });
+}
+
+/// The run goes on without it: its next publish is a base.
+void training_run_state::forget_published(const error& reason) {
+  report(run_event_kind::recovering,
+         "what was published last is damaged, a base follows: " + to_string(reason));
+  published_.reset();
+  published_form_ = chain_form::shortest;
+  record_.published = {};
+  retry_forming(reason);
 }
 
 void training_run_state::forming_failed(const error& reason) {
   if (is_damage(reason) && snapshot_) return check_snapshot(reason);
+  if (is_damage(reason)) return check_published(reason);
   retry_forming(reason);
 }
 

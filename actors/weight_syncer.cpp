@@ -13,12 +13,27 @@
 
 namespace troupe::actors {
 
+namespace {
+
+/// Ways to bring a replica to a version, each tried when the one before could not be verified.
+enum class sync_step : std::uint8_t {
+  delta,     ///< the last delta onto the live weights
+  shortest,  ///< the base and folded deltas
+  complete,  ///< the base and every delta as it was published
+};
+
+bool is_doubtful(const error& e) {
+  return e.code == errc::wrong_base || e.code == errc::corrupt || e.code == errc::not_found;
+}
+
+}  // namespace
+
 struct weight_syncer_state::running {
   sync_request request;
   caf::typed_response_promise<sync_reply> promise;
   std::vector<checkpoint_record> chain;
   time_point start;
-  bool tried_whole_chain = false;
+  sync_step step = sync_step::delta;
   bool ended = false;
   sync_reply reply;
 };
@@ -41,39 +56,54 @@ caf::result<sync_reply> weight_syncer_state::sync(const sync_request& request) {
   run->start = now(self_->system());
   running_ = run;
   ask(
-      self_, store_, deadlines::store, checkpoint_chain_request{request.checkpoint},
-      [this, run](const checkpoint_list& list) {
-        run->chain = list.records;
-        ask(
-            self_, target_.replica, deadlines::stage,
-            replica_status_request{run->request.deployment},
-            [this, run](const replica_status& live) { stage(run, live); },
-            [this, run](const error& e) { end(run, e); });
-      },
+      self_, target_.replica, deadlines::stage, replica_status_request{run->request.deployment},
+      [this, run](const replica_status& live) { find_chain(run, live.state); },
       [this, run](const error& e) { end(run, e); });
   return run->promise;
 }
 
-void weight_syncer_state::stage(const running_ptr& run, const replica_status& live) {
+/// A delta that was folded still fits a replica that serves the version before it, so the folds are
+/// asked for only when it does not.
+void weight_syncer_state::find_chain(const running_ptr& run, const state_digest& live) {
+  const auto form = run->step == sync_step::shortest ? chain_form::shortest : chain_form::complete;
+  ask(
+      self_, store_, deadlines::store, checkpoint_chain_request{run->request.checkpoint, form},
+      [this, run, live](const checkpoint_list& list) {
+        run->chain = list.records;
+        const auto& last = run->chain.back().manifest;
+        const bool fits = last.kind == checkpoint_kind::sampler_delta && live == last.parent_state;
+        if (run->step == sync_step::delta && !fits) {
+          run->step = sync_step::shortest;
+          return find_chain(run, live);
+        }
+        stage(run, live);
+      },
+      [this, run](const error& e) { end(run, e); });
+}
+
+void weight_syncer_state::stage(const running_ptr& run, const state_digest& live) {
   stage_weights_request request{target_.version, run->chain};
-  const auto& last = run->chain.back().manifest;
-  const bool by_delta = last.kind == checkpoint_kind::sampler_delta &&
-                        live.state == last.parent_state && !run->tried_whole_chain;
-  if (by_delta) request.chain = {run->chain.back()};
-  if (!by_delta) run->tried_whole_chain = true;
+  run->reply.was_delta = run->step == sync_step::delta;
+  if (run->reply.was_delta) request.chain = {run->chain.back()};
   config::failpoint("w1");
-  run->reply.was_delta = by_delta;
   ask(
       self_, target_.replica, deadlines::stage, std::move(request),
       [this, run](const stage_weights_reply& staged) { commit(run, staged); },
       [this, run, live](const error& e) {
-        const bool doubtful = e.code == errc::wrong_base || e.code == errc::corrupt;
-        if (doubtful && !run->tried_whole_chain) {
-          run->tried_whole_chain = true;
-          return stage(run, live);
-        }
-        end(run, e);
+        if (!is_doubtful(e)) return end(run, e);
+        if (run->step == sync_step::complete) return doubt(run, e);
+        run->step = run->step == sync_step::delta ? sync_step::shortest : sync_step::complete;
+        find_chain(run, live);
       });
+}
+
+/// The next publish of its run will be a base. The sync has failed, whatever comes of it.
+void weight_syncer_state::doubt(const running_ptr& run, const error& reason) {
+  ask(
+      self_, store_, deadlines::store,
+      doubt_chain_request{run->request.checkpoint, to_string(reason)},
+      [this, run, reason](const done&) { end(run, reason); },
+      [this, run, reason](const error&) { end(run, reason); });
 }
 
 void weight_syncer_state::commit(const running_ptr& run, const stage_weights_reply& staged) {

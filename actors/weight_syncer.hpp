@@ -38,7 +38,9 @@ class weight_syncer_state {
   using running_ptr = std::shared_ptr<running>;
 
   caf::result<sync_reply> sync(const sync_request& request);
-  void stage(const running_ptr& run, const replica_status& live);
+  void find_chain(const running_ptr& run, const state_digest& live);
+  void stage(const running_ptr& run, const state_digest& live);
+  void doubt(const running_ptr& run, const error& reason);
   void commit(const running_ptr& run, const stage_weights_reply& staged);
   void probe(const running_ptr& run);
   void end(const running_ptr& run, const std::optional<error>& failure);

@@ -63,7 +63,7 @@ static_assert(notice < shutdown);
 inline constexpr seconds verify{600};
 
 /// Folding a chain: its base is read once and encoded once.
-inline constexpr seconds fold{1800};
+inline constexpr seconds fold{600};
 
 /// A temporary file of a machine whose locks cannot be seen from here is abandoned after this; a
 /// living writer touches its file far more often.
@@ -110,6 +110,7 @@ inline constexpr seconds superseded_grace{60};
 inline constexpr seconds sampler_checkpoint_kept{86'400};
 
 static_assert(garbage_grace > shard_work + store, "a publish ends before its files are swept");
+static_assert(checkpoint_lease > fold, "what is folded stays until the fold is recorded");
 static_assert(checkpoint_lease > sync, "what a sync loads stays until it is recorded as live");
 static_assert(lease > 4 * lease_renewal, "one lost renewal must not look like a dead node");
 static_assert(shard_work > collective, "the rank that misses a peer must report before its caller");

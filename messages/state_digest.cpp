@@ -34,6 +34,18 @@ void add_elements(state_digest& digest, std::uint32_t parameter, std::uint64_t f
     digest += element_digest(parameter, first_element++, value);
 }
 
+std::uint64_t low_digest(std::uint32_t parameter, std::uint64_t first_element,
+                         std::span<const std::uint16_t> bits) {
+#if defined(TROUPE_DIGEST_AVX512)
+  if (has_wide_vectors())
+    return detail::low_bf16_avx512(key_of(parameter) + first_element, bits.data(), bits.size());
+#endif
+  std::uint64_t sum = 0;
+  for (const std::uint16_t value : bits)
+    sum += element_digest(parameter, first_element++, value).low;
+  return sum;
+}
+
 void replace_elements(state_digest& digest, std::uint32_t parameter,
                       std::span<const std::uint64_t> elements,
                       std::span<const std::uint16_t> before, std::span<const std::uint16_t> after) {

@@ -61,6 +61,10 @@ inline void add_elements(state_digest& digest, std::uint32_t parameter, std::uin
 void add_elements(state_digest& digest, std::uint32_t parameter, std::uint64_t first_element,
                   std::span<const std::uint16_t> bits);
 
+/// The low half of their sum alone, where 64 bits are enough to tell states apart.
+[[nodiscard]] std::uint64_t low_digest(std::uint32_t parameter, std::uint64_t first_element,
+                                       std::span<const std::uint16_t> bits);
+
 /// DIGEST-2 for many elements of one parameter. Requires: spans of one length.
 void replace_elements(state_digest& digest, std::uint32_t parameter,
                       std::span<const std::uint64_t> elements,

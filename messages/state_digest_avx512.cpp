@@ -42,6 +42,17 @@ digest_sums add_bf16_avx512(std::uint64_t first_key, const std::uint16_t* bits, 
   return {low, high};
 }
 
+std::uint64_t low_bf16_avx512(std::uint64_t first_key, const std::uint16_t* bits,
+                              std::size_t count) {
+  std::uint64_t low = 0;
+  std::uint64_t key = spread(first_key);
+  for (std::size_t i = 0; i < count; ++i) {
+    low += mix(mix(key) + bits[i]);
+    key += key_stride;
+  }
+  return low;
+}
+
 digest_sums replace_bf16_avx512(std::uint64_t parameter_key, const std::uint64_t* elements,
                                 const std::uint16_t* before, const std::uint16_t* after,
                                 std::size_t count) {

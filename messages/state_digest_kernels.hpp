@@ -18,6 +18,8 @@ struct digest_sums {
 };
 
 digest_sums add_bf16_avx512(std::uint64_t first_key, const std::uint16_t* bits, std::size_t count);
+std::uint64_t low_bf16_avx512(std::uint64_t first_key, const std::uint16_t* bits,
+                              std::size_t count);
 digest_sums replace_bf16_avx512(std::uint64_t parameter_key, const std::uint64_t* elements,
                                 const std::uint16_t* before, const std::uint16_t* after,
                                 std::size_t count);

@@ -4,13 +4,15 @@
 // is how Rice codes count, is found with one instruction.
 //
 // Units: bits. Threading: one thread at a time.
-// Invariants: a reader never touches memory outside its bytes; bits behind the end read as zero.
+// Invariants: a reader never touches memory outside its own, whatever the bits say, as long as its
+// owner looks at position() at least every `slack_bytes`; bits behind the end read as zero.
 
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <vector>
 
 namespace troupe::storage {
 
@@ -49,30 +51,33 @@ class bit_writer {
   std::uint64_t written_ = 0;
 };
 
+/// Copies its bits, with zeros behind them, so that no look at them needs a check of its own.
 class bit_reader {
  public:
   /// Bits that peek() gives at least.
   static constexpr unsigned window = 57;
+  /// How far position() may run beyond the end.
+  static constexpr std::size_t slack_bytes = 4096;
 
-  explicit bit_reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  explicit bit_reader(std::span<const std::byte> bits)
+      : bytes_(bits.size() + slack_bytes + sizeof(std::uint64_t)), num_bits_(8 * bits.size()) {
+    if (!bits.empty()) std::memcpy(bytes_.data(), bits.data(), bits.size());
+  }
 
   [[nodiscard]] std::uint64_t position() const { return position_; }
-  [[nodiscard]] std::uint64_t num_bits() const { return 8 * std::uint64_t{bytes_.size()}; }
+  [[nodiscard]] std::uint64_t num_bits() const { return num_bits_; }
 
   [[nodiscard]] std::uint64_t peek() const {
-    const std::uint64_t byte = position_ / 8;
     std::uint64_t word = 0;
-    if (byte + sizeof word <= bytes_.size())
-      std::memcpy(&word, bytes_.data() + byte, sizeof word);
-    else if (byte < bytes_.size())
-      std::memcpy(&word, bytes_.data() + byte, bytes_.size() - byte);
+    std::memcpy(&word, bytes_.data() + position_ / 8, sizeof word);
     return word >> (position_ % 8);
   }
 
   void skip(std::uint64_t count) { position_ += count; }
 
  private:
-  std::span<const std::byte> bytes_;
+  std::vector<std::byte> bytes_;
+  std::uint64_t num_bits_;
   std::uint64_t position_ = 0;
 };
 

@@ -7,12 +7,21 @@
 // Threading: one thread at a time (the checkpoint store's). Errors: those of the store.
 // Invariants: CHAIN-1 nothing is published on top of a chain that was doubted.
 
+#include <optional>
 #include <string>
 
 #include "messages/checkpoint.hpp"
 #include "storage/checkpoint_catalog.hpp"
 
 namespace troupe::storage {
+
+/// Whether a chain is folded where this checkpoint ends it.
+[[nodiscard]] bool is_fold_due(const checkpoint_manifest& manifest);
+
+struct chain_advice {
+  publish_plan plan;
+  std::optional<checkpoint_id> unfolded;  ///< the newest of the chain whose fold is missing
+};
 
 class chain_planner {
  public:
@@ -23,7 +32,7 @@ class chain_planner {
   result<void> doubt(const checkpoint_id& checkpoint, const std::string& reason);
 
   /// A chain that cannot be read is as good as doubted.
-  result<publish_plan> plan(const checkpoint_id& published);
+  result<chain_advice> plan(const checkpoint_id& published);
 
  private:
   key_value_store& values_;

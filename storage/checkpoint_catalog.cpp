@@ -240,6 +240,14 @@ result<std::vector<checkpoint_record>> checkpoint_catalog::list(const run_id& ru
   return records;
 }
 
+result<void> checkpoint_catalog::visit_ids(const std::function<void(std::string_view)>& visit) {
+  return values_.scan(column::refs, ended(index_name), behind(index_name),
+                      [&](std::string_view, std::string_view id) {
+                        visit(id);
+                        return true;
+                      });
+}
+
 result<std::vector<checkpoint_record>> checkpoint_catalog::chain(const checkpoint_id& checkpoint,
                                                                  chain_form form) {
   auto record = get(checkpoint.value);

@@ -9,6 +9,7 @@
 // Invariants: LINEAGE-1 a record's blobs were durable before it. LINEAGE-2 parents exist or did; no
 // cycle.
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,6 +33,9 @@ class checkpoint_catalog {
 
   /// Of one run, or of all for an empty id; by run, step, kind.
   result<std::vector<checkpoint_record>> list(const run_id& run);
+
+  /// Ids of all checkpoints, by run, step, kind, without their records.
+  result<void> visit_ids(const std::function<void(std::string_view)>& visit);
 
   /// From the newest base to the asked delta, oldest first; one element for any other kind. The
   /// shortest form goes through the newest folded delta on the way.

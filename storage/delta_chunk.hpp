@@ -24,8 +24,9 @@ enum class delta_codec : std::uint8_t {
   rice_ulp = 2,  ///< gaps and steps to a neighbouring value
   rice_xor = 3,  ///< gaps and flipped bits
   set = 4,       ///< gaps and new bits
+  classed = 5,   ///< a step of every element, entropy-coded by the size of what it changes
 };
-inline constexpr std::uint8_t num_delta_codecs = 5;
+inline constexpr std::uint8_t num_delta_codecs = 6;
 
 inline constexpr std::size_t delta_chunk_elements = 1024 * 1024;
 inline constexpr std::size_t delta_block_elements = 4096;
@@ -48,15 +49,31 @@ struct coded_chunk {
   std::vector<std::byte> payload;
 };
 
-/// Requires: at least one change; `after` is the whole chunk, of at most delta_chunk_elements.
+/// Requires: at least one change; both states of the whole chunk, of at most delta_chunk_elements.
 [[nodiscard]] coded_chunk encode_chunk(const chunk_changes& changes,
+                                       std::span<const std::uint16_t> before,
                                        std::span<const std::uint16_t> after);
 
-/// Reads the changes against the chunk's bits before. Requires: step_shift <= step_shift_max.
-[[nodiscard]] result<void> decode_chunk(delta_codec codec, std::uint8_t step_shift,
-                                        std::span<const std::byte> payload,
+/// What is written of a chunk, and where it lies.
+struct chunk_form {
+  delta_codec codec = delta_codec::dense;
+  std::uint8_t step_shift = 0;  ///< <= step_shift_max
+  std::uint64_t first_element = 0;
+  std::uint32_t num_changed = 0;
+};
+
+/// Elements of a parameter that change, ascending; positions count from its beginning.
+struct decoded_changes {
+  std::vector<std::uint64_t> elements;
+  std::vector<std::uint16_t> before;
+  std::vector<std::uint16_t> after;
+};
+
+/// Reads the changes against the chunk's bits before. errc::corrupt also when their number is
+/// another one than `form` says, or when one of them changes nothing.
+[[nodiscard]] result<void> decode_chunk(const chunk_form& form, std::span<const std::byte> payload,
                                         std::span<const std::uint16_t> before,
-                                        chunk_changes& changes);
+                                        decoded_changes& changes);
 
 inline constexpr std::uint8_t step_shift_max = 7;
 

@@ -3,9 +3,10 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "storage/bit_stream.hpp"
-#include "storage/delta_chunk.hpp"
+#include "storage/delta_classed.hpp"
 
 namespace troupe::storage {
 
@@ -17,6 +18,8 @@ constexpr unsigned value_bits = 16;
 constexpr unsigned xor_class_bits = 4;
 // Lengths from here on take a second directory entry.
 constexpr std::uint64_t long_block_bits = 0x8000;
+// With fewer changes a symbol for every element costs more than their places.
+constexpr std::size_t classed_share = 4;
 constexpr std::size_t steps_counted = step_escape << step_shift_max;
 
 /// Changes [first, last) of one block and what their gaps cost.
@@ -50,8 +53,9 @@ std::uint64_t directory_bytes(std::uint64_t block_bits) {
 
 class chunk_encoder {
  public:
-  chunk_encoder(const chunk_changes& changes, std::span<const std::uint16_t> after)
-      : changes_(changes), after_(after) {}
+  chunk_encoder(const chunk_changes& changes, std::span<const std::uint16_t> before,
+                std::span<const std::uint16_t> after)
+      : changes_(changes), before_(before), after_(after) {}
 
   coded_chunk encode() {
     plan_blocks();
@@ -66,6 +70,10 @@ class chunk_encoder {
          {xor_bytes_, delta_codec::rice_xor},
          {set_bytes_, delta_codec::set}}};
     const auto best = std::min_element(sizes.begin(), sizes.end());
+    if (changes_.positions.size() >= after_.size() / classed_share) {
+      auto classed = encode_classed(before_, after_);
+      if (classed.size() < best->first) return {delta_codec::classed, 0, std::move(classed)};
+    }
     coded_chunk coded{best->second, 0, {}};
     if (coded.codec == delta_codec::rice_ulp)
       coded.step_shift = static_cast<std::uint8_t>(step_shift_);
@@ -184,6 +192,8 @@ class chunk_encoder {
         return write_blocks(coded.payload, [&](bit_writer& out, std::size_t i) {
           out.put(changes_.after[i], value_bits);
         });
+      case delta_codec::classed:
+        return;  // made before
     }
   }
 
@@ -245,6 +255,7 @@ class chunk_encoder {
   }
 
   const chunk_changes& changes_;
+  std::span<const std::uint16_t> before_;
   std::span<const std::uint16_t> after_;
   std::vector<block_plan> blocks_;
   unsigned step_shift_ = 0;
@@ -255,8 +266,9 @@ class chunk_encoder {
 
 }  // namespace
 
-coded_chunk encode_chunk(const chunk_changes& changes, std::span<const std::uint16_t> after) {
-  return chunk_encoder(changes, after).encode();
+coded_chunk encode_chunk(const chunk_changes& changes, std::span<const std::uint16_t> before,
+                         std::span<const std::uint16_t> after) {
+  return chunk_encoder(changes, before, after).encode();
 }
 
 }  // namespace troupe::storage

@@ -20,50 +20,12 @@ tl::unexpected<error> damaged(const std::string& what) {
               "sync from the base checkpoint again");
 }
 
-class delta_decoder {
- public:
-  explicit delta_decoder(const state_reader& live) : live_(live) {}
-
-  result<decoded_chunk> decode(const delta_chunk_header& chunk,
-                               std::span<const std::byte> payload) {
-    before_.resize(chunk.num_elements);
-    const auto read = live_(chunk.parameter, chunk.first_element, before_);
-    if (!read) return fail(read.error());
-    state_digest digest;
-    add_elements(digest, chunk.parameter, chunk.first_element,
-                 std::span<const std::uint16_t>(before_));
-    if (digest != state_digest{chunk.before_low, chunk.before_high})
-      return wrong_base(chunk, digest);
-    const auto decoded = decode_chunk(chunk.codec, chunk.step_shift, payload, before_, changes_);
-    if (!decoded) return fail(decoded.error());
-    const bool all_changed =
-        std::equal(changes_.before.begin(), changes_.before.end(), changes_.after.begin(),
-                   [](std::uint16_t a, std::uint16_t b) { return a != b; });
-    if (changes_.positions.size() != chunk.num_changed || !all_changed)
-      return damaged("changes another number of " + place_of(chunk) + " than it says");
-    decoded_chunk result{chunk.parameter, std::vector<std::uint64_t>(chunk.num_changed),
-                         changes_.after};
-    std::transform(changes_.positions.begin(), changes_.positions.end(), result.elements.begin(),
-                   [&](std::uint32_t position) { return chunk.first_element + position; });
-    replace_elements(digest, chunk.parameter, result.elements, changes_.before, changes_.after);
-    if (digest != state_digest{chunk.after_low, chunk.after_high})
-      return damaged("does not turn " + place_of(chunk) + " into the state it promises");
-    return result;
-  }
-
- private:
-  static tl::unexpected<error> wrong_base(const delta_chunk_header& chunk,
-                                          const state_digest& live) {
-    const bool applied = live == state_digest{chunk.after_low, chunk.after_high};
-    return fail(errc::wrong_base, "the delta does not fit the live weights at " + place_of(chunk),
-                applied ? "it has been applied already" : "it was made from another state",
-                applied ? "nothing is to be done" : "sync the base checkpoint of its chain first");
-  }
-
-  const state_reader& live_;
-  std::vector<std::uint16_t> before_;
-  chunk_changes changes_;
-};
+tl::unexpected<error> wrong_base(const delta_chunk_header& chunk, std::uint64_t live) {
+  const bool applied = live == chunk.after;
+  return fail(errc::wrong_base, "the delta does not fit the live weights at " + place_of(chunk),
+              applied ? "it has been applied already" : "it was made from another state",
+              applied ? "nothing is to be done" : "sync the base checkpoint of its chain first");
+}
 
 /// True when `next` lies wholly behind `last`.
 bool follows(const delta_chunk_header& last, const delta_chunk_header& next) {
@@ -73,25 +35,45 @@ bool follows(const delta_chunk_header& last, const delta_chunk_header& next) {
 
 }  // namespace
 
+result<state_digest> decode_verified(const delta_chunk& chunk,
+                                     std::span<const std::uint16_t> before,
+                                     decoded_changes& changes) {
+  const delta_chunk_header& h = chunk.header;
+  const std::uint64_t live = low_digest(h.parameter, h.first_element, before);
+  if (live != h.before) return wrong_base(h, live);
+  const auto decoded = decode_chunk({h.codec, h.step_shift, h.first_element, h.num_changed},
+                                    chunk.payload, before, changes);
+  if (!decoded) return fail(decoded.error());
+  state_digest change;
+  replace_elements(change, h.parameter, changes.elements, changes.before, changes.after);
+  if (live + change.low != h.after)
+    return damaged("does not turn " + place_of(h) + " into the state it promises");
+  return change;
+}
+
 result<std::vector<decoded_chunk>> decode_delta(std::span<const std::byte> file,
                                                 const state_reader& live) {
-  const auto header = read_file_header(file);
+  const auto header = read_file_header(file, file.size());
   if (!header) return fail(header.error());
   std::vector<decoded_chunk> chunks;
-  delta_decoder decoder(live);
+  std::vector<std::uint16_t> before;
+  decoded_changes changes;
   delta_chunk_header last;
   std::uint64_t num_changed = 0;
   std::span<const std::byte> rest = file.subspan(sizeof *header);
   for (std::uint32_t i = 0; i < header->num_chunks; ++i) {
-    const auto chunk = read_chunk_header(rest);
+    const auto chunk = read_chunk(rest, header->version);
     if (!chunk) return fail(chunk.error());
-    if (i > 0 && !follows(last, *chunk)) return damaged("has chunks out of order");
-    auto decoded = decoder.decode(*chunk, rest.subspan(sizeof *chunk, chunk->payload_bytes));
-    if (!decoded) return fail(decoded.error());
-    num_changed += chunk->num_changed;
-    chunks.push_back(std::move(*decoded));
-    last = *chunk;
-    rest = rest.subspan(sizeof *chunk + chunk->payload_bytes);
+    const delta_chunk_header& h = chunk->header;
+    if (i > 0 && !follows(last, h)) return damaged("has chunks out of order");
+    before.resize(h.num_elements);
+    if (const auto got = live(h.parameter, h.first_element, before); !got) return fail(got.error());
+    const auto change = decode_verified(*chunk, before, changes);
+    if (!change) return fail(change.error());
+    num_changed += h.num_changed;
+    chunks.push_back({h.parameter, std::move(changes.elements), std::move(changes.after), *change});
+    last = h;
+    rest = rest.subspan(chunk->bytes);
   }
   if (!rest.empty()) return damaged("has bytes behind its last chunk");
   if (num_changed != header->num_changed)

@@ -68,7 +68,7 @@ class delta_encoder {
   void add_chunk(std::uint32_t parameter, std::uint64_t first, bits_span before, bits_span after) {
     find_changes(before, after, changes_);
     if (changes_.positions.empty()) return;
-    const coded_chunk coded = encode_chunk(changes_, after);
+    const coded_chunk coded = encode_chunk(changes_, before, after);
     delta_chunk_header header;
     header.parameter = parameter;
     header.num_elements = static_cast<std::uint32_t>(before.size());
@@ -78,18 +78,14 @@ class delta_encoder {
     header.codec = coded.codec;
     header.step_shift = coded.step_shift;
     header.payload_check = delta_checksum(coded.payload);
-    state_digest digest;
-    add_elements(digest, parameter, first, before);
-    header.before_low = digest.low;
-    header.before_high = digest.high;
+    header.before = low_digest(parameter, first, before);
     elements_.resize(changes_.positions.size());
     std::transform(changes_.positions.begin(), changes_.positions.end(), elements_.begin(),
                    [&](std::uint32_t position) { return first + position; });
-    replace_elements(digest, parameter, elements_, changes_.before, changes_.after);
-    header.after_low = digest.low;
-    header.after_high = digest.high;
-    seal(header);
-    append(std::as_bytes(std::span(&header, 1)));
+    state_digest change;
+    replace_elements(change, parameter, elements_, changes_.before, changes_.after);
+    header.after = header.before + change.low;
+    append(packed(header));
     append(coded.payload);
     ++num_chunks_;
     encoded_.stats.num_changed += changes_.positions.size();

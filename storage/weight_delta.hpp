@@ -22,6 +22,7 @@
 
 #include "messages/error.hpp"
 #include "messages/model.hpp"
+#include "storage/delta_format.hpp"
 
 namespace troupe::storage {
 
@@ -52,7 +53,14 @@ struct decoded_chunk {
   std::uint32_t parameter = 0;
   std::vector<std::uint64_t> elements;
   std::vector<std::uint16_t> bits;
+  state_digest change;  ///< what they add to the digest of the whole state
 };
+
+/// Changes of one chunk against its elements before, both checked against its digests; answers what
+/// they add to the digest of the whole state. errc::wrong_base, errc::corrupt.
+[[nodiscard]] result<state_digest> decode_verified(const delta_chunk& chunk,
+                                                   std::span<const std::uint16_t> before,
+                                                   decoded_changes& changes);
 
 /// Reads the live state: fills `out` with elements [begin, begin + out.size()).
 using state_reader = std::function<result<void>(std::uint32_t parameter, std::uint64_t begin,

@@ -134,18 +134,12 @@ result<void> bf16_state::read(const gpu::parameter_slice& slice, std::span<std::
 
 result<state_digest> bf16_state::digest_with(const std::vector<storage::decoded_chunk>& chunks) {
   state_digest digest = digest_;
-  std::vector<std::uint16_t> before;
   for (const auto& chunk : chunks) {
     if (chunk.elements.empty()) continue;
-    const std::uint64_t first = chunk.elements.front();
-    const auto* const from = find(chunk.parameter, first, chunk.elements.back() + 1);
-    if (from == nullptr)
+    if (find(chunk.parameter, chunk.elements.front(), chunk.elements.back() + 1) == nullptr)
       return fail(errc::wrong_base, "the delta changes elements that are not held here",
                   "it was made for another model", "sync a base checkpoint");
-    before.clear();
-    for (const std::uint64_t element : chunk.elements)
-      before.push_back(from[element - first]);
-    replace_elements(digest, chunk.parameter, chunk.elements, before, chunk.bits);
+    digest += chunk.change;
   }
   return digest;
 }

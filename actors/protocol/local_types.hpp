@@ -113,6 +113,9 @@ struct fold_chain {
   std::vector<checkpoint_record> chain;
 };
 
+/// Tells the store to go on collecting garbage.
+struct garbage_slice {};
+
 /// Ends the shards of a group and gives their nodes back.
 struct close_group {};
 

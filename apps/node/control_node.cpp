@@ -71,6 +71,9 @@ heads spawn_heads(caf::actor_system& system, const stores& open, const options& 
   store.values = open.values.get();
   store.blobs = open.blobs.get();
   store.garbage_stays = garbage_stays;
+  store.fold_failed = [](const error& reason) {
+    config::log(config::log_level::warning, "a chain stays unfolded: " + to_string(reason));
+  };
   out.store = actors::spawn_checkpoint_store(system, store);
   out.manager = actors::spawn_job_manager(
       system, {endpoint.cluster, endpoint.data_folder, endpoint.join_token,

@@ -68,27 +68,33 @@ std::vector<std::uint16_t> chunk_before() {
   return before;
 }
 
-/// Accepted changes are ascending, inside the chunk, and survive being encoded again.
+/// Accepted changes are ascending, inside the chunk, real, and survive being encoded again.
 void try_chunk(delta_codec codec, std::span<const std::byte> input) {
-  if (input.empty()) return;
+  if (input.size() < 3) return;
   const auto shift = static_cast<std::uint8_t>(std::to_integer<unsigned>(input[0]) % 8);
+  const auto count =
+      std::to_integer<std::uint32_t>(input[1]) | std::to_integer<std::uint32_t>(input[2]) << 8;
   const std::vector<std::uint16_t> before = chunk_before();
+  decoded_changes read;
+  if (!decode_chunk({codec, shift, 0, count}, input.subspan(3), before, read)) return;
+  require(read.elements.size() == count);
   chunk_changes changes;
-  if (!decode_chunk(codec, shift, input.subspan(1), before, changes)) return;
-  const auto& positions = changes.positions;
-  require(std::adjacent_find(positions.begin(), positions.end(), std::greater_equal<>()) ==
-          positions.end());
-  require(positions.empty() || positions.back() < before.size());
   std::vector<std::uint16_t> after = before;
-  for (std::size_t i = 0; i < positions.size(); ++i)
-    after[positions[i]] = changes.after[i];
-  const bool all_changed = std::equal(changes.before.begin(), changes.before.end(),
-                                      changes.after.begin(), std::not_equal_to<>());
-  if (positions.empty() || !all_changed) return;
-  const coded_chunk coded = encode_chunk(changes, after);
-  chunk_changes again;
-  require(decode_chunk(coded.codec, coded.step_shift, coded.payload, before, again).has_value());
-  require(again.positions == positions && again.after == changes.after);
+  for (std::size_t i = 0; i < count; ++i) {
+    require(read.elements[i] < before.size() &&
+            (i == 0 || read.elements[i - 1] < read.elements[i]));
+    require(read.before[i] == before[read.elements[i]] && read.before[i] != read.after[i]);
+    after[read.elements[i]] = read.after[i];
+    changes.positions.push_back(static_cast<std::uint32_t>(read.elements[i]));
+  }
+  if (count == 0) return;
+  changes.before = read.before;
+  changes.after = read.after;
+  const coded_chunk coded = encode_chunk(changes, before, after);
+  decoded_changes again;
+  require(decode_chunk({coded.codec, coded.step_shift, 0, count}, coded.payload, before, again)
+              .has_value());
+  require(again.elements == read.elements && again.after == read.after);
 }
 
 fuzz::input picked(std::uint8_t pick, std::span<const std::byte> bytes) {
@@ -113,6 +119,8 @@ fuzz::input chunk_seed(unsigned kind) {
     if (kind == 0) after[i] = from_ordinal(static_cast<std::uint16_t>(ordinal_of(before[i]) ^ 1U));
     if (kind == 1) after[i] = static_cast<std::uint16_t>(before[i] ^ (1U << (random() % 16)));
     if (kind >= 2) after[i] = static_cast<std::uint16_t>(random());
+    if (kind == 5)
+      after[i] = from_ordinal(static_cast<std::uint16_t>(ordinal_of(before[i]) + random() % 8));
   }
   chunk_changes changes;
   for (std::size_t i = 0; i < before.size(); ++i) {
@@ -121,8 +129,11 @@ fuzz::input chunk_seed(unsigned kind) {
     changes.before.push_back(before[i]);
     changes.after.push_back(after[i]);
   }
-  const coded_chunk coded = encode_chunk(changes, after);
-  std::vector<std::byte> bytes = {static_cast<std::byte>(coded.step_shift)};
+  const coded_chunk coded = encode_chunk(changes, before, after);
+  const std::size_t count = changes.positions.size();
+  std::vector<std::byte> bytes = {static_cast<std::byte>(coded.step_shift),
+                                  static_cast<std::byte>(count),
+                                  static_cast<std::byte>(count >> 8)};
   bytes.insert(bytes.end(), coded.payload.begin(), coded.payload.end());
   return picked(static_cast<std::uint8_t>(pick_chunk + static_cast<std::uint8_t>(coded.codec)),
                 bytes);
@@ -157,7 +168,7 @@ std::vector<input> seed_inputs() {
   model.max_positions = 128;
   inputs.push_back(picked(pick_config, write_hf_config(model, dtype::bf16)));
   inputs.push_back(picked(pick_slice_name, "exp_avg_sq/12/345"));
-  for (const unsigned kind : {0U, 1U, 2U, 3U, 4U})
+  for (const unsigned kind : {0U, 1U, 2U, 3U, 4U, 5U})
     inputs.push_back(chunk_seed(kind));
   return inputs;
 }

@@ -1,5 +1,6 @@
 #include "storage/delta_chunk.hpp"
 
+#include <algorithm>
 #include <array>
 #include <numeric>
 #include <random>
@@ -8,6 +9,8 @@
 #include <boost/test/unit_test.hpp>
 
 #include "storage/bit_stream.hpp"
+#include "storage/delta_classed.hpp"
+#include "storage/float_formats.hpp"
 
 using namespace troupe::storage;
 
@@ -30,12 +33,22 @@ chunk_changes changes_between(const bits& before, const bits& after) {
 delta_codec check(const bits& before, const bits& after) {
   const chunk_changes changes = changes_between(before, after);
   BOOST_REQUIRE(!changes.positions.empty());
-  const coded_chunk coded = encode_chunk(changes, after);
+  const coded_chunk coded = encode_chunk(changes, before, after);
   BOOST_REQUIRE(coded.payload.size() <= 2 * after.size());
-  chunk_changes decoded;
-  const auto ok = decode_chunk(coded.codec, coded.step_shift, coded.payload, before, decoded);
-  BOOST_REQUIRE(ok.has_value());
-  BOOST_REQUIRE((decoded.positions == changes.positions));
+  const auto count = static_cast<std::uint32_t>(changes.positions.size());
+  constexpr std::uint64_t first = 1000;
+  decoded_changes decoded;
+  const auto decode = [&](std::uint32_t num_changed) {
+    return decode_chunk({coded.codec, coded.step_shift, first, num_changed}, coded.payload, before,
+                        decoded);
+  };
+  BOOST_REQUIRE(!decode(count - 1));
+  BOOST_REQUIRE(!decode(count + 1));
+  BOOST_REQUIRE(decode(count));
+  BOOST_REQUIRE(
+      std::equal(decoded.elements.begin(), decoded.elements.end(), changes.positions.begin(),
+                 changes.positions.end(),
+                 [](auto element, auto position) { return element == first + position; }));
   BOOST_REQUIRE((decoded.after == changes.after));
   BOOST_REQUIRE((decoded.before == changes.before));
   return coded.codec;
@@ -80,12 +93,18 @@ BOOST_AUTO_TEST_CASE(every_pattern_takes_every_small_step) {
   const bits all = every_pattern();
   std::set<delta_codec> taken;
   for (const int step : {1, -1, 2, -2, 19, 20, 21, 40, -200, 5000}) {
-    bits after(65536);
-    for (std::size_t i = 0; i < all.size(); ++i)
-      after[i] = from_ordinal(static_cast<std::uint16_t>(ordinal_of(all[i]) + step));
-    taken.insert(check(all, after));
+    // All at once, and in turns of so few that steps are coded beside places.
+    for (const std::size_t stride : {1, 7}) {
+      for (std::size_t turn = 0; turn < stride; ++turn) {
+        bits after = all;
+        for (std::size_t i = turn; i < all.size(); i += stride)
+          after[i] = from_ordinal(static_cast<std::uint16_t>(ordinal_of(all[i]) + step));
+        taken.insert(check(all, after));
+      }
+    }
   }
   BOOST_TEST(taken.count(delta_codec::rice_ulp) == 1U);
+  BOOST_TEST(taken.count(delta_codec::classed) == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(random_changes_of_any_share_and_size_survive) {
@@ -135,6 +154,61 @@ BOOST_AUTO_TEST_CASE(each_codec_is_taken_where_it_is_smallest) {
   BOOST_TEST((check(before, after) == delta_codec::dense));
 }
 
+BOOST_AUTO_TEST_CASE(steps_that_depend_on_the_size_of_a_weight_are_classed) {
+  // An optimizer's step: every weight moves by about the same distance, whatever its size.
+  std::mt19937 random(9);
+  std::normal_distribution<float> weights(0.0F, 0.02F);
+  std::normal_distribution<float> steps(0.0F, 1e-3F);
+  bits before(30'000);
+  bits after(before.size());
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    const float weight = weights(random);
+    before[i] = bf16_from_float(weight);
+    after[i] = bf16_from_float(weight + steps(random));
+  }
+  BOOST_TEST((check(before, after) == delta_codec::classed));
+  for (std::size_t i = 0; i < special.size(); ++i)
+    before[100 * i] = special[i];
+  BOOST_TEST((check(before, after) == delta_codec::classed));
+}
+
+BOOST_AUTO_TEST_CASE(every_step_has_a_symbol) {
+  const bits all = every_pattern();
+  std::mt19937 random(13);
+  bits after = all;
+  for (int round = 0; round < 20; ++round) {
+    std::shuffle(after.begin(), after.end(), random);
+    const auto payload = encode_classed(all, after);
+    const auto count = static_cast<std::uint32_t>(changes_between(all, after).positions.size());
+    decoded_changes decoded;
+    BOOST_REQUIRE(decode_chunk({delta_codec::classed, 0, 0, count}, payload, all, decoded));
+    bits rebuilt = all;
+    for (std::size_t i = 0; i < count; ++i)
+      rebuilt[decoded.elements[i]] = decoded.after[i];
+    BOOST_REQUIRE((rebuilt == after));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(damaged_classes_are_decoded_or_refused) {
+  std::mt19937 random(17);
+  const bits before = every_pattern();
+  bits after = before;
+  std::shuffle(after.begin(), after.end(), random);
+  const auto payload = encode_classed(before, after);
+  const auto count = static_cast<std::uint32_t>(changes_between(before, after).positions.size());
+  decoded_changes decoded;
+  int refused = 0;
+  for (int round = 0; round < 300; ++round) {
+    auto damaged = payload;
+    damaged.resize(payload.size() - (round % 3 == 0 ? random() % payload.size() : 0));
+    const std::size_t reach = round % 2 == 0 ? 80 : damaged.size();
+    if (!damaged.empty())
+      damaged[random() % std::min(reach, damaged.size())] ^= std::byte{1} << (random() % 8);
+    if (!decode_chunk({delta_codec::classed, 0, 0, count}, damaged, before, decoded)) ++refused;
+  }
+  BOOST_TEST(refused > 0);
+}
+
 BOOST_AUTO_TEST_CASE(a_block_may_be_long_in_a_sparse_chunk) {
   bits before(delta_block_elements * 64, 0);
   bits after = before;
@@ -149,7 +223,7 @@ BOOST_AUTO_TEST_CASE(a_block_may_be_long_in_a_sparse_chunk) {
 BOOST_AUTO_TEST_CASE(any_bytes_are_decoded_or_refused) {
   std::mt19937 random(11);
   const bits before(5000, 0x3f80);
-  chunk_changes changes;
+  decoded_changes changes;
   int accepted = 0;
   for (int round = 0; round < 20'000; ++round) {
     std::vector<std::byte> payload(random() % 64);
@@ -157,9 +231,12 @@ BOOST_AUTO_TEST_CASE(any_bytes_are_decoded_or_refused) {
       byte = static_cast<std::byte>(random() % 4 == 0 ? random() : 0);
     const auto codec = static_cast<delta_codec>(random() % num_delta_codecs);
     const auto shift = static_cast<std::uint8_t>(random() % (step_shift_max + 1));
-    if (decode_chunk(codec, shift, payload, before, changes)) ++accepted;
-    for (const std::uint32_t position : changes.positions)
-      BOOST_REQUIRE(position < before.size());
+    for (std::uint32_t count = 0; count < 40; ++count) {
+      if (!decode_chunk({codec, shift, 0, count}, payload, before, changes)) continue;
+      ++accepted;
+      for (const std::uint64_t element : changes.elements)
+        BOOST_REQUIRE(element < before.size());
+    }
   }
   BOOST_TEST(accepted > 0);
 }

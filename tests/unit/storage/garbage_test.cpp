@@ -111,7 +111,7 @@ BOOST_FIXTURE_TEST_CASE(a_long_run_keeps_two_snapshots, fixture) {
     all.push_back(put(checkpoint_kind::snapshot, step));
     put_run(all.back().id);
     now += 2 * minute;
-    BOOST_REQUIRE(garbage.collect_by_itself(now));
+    BOOST_REQUIRE(garbage.collect(garbage.by_itself(), now));
     BOOST_TEST(catalog.list({}).value().size() <= 2U);
     // One more may wait for its grace to end.
     BOOST_TEST(blobs->list().value().size() <= 3U);
@@ -146,7 +146,7 @@ BOOST_FIXTURE_TEST_CASE(what_a_user_saved_or_named_stays, fixture) {
   BOOST_TEST((looked.checkpoints[0].checkpoint == unnamed.id));
   BOOST_TEST(exists(unnamed));
   now += 2 * day;
-  BOOST_REQUIRE(garbage.collect_by_itself(now));
+  BOOST_REQUIRE(garbage.collect(garbage.by_itself(), now));
   BOOST_TEST(exists(saved));
   BOOST_TEST(exists(named));
   BOOST_TEST(!exists(unnamed));
