@@ -22,7 +22,8 @@ BANS = [
     ("new", r"(?<!operator )\bnew\b\s*[(A-Za-z_:]", "use std::make_unique", None),
     ("delete", r"(?<!=)(?<!= )(?<!operator )\bdelete\b", "use an owning type", None),
     ("detached", r"\bcaf\s*::\s*detached\b", "only blocking actors own a thread",
-     r"actors/(blob_verifier|chain_folder|checkpoint_store|engine_worker|sampler|weight_stager)\.cpp$|apps/"
+     r"actors/(blob_verifier|chain_folder|checkpoint_store|engine_worker|sampler|weight_stager)"
+     r"\.cpp$|apps/"
      r"|tests/"),
 ]
 # A pointer that goes straight into its owner: the constructor may be private.
