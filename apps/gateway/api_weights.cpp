@@ -128,6 +128,7 @@ reply opened_sampler(service& all, const result<op_reply>& done, const std::stri
   if (output == nullptr) return unexpected_result();
   const auto ok = all.samplers.add(sampler_id, {directory, output->checkpoint, {}});
   if (!ok) return failed_future(ok.error());
+  all.hold_weights();
   return json_reply({{"type", "save_weights_for_sampler"},
                      {"sampling_session_id", sampler_id},
                      {"path", nullptr}});

@@ -10,6 +10,8 @@ namespace troupe::gateway {
 namespace {
 
 const prometheus::Histogram::BucketBoundaries bounds{0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60};
+const prometheus::Histogram::BucketBoundaries gap_bounds{1e-5, 1e-4, 1e-3, 3e-3,
+                                                         0.01, 0.03, 0.1,  1};
 
 }  // namespace
 
@@ -38,6 +40,16 @@ struct metrics::families {
                                       .Help("How long decoding stood still for new weights")
                                       .Register(registry)
                                       .Add({}, bounds);
+  prometheus::Histogram& gaps = prometheus::BuildHistogram()
+                                    .Name("troupe_gateway_sync_logprob_gap")
+                                    .Help("Mean distance of trainer's and sampler's logprobs")
+                                    .Register(registry)
+                                    .Add({}, gap_bounds);
+  prometheus::Family<prometheus::Gauge>& last_gap =
+      prometheus::BuildGauge()
+          .Name("troupe_gateway_last_sync_logprob_gap")
+          .Help("The same at the last sync, its mean and its largest")
+          .Register(registry);
   prometheus::Gauge& heartbeat = prometheus::BuildGauge()
                                      .Name("troupe_gateway_oldest_heartbeat_seconds")
                                      .Help("Since the most silent living session was heard of")
@@ -74,8 +86,11 @@ void metrics::sampled(std::size_t prompt_tokens, std::size_t tokens) {
   families_->tokens.Add({{"kind", "sampled"}}).Increment(static_cast<double>(tokens));
 }
 
-void metrics::synced(double pause_seconds) {
+void metrics::synced(double pause_seconds, double gap_mean, double gap_max) {
   families_->pauses.Observe(pause_seconds);
+  families_->gaps.Observe(gap_mean);
+  families_->last_gap.Add({{"of", "mean"}}).Set(gap_mean);
+  families_->last_gap.Add({{"of", "max"}}).Set(gap_max);
 }
 
 std::string metrics::text(const gauges& now) {

@@ -36,8 +36,9 @@ class metrics {
   void op_done(const std::string& kind, std::chrono::duration<double> seconds, std::size_t tokens);
   void sampled(std::size_t prompt_tokens, std::size_t tokens);
 
-  /// New weights of a deployment that went live: how long decoding stood still.
-  void synced(double pause_seconds);
+  /// New weights of a deployment that went live: how long decoding stood still, and how far the
+  /// sampler's logprobs lie from the trainer's on its probe.
+  void synced(double pause_seconds, double gap_mean, double gap_max);
 
   [[nodiscard]] std::string text(const gauges& now);
 

@@ -3,8 +3,10 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "apps/gateway/names.hpp"
+#include "config/limits.hpp"
 #include "messages/tinker/json_fields.hpp"
 
 namespace troupe::gateway {
@@ -52,6 +54,15 @@ result<void> sampler_table::add(const std::string& id, sampling_session entry) {
 const sampling_session* sampler_table::find(const std::string& id) const {
   const auto known = samplers_.find(id);
   return known == samplers_.end() ? nullptr : &known->second;
+}
+
+std::vector<checkpoint_id> sampler_table::weights() const {
+  std::set<checkpoint_id> all;
+  for (const auto& [id, session] : samplers_) {
+    if (!session.weights.empty() && all.size() < limits::checkpoint_list_max)
+      all.insert(session.weights);
+  }
+  return {all.begin(), all.end()};
 }
 
 std::uint64_t sampler_table::join(const std::string& id) {

@@ -29,6 +29,9 @@ class sampler_table {
   [[nodiscard]] result<void> add(const std::string& id, sampling_session entry);
   [[nodiscard]] const sampling_session* find(const std::string& id) const;
 
+  /// What the sessions sample from, each once, but for what is a base's own.
+  [[nodiscard]] std::vector<checkpoint_id> weights() const;
+
   /// A number that no other client of this sampling session got.
   [[nodiscard]] std::uint64_t join(const std::string& id);
 

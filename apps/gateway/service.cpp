@@ -12,6 +12,9 @@ namespace {
 
 constexpr std::chrono::seconds session_check{5};
 
+/// A lease that is not renewed in time may end while somebody samples.
+constexpr std::chrono::seconds hold_interval{deadlines::checkpoint_lease / 3};
+
 }  // namespace
 
 service::service(boost::asio::io_context& loop, options given, base_models models,
@@ -89,7 +92,7 @@ sample_pool& service::pool_of(const base_model& base) {
   auto& pool = pools_[base.directory];
   if (!pool)
     pool = std::make_shared<sample_pool>(cluster, base.directory, [this](const sync_reply& done) {
-      watched.synced(done.pause_ms / 1000);
+      watched.synced(done.pause_ms / 1000, done.logprob_gap_mean, done.logprob_gap_max);
     });
   return *pool;
 }
@@ -135,10 +138,26 @@ std::size_t service::num_models(const std::string& key_id) const {
                     [&key_id](const auto& model) { return owns(key_id, model.first); }));
 }
 
+void service::hold_weights() {
+  auto served = samplers.weights();
+  const auto now = std::chrono::steady_clock::now();
+  if (served.empty() || (served == held_ && now - held_at_ < hold_interval)) return;
+  held_ = served;
+  held_at_ = now;
+  cluster.ask_store<done>(deadlines::store, lease_checkpoints_request{std::move(served)},
+                          [this](const result<done>& ok) {
+                            if (ok) return;
+                            held_.clear();
+                            config::log(config::log_level::warning,
+                                        "weights are not held: " + to_string(ok.error()));
+                          });
+}
+
 void service::watch_sessions() {
   for (const std::string& id : sessions.silent())
     end_session(id, {}, [] {});
   drop_expired();
+  hold_weights();
   timer_.expires_after(session_check);
   timer_.async_wait([this](boost::system::error_code problem) {
     if (!problem) watch_sessions();

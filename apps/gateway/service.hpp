@@ -44,6 +44,9 @@ class service {
   /// Takes a name from weights, and the weights away with their last name.
   [[nodiscard]] result<void> forget_weights(const tinker::checkpoint_path& path);
 
+  /// Keeps the weights of all sampling sessions from being collected as garbage.
+  void hold_weights();
+
   /// 0: it was not used since the gateway started.
   [[nodiscard]] std::uint64_t last_use_unix_ms(const std::string& model_id) const;
 
@@ -77,6 +80,8 @@ class service {
   std::map<std::string, std::shared_ptr<training_model>> models_;
   std::map<std::string, std::uint64_t> last_use_unix_ms_;
   std::map<std::string, std::shared_ptr<sample_pool>> pools_;  ///< by directory
+  std::vector<checkpoint_id> held_;
+  std::chrono::steady_clock::time_point held_at_{};
   boost::asio::steady_timer timer_;
 };
 

@@ -1,7 +1,8 @@
 // What a weight sync does to a replica that decodes: how long a commit stands between two tokens,
 // how tokens come while the next weights are prepared, and how soon the first token of the new
 // version is there. Deltas of a model of about 100 M parameters at 1 % changed elements, from blobs
-// in memory. The baseline, in the same run, loads all weights between two tokens.
+// in memory. The baseline, in the same run, loads all weights between two tokens. Then, what a late
+// replica reads: a base with 32 deltas, folded and not, against the base and the fold alone.
 //
 // Usage: sync_bench [--syncs N] [--sequences N] [--hidden N] [--layers N] [--vocabulary N]
 //                   [--threads N] [--changed-ppm N]. Prints one JSON object.
@@ -14,13 +15,16 @@
 #include <map>
 #include <random>
 #include <string>
+#include <utility>
 
 #include <boost/json.hpp>
 
 #include "actors/engine_io/replica_weights.hpp"
+#include "config/limits.hpp"
 #include "gpu/make_engine.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "messages/state_digest.hpp"
+#include "storage/chain_fold.hpp"
 #include "storage/open_store.hpp"
 #include "tests/bench/timing.hpp"
 #include "tests/support/scratch_folder.hpp"
@@ -128,6 +132,29 @@ class publisher final : public gpu::bf16_source {
 
   [[nodiscard]] std::uint64_t num_changed() const { return changed_; }
 
+  /// All weights as a checkpoint.
+  checkpoint_record base() {
+    std::vector<storage::slice_entry> entries;
+    for (std::uint32_t p = 0; p < bits_.size(); ++p)
+      entries.push_back({storage::slice_part::weights, p, 0, bits_[p].size()});
+    auto writer = required(storage::slice_writer::create(blobs_, dtype::bf16, entries));
+    for (const auto& bits : bits_)
+      required(writer.append(std::span<const std::uint16_t>(bits)));
+    const auto blob = required(writer.commit());
+    checkpoint_record record{checkpoint_id{"base"}, {}};
+    record.manifest.kind = checkpoint_kind::sampler_base;
+    record.manifest.state = digest_;
+    record.manifest.files = {{blob.blob, blob.bytes, 0}};
+    return record;
+  }
+
+  [[nodiscard]] std::vector<gpu::parameter_slice> slices() const {
+    std::vector<gpu::parameter_slice> out;
+    for (std::uint32_t p = 0; p < bits_.size(); ++p)
+      out.push_back({p, 0, bits_[p].size()});
+    return out;
+  }
+
  private:
   storage::blob_store& blobs_;
   all_bits bits_;
@@ -197,6 +224,62 @@ class replica {
   std::shared_ptr<gpu::sampler_engine> engine_;
 };
 
+/// Milliseconds to bring nothing to the last state of `chain`, the best of a few.
+double load_ms(storage::blob_store& blobs, const publisher& from,
+               const std::vector<checkpoint_record>& chain) {
+  double best = 1e18;
+  for (int i = 0; i < 3; ++i) {
+    actors::bf16_state state(from.slices());
+    const auto begin = clock_type::now();
+    required(actors::load_chain(blobs, chain, state));
+    best = std::min(best, ms_since(begin));
+  }
+  return best;
+}
+
+/// Catch-up along 32 deltas, against reading the base and then what a fold holds.
+boost::json::object catch_up(publisher& from, storage::blob_store& blobs, std::uint32_t ppm) {
+  std::vector<checkpoint_record> chain{from.base()};
+  checkpoint_record fold;
+  checkpoint_record fold_before;
+  double fold_ms = 0;
+  for (std::uint32_t depth = 1; depth <= limits::delta_depth_max; ++depth) {
+    chain.push_back(from.next(depth, ppm));
+    if (depth % limits::fold_every_deltas != 0) continue;
+    const auto begin = clock_type::now();
+    fold_before =
+        std::exchange(fold, {checkpoint_id{"fold"}, required(storage::fold_chain(blobs, chain))});
+    fold_ms = ms_since(begin);
+  }
+  std::vector<checkpoint_record> longest{chain.front(), fold_before};
+  longest.insert(longest.end(), chain.end() - limits::fold_every_deltas, chain.end() - 1);
+  const double base = load_ms(blobs, from, {chain.front()});
+  const double folded = load_ms(blobs, from, {chain.front(), fold});
+  double fold_read = 1e18;
+  for (int i = 0; i < 3; ++i) {
+    actors::bf16_state state(from.slices());
+    required(actors::load_chain(blobs, {chain.front()}, state));
+    const auto begin = clock_type::now();
+    const auto chunks = required(actors::decode_checkpoint(blobs, fold.manifest, state));
+    state.apply(chunks, required(state.digest_with(chunks)));
+    fold_read = std::min(fold_read, ms_since(begin));
+  }
+  std::uint64_t delta_bytes = 0;
+  for (std::size_t i = 1; i < chain.size(); ++i)
+    delta_bytes += total_bytes(chain[i].manifest);
+  return {{"deltas", limits::delta_depth_max},
+          {"base_load_ms", base},
+          {"folded_read_ms", fold_read},
+          {"folded_chain_ms", folded},
+          {"longest_tail_chain_ms", load_ms(blobs, from, longest)},
+          {"whole_chain_ms", load_ms(blobs, from, chain)},
+          {"folding_ms", fold_ms},
+          {"delta_bytes", delta_bytes},
+          {"fold_bytes", total_bytes(fold.manifest)},
+          {"ratio", folded / (base + fold_read)},
+          {"longest_tail_ratio", load_ms(blobs, from, longest) / (base + fold_read)}};
+}
+
 boost::json::object summary(const measured& m, publisher& trainer_side, std::uint64_t parameters) {
   const double p99 = percentile(m.commit_ms, 0.99);
   const double load = percentile(m.load_ms, 0.5);
@@ -210,7 +293,8 @@ boost::json::object summary(const measured& m, publisher& trainer_side, std::uin
           {"token_ms_p50_while_staging", percentile(m.staging_token_ms, 0.5)},
           {"first_token_ms_p50", percentile(m.first_token_ms, 0.5)},
           {"load_between_tokens_ms", load},
-          {"ratio", load / p99}};
+          {"ratio", load / p99},
+          {"goals", boost::json::object{{"pause_ms_p99", 15}, {"catch_up.ratio", 1.3}}}};
 }
 
 }  // namespace
@@ -244,7 +328,8 @@ int main(int argc, char** argv) {
     parameters += spec.num_elements();
   for (int i = 0; i < 3; ++i)
     served.load_all(trainer_side);
-  std::printf("%s\n",
-              boost::json::serialize(summary(served.out, trainer_side, parameters)).c_str());
+  auto numbers = summary(served.out, trainer_side, parameters);
+  numbers["catch_up"] = catch_up(trainer_side, *blobs, o["changed-ppm"]);
+  std::printf("%s\n", boost::json::serialize(numbers).c_str());
   return 0;
 }

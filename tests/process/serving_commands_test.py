@@ -25,10 +25,12 @@ class ServingCommands(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-serving-"))
         cls.run_program("model", "create", "model", "--hidden", 32, "--layers", 2)
-        (cls.folder / "cluster.toml").write_text("[trainers]\ncount = 1\n[samplers]\ncount = 3\n")
+        (cls.folder / "cluster.toml").write_text("[trainers]\ncount = 1\n[samplers]\ncount = 5\n"
+                                                 "[deployments.named]\nmodel = 'model'\n"
+                                                 "replicas = 2\n")
         cls.cluster = subprocess.Popen([PROGRAM, "up", "cluster.toml"], cwd=cls.folder,
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert "is up at" in cls.cluster.stdout.readline()
+        assert any("is up at" in line for line in iter(cls.cluster.stdout.readline, ""))
         cls.run_program("run", "grpo", "--model", "model", "--steps", 3, "--questions", 2,
                         "--answers", 4, "--name", "r")
 
@@ -70,7 +72,8 @@ class ServingCommands(unittest.TestCase):
         self.assertGreater(synced["logprob_gap_max"], 0)
         self.assertLess(synced["logprob_gap_max"], 0.05)
         self.troupe("deployment", "scale", "d", "--replicas", 3)
-        (info,) = self.troupe("deployment", "list")["deployments"]
+        (info,) = [one for one in self.troupe("deployment", "list")["deployments"]
+                   if one["deployment"] == "d"]
         self.assertEqual((info["wanted_replicas"], len(info["places"])), (3, 3))
         lines = self.troupe("deployment", "ledger", "d")["lines"]
         self.assertIn("committed", [line["outcome"] for line in lines])
@@ -78,7 +81,16 @@ class ServingCommands(unittest.TestCase):
         self.refused("deployment", "sync", "d", "abcdef")
         self.refused("deployment", "scale", "nowhere", "--replicas", 1)
         self.troupe("deployment", "remove", "d")
-        self.assertEqual(self.troupe("deployment", "list")["deployments"], [])
+        left = self.troupe("deployment", "list")["deployments"]
+        self.assertEqual([one["deployment"] for one in left], ["named"])
+
+    def test_what_the_cluster_file_names_is_served(self):
+        (info,) = [one for one in self.troupe("deployment", "list")["deployments"]
+                   if one["deployment"] == "named"]
+        self.assertEqual((info["replicas"], info["wanted_replicas"]), (2, 2))
+        (self.folder / "many.toml").write_text("[cluster]\ndata_folder = 'other'\n"
+                                               "[deployments.d]\nmodel = 'model'\nreplicas = 9\n")
+        self.assertIn("samplers", self.refused("up", "many.toml"))
 
     def test_checkpoints_are_verified_compared_and_materialized(self):
         verified = self.troupe("checkpoint", "verify", self.samplers()[-1][:12])

@@ -1,7 +1,9 @@
 // troupe up: runs a cluster in the foreground until Ctrl-C or `troupe down`.
 
 #include <filesystem>
+#include <map>
 
+#include "apps/client/service_client.hpp"
 #include "apps/gateway/gateway_url.hpp"
 #include "apps/gateway/key_file.hpp"
 #include "apps/support/cluster_endpoint.hpp"
@@ -54,6 +56,51 @@ result<std::string> tell_gateway(const std::string& root, std::string key,
   return "\n\n  export TINKER_BASE_URL=" + *url + "\n  export TINKER_API_KEY=" + key + "\n";
 }
 
+/// What the file says is served, brought up in turn; a cluster that is started again has it
+/// already.
+result<boost::json::array> serve_deployments(const config::cluster_config& cluster,
+                                             const cluster_endpoint& endpoint, progress& shown) {
+  boost::json::array names;
+  if (cluster.deployments.empty()) return names;
+  auto service = client::service_client::connect(endpoint);
+  if (!service) return fail(service.error());
+  const auto status = service->status();
+  if (!status) return fail(status.error());
+  std::map<std::string, std::uint32_t> known;
+  for (const deployment_info& each : status->deployments)
+    known[each.deployment.value] = each.wanted_replicas;
+  for (const config::served_model& wanted : cluster.deployments) {
+    shown.event("opening deployment " + wanted.name);
+    const auto found = known.find(wanted.name);
+    if (found == known.end()) {
+      std::error_code problem;
+      const auto directory =
+          std::filesystem::absolute(cluster.directory_of(wanted), problem).string();
+      const auto made =
+          service->create_deployment({wanted.name, model_source{directory}, wanted.replicas});
+      if (!made) return fail(made.error());
+    } else if (found->second != wanted.replicas) {
+      const auto scaled = service->scale_deployment(deployment_id{wanted.name}, wanted.replicas);
+      if (!scaled) return fail(scaled.error());
+    }
+    names.emplace_back(wanted.name);
+  }
+  return names;
+}
+
+/// A replica takes a sampler of its own.
+result<void> check_replicas(const config::cluster_config& cluster) {
+  std::uint64_t wanted = 0;
+  for (const config::served_model& each : cluster.deployments)
+    wanted += each.replicas;
+  if (wanted <= cluster.samplers.count) return {};
+  return fail(errc::invalid_argument,
+              "the deployments want " + std::to_string(wanted) + " replicas, but there are " +
+                  std::to_string(cluster.samplers.count) + " samplers",
+              "each replica takes a sampler of its own",
+              "raise [samplers] count, or lower replicas");
+}
+
 result<void> up(const command_context& context, const up_options& wanted, bool folder_given) {
   config::cluster_config cluster;
   if (!wanted.config_file.empty()) {
@@ -61,6 +108,7 @@ result<void> up(const command_context& context, const up_options& wanted, bool f
     if (!read) return fail(read.error());
     cluster = std::move(*read);
   }
+  if (auto ok = check_replicas(cluster); !ok) return ok;
   if (folder_given) cluster.data_folder = context.data_folder;
   std::error_code problem;
   const std::string root = std::filesystem::absolute(cluster.data_folder, problem).string();
@@ -85,6 +133,12 @@ result<void> up(const command_context& context, const up_options& wanted, bool f
     if (!told) return fail(told.error());
     environment = std::move(*told);
   }
+  auto deployments = serve_deployments(cluster, *endpoint, shown);
+  if (!deployments) {
+    processes.stop();
+    return fail(deployments.error());
+  }
+  if (!deployments->empty()) ready["deployments"] = std::move(*deployments);
   context.answer("cluster " + endpoint->cluster + " is up at " + endpoint->host + ":" +
                      std::to_string(endpoint->port) + ", data in " + root + " (Ctrl-C ends it)" +
                      environment,
