@@ -1,5 +1,6 @@
 // How soon the weights of a step are sampled from, on a cluster of real processes: from the end of
-// optim_step, over saving the weights and the sync, to the first token of the new version. The demo's model. The baseline, in the same run, publishes every step as a base.
+// optim_step, over saving the weights and the sync, to the first token of the new version. The
+// demo's model. The baseline, in the same run, publishes every step as a base.
 //
 // Usage: live_sync_bench [--syncs N] [--json]. Prints one JSON object.
 
