@@ -9,6 +9,7 @@
 #include "config/deadlines.hpp"
 #include "config/failpoint.hpp"
 #include "config/limits.hpp"
+#include "storage/event_log.hpp"
 
 namespace troupe::actors {
 namespace {
@@ -37,6 +38,7 @@ checkpoint_store_state::checkpoint_store_state(checkpoint_store_self::pointer se
                                                blob_verifier_actor verifier,
                                                chain_folder_actor folder)
     : self_(self),
+      values_(*config.values),
       journal_(*config.values, *config.blobs),
       checkpoints_(*config.values, *config.blobs),
       chains_(*config.values, checkpoints_),
@@ -69,6 +71,13 @@ caf::result<done> checkpoint_store_state::put(const put_run_request& request) {
     collect_by_itself();
   }
   return promise;
+}
+
+caf::result<done> checkpoint_store_state::keep(const keep_event_request& request) {
+  auto kept = storage::keeping(request);
+  if (!kept) return to_caf(kept.error());
+  journal_.share(std::move(*kept));
+  return share_next_write({});
 }
 
 caf::result<done> checkpoint_store_state::verify(const verify_checkpoint_request& request) {
@@ -148,6 +157,11 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
       [this](const plan_publish_request& r) { return plan(r); },
       [this](const list_ledger_request& r) {
         return answer<ledger_list>(newest(runs_.ledger(r.deployment)));
+      },
+      [this](const keep_event_request& r) { return keep(r); },
+      [this](const run_events_request& r) {
+        flush();
+        return answer<run_events_reply>(storage::read_events(values_, r));
       },
       [this](tick) { flush(); },
       [this](garbage_slice) { collect_slice(); },

@@ -59,6 +59,7 @@ class checkpoint_store_state {
   caf::result<done> share_next_write(result<void> staged);
   caf::result<done> append(const append_op_request& request);
   caf::result<done> put(const put_run_request& request);
+  caf::result<done> keep(const keep_event_request& request);
   void flush();
   caf::result<done> verify(const verify_checkpoint_request& request);
 
@@ -73,6 +74,7 @@ class checkpoint_store_state {
   void collect_slice();
 
   checkpoint_store_self::pointer self_;
+  storage::key_value_store& values_;
   storage::journal journal_;
   storage::checkpoint_catalog checkpoints_;
   storage::chain_planner chains_;

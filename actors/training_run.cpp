@@ -34,6 +34,16 @@ result<void> check_batch(const std::vector<datum>& batch, const model_config& mo
   return {};
 }
 
+/// Never through the middle of a UTF-8 character.
+std::string shortened(std::string text) {
+  if (text.size() <= limits::run_event_text_bytes_max) return text;
+  std::size_t end = limits::run_event_text_bytes_max;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U)
+    --end;
+  text.resize(end);
+  return text;
+}
+
 }  // namespace
 
 training_run_state::training_run_state(training_run_self::pointer self, training_run_config config)
@@ -48,7 +58,13 @@ training_run_state::training_run_state(training_run_self::pointer self, training
     caf::anon_send_exit(group, caf::exit_reason::user_shutdown);
   });
   lost_at_ = now(self_->system());
-  load_journal();
+  ask(
+      self_, config_.store, deadlines::store, run_events_request{record_.run, 0},
+      [this](const run_events_reply& kept) {
+        events_ = kept.events;
+        load_journal();
+      },
+      [this](const error& e) { stop(e); });
 }
 
 result<void> training_run_state::check(const op_body& body) const {
@@ -154,6 +170,11 @@ void training_run_state::report(run_event event) {
   event.number = events_.empty() ? 1 : events_.back().number + 1;
   event.unix_time_ms = unix_time_ms();
   event.seq_id = committed_seq_id_;
+  event.detail = shortened(std::move(event.detail));
+  // A store that refuses it refuses the next op as well, and that is noticed.
+  ask(
+      self_, config_.store, deadlines::store, keep_event_request{record_.run, event},
+      [](const done&) {}, [](const error&) {});
   if (events_.size() == limits::run_events_max) events_.erase(events_.begin());
   events_.push_back(std::move(event));
 }

@@ -141,6 +141,8 @@ void training_run_state::booted() {
     replay_.clear();
     set_phase(run_phase::parked, "");
   } else {
+    if (record_.incarnation > 0)
+      report(run_event_kind::recovering, "the control node was started again");
     form();
   }
   for (auto& [request, promise] : std::exchange(early_, {}))

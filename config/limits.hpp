@@ -59,7 +59,11 @@ inline constexpr std::size_t probe_tokens_max = 64;
 inline constexpr std::size_t checkpoint_files_max = 4096;
 inline constexpr std::size_t checkpoint_chain_max = 256;
 inline constexpr std::size_t checkpoint_list_max = 16'384;
+
+/// What a run shows of its past, and the words of one line: all of it in one frame.
 inline constexpr std::size_t run_events_max = 4096;
+inline constexpr std::size_t run_event_text_bytes_max = 1024;
+static_assert(run_events_max * (run_event_text_bytes_max + 512) <= frame_bytes_max);
 
 /// Ops a client may send ahead of the next expected seq_id, and their payload.
 inline constexpr std::size_t ops_buffered_max = 64;

@@ -289,4 +289,11 @@ struct run_events_reply {
   bool operator==(const run_events_reply&) const = default;
 };
 
+/// Kept with the run's records: what was shown once is shown again by the next control node.
+struct keep_event_request {
+  run_id run;
+  run_event event;
+  bool operator==(const keep_event_request&) const = default;
+};
+
 }  // namespace troupe

@@ -1,5 +1,7 @@
 #include "storage/journal.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "config/limits.hpp"
@@ -81,10 +83,15 @@ result<void> journal::finish(const finish_op_request& request) {
   return {};
 }
 
+void journal::share(write_batch batch) {
+  std::ranges::move(batch.puts, std::back_inserter(shared_.puts));
+  std::ranges::move(batch.erases, std::back_inserter(shared_.erases));
+}
+
 result<void> journal::flush() {
-  if (staged_.empty()) return {};
-  write_batch batch;
-  batch.puts = std::exchange(staged_refs_, {});
+  if (staged_.empty() && shared_.puts.empty()) return {};
+  write_batch batch = std::exchange(shared_, {});
+  std::ranges::move(std::exchange(staged_refs_, {}), std::back_inserter(batch.puts));
   for (auto& [key, value] : std::exchange(staged_, {}))
     batch.puts.push_back({column::oplog, key, std::move(value)});
   return values_.write(batch);

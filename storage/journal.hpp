@@ -33,6 +33,8 @@ class journal {
 
   result<void> append(const append_op_request& request);
   result<void> finish(const finish_op_request& request);
+  /// Other small records that the next flush() writes along.
+  void share(write_batch batch);
   /// Makes everything staged durable in one write. On failure nothing of it counts.
   result<void> flush();
 
@@ -51,6 +53,7 @@ class journal {
   blob_store& blobs_;
   std::map<std::string, std::string> staged_;  ///< of column oplog
   std::vector<put_entry> staged_refs_;
+  write_batch shared_;
 };
 
 }  // namespace troupe::storage

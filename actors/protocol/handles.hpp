@@ -30,7 +30,8 @@ using checkpoint_store_actor = caf::typed_actor<
     caf::result<done>(remove_checkpoint_request),
     caf::result<garbage_report>(collect_garbage_request),
     caf::result<done>(lease_checkpoints_request), caf::result<done>(doubt_chain_request),
-    caf::result<publish_plan>(plan_publish_request), caf::result<ledger_list>(list_ledger_request)>;
+    caf::result<publish_plan>(plan_publish_request), caf::result<ledger_list>(list_ledger_request),
+    caf::result<done>(keep_event_request), caf::result<run_events_reply>(run_events_request)>;
 
 /// Reads blobs back for the store, beside its writes.
 using blob_verifier_actor = caf::typed_actor<caf::result<done>(verify_blobs)>;

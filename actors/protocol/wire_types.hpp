@@ -47,7 +47,8 @@
   X(remove_checkpoint_request) X(collect_garbage_request) X(garbage_report) \
   X(acknowledge_rollback_request) X(node_leaving_request) X(verify_checkpoint_request) \
   X(lease_checkpoints_request) X(doubt_chain_request) X(plan_publish_request) X(publish_plan) \
-  X(stream_sample_request) X(read_sample_request) X(sample_chunk) X(cancel_sample_request)
+  X(stream_sample_request) X(read_sample_request) X(sample_chunk) X(cancel_sample_request) \
+  X(keep_event_request)
 // clang-format on
 
 namespace troupe {

@@ -234,3 +234,8 @@ struct RunEventsRequest {
 struct RunEventsReply {
   events @0 :List(RunEvent);  # <= run_events_max
 }
+
+struct KeepEventRequest {
+  run @0 :Text;  # a valid name
+  event @1 :RunEvent;
+}

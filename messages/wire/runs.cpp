@@ -147,6 +147,17 @@ static run_events_reply read(schema::RunEventsReply::Reader in, checks& check) {
   return {read_list<run_event>(in.getEvents(), limits::run_events_max, "events", check)};
 }
 
+static void build(const keep_event_request& in, schema::KeepEventRequest::Builder out,
+                  checks& check) {
+  out.setRun(text(in.run.value));
+  build(in.event, out.initEvent(), check);
+}
+
+static keep_event_request read(schema::KeepEventRequest::Reader in, checks& check) {
+  return {run_id{read_name(in.getRun(), presence::required, "run", check)},
+          read(in.getEvent(), check)};
+}
+
 template <>
 struct schema_of<create_run_request> : is_schema<schema::CreateRunRequest> {};
 template <>
@@ -165,6 +176,8 @@ template <>
 struct schema_of<run_events_request> : is_schema<schema::RunEventsRequest> {};
 template <>
 struct schema_of<run_events_reply> : is_schema<schema::RunEventsReply> {};
+template <>
+struct schema_of<keep_event_request> : is_schema<schema::KeepEventRequest> {};
 
 }  // namespace troupe::wire::detail
 
@@ -179,5 +192,6 @@ template struct codec<acknowledge_rollback_request>;
 template struct codec<run_event>;
 template struct codec<run_events_request>;
 template struct codec<run_events_reply>;
+template struct codec<keep_event_request>;
 
 }  // namespace troupe::wire

@@ -155,7 +155,7 @@ class KillMatrix(unittest.TestCase):
         if while_running:
             while_running(cluster, run)
         out, problem = run.communicate(timeout=DEADLINE_S)
-        self.assertEqual(run.returncode, 0, problem)
+        self.assertEqual(run.returncode, 0, out + problem)
         return json.loads(out)["weights_digest"]
 
     def expected(self, loop):
@@ -167,9 +167,19 @@ class KillMatrix(unittest.TestCase):
                 cluster.close()
         return self.calm[loop]
 
+    def wait_for_ops(self, cluster, run, num_ops):
+        while run.poll() is None:
+            status = subprocess.run([PROGRAM, "status", "--json"], cwd=cluster.folder,
+                                    capture_output=True, text=True, timeout=DEADLINE_S)
+            now = json.loads(status.stdout or "{}")
+            if any(r["committed_seq_id"] >= num_ops for r in now.get("runs", [])):
+                return
+
     def drive(self, cluster, run):
         """Arms what was held; lets a stopped control node go on: nobody can replace it."""
-        cluster.release_held()
+        if cluster.held:
+            self.wait_for_ops(cluster, run, 5)
+            cluster.release_held()
         met = cluster.marks / cluster.points[-1]
         is_stop = cluster.points[-1].startswith("control:stop")
         while is_stop and run.poll() is None:
@@ -210,13 +220,9 @@ class KillMatrix(unittest.TestCase):
         left = []
 
         def tell_one(_, run):
-            while not left and run.poll() is None:
-                status = subprocess.run([PROGRAM, "status", "--json"], cwd=cluster.folder,
-                                        capture_output=True, text=True, timeout=DEADLINE_S)
-                now = json.loads(status.stdout or "{}")
-                if any(r["committed_seq_id"] >= 5 for r in now.get("runs", [])):
-                    left.append(cluster.nodes()["trainer-0"])
-                    os.kill(left[0], signal.SIGTERM)
+            self.wait_for_ops(cluster, run, 5)
+            left.append(cluster.nodes()["trainer-0"])
+            os.kill(left[0], signal.SIGTERM)
 
         try:
             self.assertEqual(self.weights_of(cluster, "sft", tell_one), wanted)

@@ -101,7 +101,7 @@ class Kills(unittest.TestCase):
                 self.assertTrue(all(e["bit_exact"] for e in resumed))
                 roles = [victim for _, victim in killed]
                 print(f"seed {seed}: killed {dict((r, roles.count(r)) for r in set(roles))}; "
-                      f"since the last control node resumed after "
+                      f"resumed after "
                       f"{[round(e['seconds'], 2) for e in resumed]} s")
 
 

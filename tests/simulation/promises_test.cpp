@@ -203,6 +203,23 @@ BOOST_AUTO_TEST_CASE(a_replay_that_differs_rolls_back_and_waits) {
   BOOST_TEST(t.info().step == 5U);
 }
 
+BOOST_AUTO_TEST_CASE(what_happened_is_shown_by_the_next_control_node) {
+  trained t(4);
+  t.step();
+  t.lose_a_rank();
+  t.step();
+  const auto before = t.events(run_event_kind::resumed);
+  BOOST_REQUIRE(!before.empty());
+  t.restart_control();
+  t.step();
+  BOOST_TEST(t.events(run_event_kind::started).size() == 1U);
+  const auto after = t.events(run_event_kind::resumed);
+  BOOST_REQUIRE(after.size() > before.size());
+  BOOST_TEST((std::vector<run_event>(after.begin(),
+                                     after.begin() + std::ptrdiff_t(before.size())) == before));
+  BOOST_TEST(after.back().number > before.back().number);
+}
+
 BOOST_AUTO_TEST_CASE(a_lost_snapshot_and_its_lost_ops_roll_back_to_what_is_whole) {
   trained t(6);
   for (int i = 1; i <= 10; ++i)

@@ -41,6 +41,7 @@ constexpr std::array cases{
     make_case<run_event>("run_event"),
     make_case<run_events_request>("run_events_request"),
     make_case<run_events_reply>("run_events_reply"),
+    make_case<keep_event_request>("keep_event_request"),
     make_case<sample_request>("sample_request"),
     make_case<sample_reply>("sample_reply"),
     make_case<stream_sample_request>("stream_sample_request"),

@@ -186,4 +186,10 @@ run_events_reply sample<run_events_reply>(std::uint64_t seed) {
   return {{make_event(from), make_event(from), make_event(from)}};
 }
 
+template <>
+keep_event_request sample<keep_event_request>(std::uint64_t seed) {
+  value_source from(seed);
+  return {run_id{from.name()}, make_event(from)};
+}
+
 }  // namespace troupe::test

@@ -2,6 +2,7 @@
 
 #include "config/limits.hpp"
 #include "storage/checkpoint_catalog.hpp"
+#include "storage/event_log.hpp"
 #include "storage/open_store.hpp"
 #include "storage/run_catalog.hpp"
 
@@ -200,4 +201,27 @@ BOOST_FIXTURE_TEST_CASE(a_ledger_keeps_its_order_over_restarts, fixture) {
   }
   BOOST_TEST((run_catalog(*values).ledger(deployment_id{"d"}).value() == expected));
   BOOST_TEST(run_catalog(*values).ledger(deployment_id{"d1"}).value().empty());
+}
+
+BOOST_FIXTURE_TEST_CASE(events_of_a_run_keep_their_order_and_bound, fixture) {
+  // EVENTS-1
+  const std::uint64_t num_events = limits::run_events_max + 300;
+  for (std::uint64_t number = 1; number <= num_events; ++number) {
+    for (const char* run : {"r", "r1"}) {
+      run_event event;
+      event.number = number;
+      event.detail = run;
+      BOOST_REQUIRE(values->write(keeping({run_id{run}, event}).value()));
+    }
+  }
+  const auto kept = read_events(*values, {run_id{"r"}, 0}).value().events;
+  BOOST_REQUIRE(kept.size() == limits::run_events_max);
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    BOOST_REQUIRE(kept[i].number == i + 301);
+    BOOST_REQUIRE(kept[i].detail == "r");
+  }
+  const auto newer = read_events(*values, {run_id{"r"}, num_events - 2}).value().events;
+  BOOST_REQUIRE(newer.size() == 2U);
+  BOOST_TEST(newer.front().number == num_events - 1);
+  BOOST_TEST(read_events(*values, {run_id{"s"}, 0}).value().events.empty());
 }
