@@ -131,13 +131,32 @@ void training_run_state::journal(logic::sequenced_op op) {
       [this](const error& e) { stop(e); });
 }
 
+void training_run_state::when_booted(std::function<void()> then) {
+  const bool is_known = !is_booting_ || phase_ == run_phase::failed;
+  if (is_known) return then();
+  after_boot_.push_back(std::move(then));
+}
+
+void training_run_state::run_after_boot() {
+  for (const auto& then : std::exchange(after_boot_, {}))
+    then();
+}
+
 caf::result<run_info> training_run_state::attach() {
-  record_.client_epoch = sequencer_.raise_epoch();
   auto promise = self_->make_response_promise<run_info>();
-  ask(
-      self_, config_.store, deadlines::store, put_run_request{record_},
-      [this, promise](const done&) mutable { promise.deliver(info()); },
-      [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
+  when_booted([this, promise] {
+    record_.client_epoch = sequencer_.raise_epoch();
+    ask(
+        self_, config_.store, deadlines::store, put_run_request{record_},
+        [this, promise](const done&) mutable { promise.deliver(info()); },
+        [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
+  });
+  return promise;
+}
+
+caf::result<run_info> training_run_state::tell_status() {
+  auto promise = self_->make_response_promise<run_info>();
+  when_booted([this, promise]() mutable { promise.deliver(info()); });
   return promise;
 }
 
@@ -190,7 +209,7 @@ training_run_self::behavior_type training_run_state::make_behavior() {
   return {
       [this](const op_request& r) { return offer(r); },
       [this](const attach_run_request&) { return attach(); },
-      [this](const run_status_request&) -> caf::result<run_info> { return info(); },
+      [this](const run_status_request&) { return tell_status(); },
       [this](const park_run_request&) { return park(); },
       [this](const acknowledge_rollback_request&) { return acknowledge(); },
       [this](const run_events_request& r) -> caf::result<run_events_reply> {

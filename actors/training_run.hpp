@@ -13,7 +13,9 @@
 // is in the journal as finished. RUN-3 work of an older incarnation is never merged. RUN-4 a replay
 // that cannot be exact is never silent: the run rolls back to its snapshot, says so and refuses ops
 // until that is acknowledged, across restarts. RUN-5 payloads are kept until a newer snapshot was
-// read back whole.
+// read back whole. RUN-6 there is never more than one snapshot that was not read back, so the one
+// before it is whole. RUN-7 who asks how the run stands hears what its journal says, from the first
+// moment of a restarted control node on.
 
 #include <deque>
 #include <functional>
@@ -66,6 +68,10 @@ class training_run_state {
   [[nodiscard]] result<void> check(const op_body& body) const;
   void journal(logic::sequenced_op op);
   caf::result<run_info> attach();
+  caf::result<run_info> tell_status();
+  /// At once, or when the journal's ops are known.
+  void when_booted(std::function<void()> then);
+  void run_after_boot();
   [[nodiscard]] run_info info() const;
   void report(run_event event);
   void report(run_event_kind kind, std::string detail);
@@ -100,6 +106,7 @@ class training_run_state {
   void snapshot_committed(const captured_at& at, const checkpoint_record& record);
   void snapshot_failed(const error& reason);
   void verify_snapshot(const checkpoint_id& written, std::optional<checkpoint_record> older);
+  void verify_inherited();
   void snapshot_damaged(const std::optional<checkpoint_record>& older, const error& reason);
   void after_snapshot();
   caf::result<run_info> park();
@@ -174,7 +181,9 @@ class training_run_state {
   std::deque<op_request> ready_;  ///< journalled, in order, not finished
   bool busy_ = false;
   std::uint64_t dispatched_ = 0;  ///< the op that the shards work at; 0: none
-  bool is_saving_ = false;        ///< a snapshot is on its way, until it was read back
+  bool is_saving_ = false;        ///< a snapshot is on its way
+  bool is_verifying_ = false;     ///< it is being read back, whatever becomes of the shards
+  bool is_inherited_ = true;      ///< the newest is that of an earlier control node
   logic::snapshot_pace pace_;
   std::optional<std::string> moving_;  ///< why the nodes must be left
   std::map<std::uint64_t, logic::batch_plan> forward_plans_;
@@ -182,6 +191,7 @@ class training_run_state {
 
   bool is_booting_ = true;  ///< the journal's ops are not known yet: new ones wait
   std::vector<std::pair<op_request, op_promise>> early_;
+  std::vector<std::function<void()>> after_boot_;
   std::deque<logged_op> replay_;
   std::uint64_t num_replayed_ = 0;
   std::uint32_t num_mismatches_ = 0;  ///< replays in a row that were not exact

@@ -285,7 +285,8 @@ void training_run_state::finished(const op_request& op,
   const bool has_changed =
       std::holds_alternative<op_reply>(outcome) && logic::changes_state(op.body);
   if (has_changed) changed_seq_id_ = op.seq_id;
-  if (!op.cursor.empty()) cursor_ = op.cursor;
+  const bool is_done = std::holds_alternative<op_reply>(outcome);
+  if (is_done && !op.cursor.empty()) cursor_ = op.cursor;
   sequencer_.finish(op.seq_id, outcome);
   if (!ready_.empty() && ready_.front().seq_id == op.seq_id) ready_.pop_front();
   for (auto& promise : waiting_[op.seq_id]) {

@@ -121,8 +121,8 @@ void training_run_state::restore_known_ops() {
     if (has_changed) changed_seq_id_ = op.op.seq_id;
     committed_step_ = op.step;
     committed_weights_ = op.weights;
-    if (!op.op.cursor.empty()) cursor_ = op.op.cursor;
     const auto* reply = std::get_if<op_reply>(&op.outcome);
+    if (reply != nullptr && !op.op.cursor.empty()) cursor_ = op.op.cursor;
     if (reply != nullptr && std::holds_alternative<save_state_op>(op.op.body)) {
       last_checkpoint_ = std::get<checkpoint_result>(reply->output).checkpoint;
     }
@@ -147,6 +147,7 @@ void training_run_state::booted() {
   }
   for (auto& [request, promise] : std::exchange(early_, {}))
     take(request, promise);
+  run_after_boot();
 }
 
 void training_run_state::trim(std::uint64_t through_seq_id) {
@@ -365,6 +366,7 @@ void training_run_state::resumed() {
   event.seconds = seconds_since(self_->system(), lost_at_);
   report(std::move(event));
   set_phase(run_phase::ready, "");
+  verify_inherited();
   pump();
 }
 
@@ -373,6 +375,7 @@ void training_run_state::stop(const error& reason) {
   set_phase(run_phase::failed, to_string(reason));
   for (auto& [request, promise] : std::exchange(early_, {}))
     promise.deliver(to_caf(reason));
+  run_after_boot();
   for (auto& [seq_id, promises] : waiting_) {
     for (auto& promise : promises)
       promise.deliver(to_caf(reason));

@@ -60,7 +60,8 @@ void training_run_state::roll_back(const std::string& reason) {
         read_log(0, [this](const std::deque<logged_op>& ops) {
           std::string cursor;
           for (const logged_op& op : ops) {
-            const bool counts = op.finished && !is_void(op.op.seq_id);
+            const bool counts = op.finished && !is_void(op.op.seq_id) &&
+                                std::holds_alternative<op_reply>(op.outcome);
             if (counts && !op.op.cursor.empty()) cursor = op.op.cursor;
           }
           rolled_back(cursor);

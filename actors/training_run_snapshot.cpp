@@ -9,7 +9,7 @@
 namespace troupe::actors {
 
 void training_run_state::snapshot_if_due() {
-  const bool is_free = phase_ == run_phase::ready && !busy_ && !is_saving_;
+  const bool is_free = phase_ == run_phase::ready && !busy_ && !is_saving_ && !is_verifying_;
   const double at = steady_seconds(now(self_->system()));
   if (is_free && pace_.is_due(step_, at)) take_snapshot();
 }
@@ -69,6 +69,8 @@ void training_run_state::write_snapshot(const captured_at& at) {
 void training_run_state::snapshot_committed(const captured_at& at,
                                             const checkpoint_record& record) {
   auto older = std::exchange(snapshot_, record);
+  is_saving_ = false;
+  is_verifying_ = true;
   if (config::is_planted(config::bug::trim_before_verified)) trim(record.manifest.seq_id);
   record_.snapshot = record.id;
   ask(
@@ -101,18 +103,32 @@ void training_run_state::snapshot_failed(const error& reason) {
 void training_run_state::verify_snapshot(const checkpoint_id& written,
                                          std::optional<checkpoint_record> older) {
   const auto is_newest = [this, written] { return snapshot_ && snapshot_->id == written; };
+  is_verifying_ = true;
   ask(
       self_, config_.store, deadlines::verify, verify_checkpoint_request{written},
       [this, is_newest, older](const done&) {
         const bool too_far = config::is_planted(config::bug::trim_too_far);
         if (older) trim(too_far ? covered_seq_id() : older->manifest.seq_id);
-        if (!is_newest()) return;
-        is_saving_ = false;
-        pump();
+        is_verifying_ = false;
+        after_snapshot();
       },
       [this, is_newest, older](const error& e) {
-        if (is_newest()) snapshot_damaged(older, e);
+        is_verifying_ = false;
+        return is_newest() ? snapshot_damaged(older, e) : after_snapshot();
       });
+}
+
+/// The one that an earlier control node left may have been killed with it before it was read back.
+void training_run_state::verify_inherited() {
+  if (!std::exchange(is_inherited_, false) || !snapshot_) return;
+  is_verifying_ = true;
+  const checkpoint_id newest = snapshot_->id;
+  const checkpoint_id parent = snapshot_->manifest.parent;
+  if (parent.empty()) return verify_snapshot(newest, std::nullopt);
+  ask(
+      self_, config_.store, deadlines::store, get_checkpoint_request{parent},
+      [this, newest](const checkpoint_record& older) { verify_snapshot(newest, older); },
+      [this, newest](const error&) { verify_snapshot(newest, std::nullopt); });
 }
 
 void training_run_state::snapshot_damaged(const std::optional<checkpoint_record>& older,
@@ -120,10 +136,9 @@ void training_run_state::snapshot_damaged(const std::optional<checkpoint_record>
   report(run_event_kind::snapshot, "damaged when read back, not used: " + to_string(reason));
   snapshot_ = older;
   record_.snapshot = older ? older->id : checkpoint_id{};
-  is_saving_ = false;
   ask(
       self_, config_.store, deadlines::store, put_run_request{record_},
-      [this](const done&) { pump(); }, [this](const error& e) { stop(e); });
+      [this](const done&) { after_snapshot(); }, [this](const error& e) { stop(e); });
 }
 
 void training_run_state::after_snapshot() {
@@ -154,7 +169,7 @@ void training_run_state::finish_parking() {
   }
   const bool is_covered = changed_seq_id_ <= covered_seq_id();
   if (has_gradients_ || is_covered) return give_nodes_back("");
-  if (!is_saving_) take_snapshot();
+  if (!is_saving_ && !is_verifying_) take_snapshot();
 }
 
 void training_run_state::give_nodes_back(std::string detail) {
@@ -186,7 +201,7 @@ void training_run_state::leave_nodes(const std::string& reason) {
 /// Between two steps, with no op under way: gradients in no snapshot would be computed again.
 void training_run_state::move() {
   if (changed_seq_id_ <= covered_seq_id()) return hand_over();
-  if (!is_saving_) take_snapshot();
+  if (!is_saving_ && !is_verifying_) take_snapshot();
 }
 
 void training_run_state::hand_over() {

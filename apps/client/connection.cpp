@@ -28,12 +28,38 @@ connection::connection(const apps::cluster_endpoint& endpoint)
       hub_(network_->system.spawn(client::hub)),
       data_folder_(endpoint.data_folder) {}
 
-connection::~connection() {
+connection::~connection() = default;
+
+/// In the user's thread: nothing of the network may be left when the program ends.
+void connection::close() {
+  std::unique_lock lock(mutex_);
+  is_closed_ = true;
+  finder_.request_stop();
+  const bool is_still = pause_.wait_for(lock, deadlines::connect, [this] { return !is_finding_; });
+  lock.unlock();
+  if (!is_still) {
+    // Deep in a handshake with a process that answers nothing; no call of ours ends that.
+    finder_.detach();
+    (void)network_.release();
+    return;
+  }
   finder_ = {};
-  caf::anon_send_exit(hub_, caf::exit_reason::user_shutdown);
+  {
+    caf::scoped_actor self(network_->system);
+    self->monitor(hub_);
+    post(hub_, [weak = weak_from_this()](hub_actor::pointer hub) {
+      const auto link = weak.lock();
+      if (!link) return;
+      for (const auto& listener : link->listeners())
+        listener->link_closed(hub);
+      hub->quit();
+    });
+    self->receive([](const caf::down_msg&) {}, caf::after(deadlines::control) >> [] {});
+  }
   hub_ = nullptr;
   manager_ = nullptr;
   store_ = nullptr;
+  network_.reset();
 }
 
 actors::job_manager_actor connection::manager() const {
@@ -61,7 +87,8 @@ std::vector<std::shared_ptr<link_listener>> connection::listeners() {
   return out;
 }
 
-result<void> connection::attach(const apps::cluster_endpoint& endpoint) {
+result<void> connection::attach(const apps::cluster_endpoint& endpoint,
+                                const std::stop_token& stop) {
   const auto door = caf::openssl::remote_actor<actors::front_door_actor>(
       network_->system, endpoint.host, endpoint.port);
   if (!door) {
@@ -93,6 +120,8 @@ result<void> connection::attach(const apps::cluster_endpoint& endpoint) {
         },
         [answer](const error& e) { answer.deliver(fail(e)); });
   });
+  const std::stop_callback on_stop(
+      stop, [answer] { answer.deliver(fail(errc::cancelled, "the client has ended")); });
   const auto reply = answer.get_future().get(deadlines::connect + std::chrono::seconds(1));
   if (!reply) return fail(reply.error());
   storage_root_ = reply->storage_root;
@@ -110,7 +139,22 @@ void connection::watch(hub_actor::pointer self) {
 void connection::lost(hub_actor::pointer self) {
   for (const auto& listener : listeners())
     listener->link_lost(self);
-  finder_ = std::jthread([this](const std::stop_token& stop) { find_again(stop); });
+  // One that found this control node may not have ended yet.
+  std::jthread earlier;
+  {
+    const std::lock_guard lock(mutex_);
+    earlier = std::move(finder_);
+  }
+  earlier = {};
+  const std::lock_guard lock(mutex_);
+  if (is_closed_) return;
+  is_finding_ = true;
+  finder_ = std::jthread([link = shared_from_this()](const std::stop_token& stop) {
+    link->find_again(stop);
+    const std::lock_guard done(link->mutex_);
+    link->is_finding_ = false;
+    link->pause_.notify_all();
+  });
 }
 
 void connection::find_again(const std::stop_token& stop) {
@@ -118,7 +162,7 @@ void connection::find_again(const std::stop_token& stop) {
   result<void> found = fail(errc::peer_lost, "the cluster went away");
   while (!stop.stop_requested() && std::chrono::steady_clock::now() < end) {
     const auto endpoint = apps::read_cluster_endpoint(data_folder_);
-    found = endpoint ? attach(*endpoint) : result<void>(fail(endpoint.error()));
+    found = endpoint ? attach(*endpoint, stop) : result<void>(fail(endpoint.error()));
     if (found) break;
     std::unique_lock lock(mutex_);
     pause_.wait_for(lock, stop, retry_pause, [] { return false; });
@@ -141,8 +185,14 @@ result<std::shared_ptr<connection>> connection::open(const apps::cluster_endpoin
   std::call_once(once, [] { prepared = prepare_network(); });
   if (!prepared) return fail(prepared.error());
   auto link = std::make_shared<connection>(endpoint);
-  if (auto ok = link->attach(endpoint); !ok) return fail(ok.error());
-  return link;
+  const auto attached = link->attach(endpoint, {});
+  connection* const used = link.get();
+  std::shared_ptr<connection> user(used, [link = std::move(link)](connection*) mutable {
+    link->close();
+    link.reset();
+  });
+  if (!attached) return fail(attached.error());
+  return user;
 }
 
 }  // namespace troupe::client

@@ -4,8 +4,14 @@
 // door gave out. When the control node goes away, the link finds it again (its address may have
 // changed: the endpoint file is read anew) and whoever holds handles is told to renew them.
 //
-// Threading: const access from any thread; listeners are called in the hub.
-// Errors: errc::peer_lost, errc::fenced as the door says.
+// What is on its way keeps what it calls back alive, and that keeps its link: so who uses a link
+// holds another pointer than who is called back by it (shared_from_this), and the end of the last
+// user closes it, whatever is still on its way. An actor system that outlives `main` would run
+// beside the end of what it uses.
+//
+// Threading: const access from any thread; listeners are called in the hub. The last user must not
+// end in the hub: no custom loss may hold one.
+// Errors: errc::peer_lost, errc::fenced as the door says; errc::cancelled once it is closed.
 // Invariants: LINK-1 a request to a control node that died is never waited for to its deadline:
 //             listeners hear of the loss at once.
 
@@ -31,10 +37,13 @@ class link_listener {
   virtual void link_lost(hub_actor::pointer self) = 0;
   /// The new control node's manager is there; errc::peer_lost: it was not found in time.
   virtual void link_restored(hub_actor::pointer self, const result<void>& outcome) = 0;
+  /// The last user has gone: nothing is answered any more.
+  virtual void link_closed(hub_actor::pointer) {}
 };
 
 class connection : public std::enable_shared_from_this<connection> {
  public:
+  /// For its users: closes with the last copy.
   static result<std::shared_ptr<connection>> open(const apps::cluster_endpoint& endpoint);
   explicit connection(const apps::cluster_endpoint& endpoint);
   connection(const connection&) = delete;
@@ -85,7 +94,8 @@ class connection : public std::enable_shared_from_this<connection> {
  private:
   struct network;
 
-  result<void> attach(const apps::cluster_endpoint& endpoint);
+  void close();
+  result<void> attach(const apps::cluster_endpoint& endpoint, const std::stop_token& stop);
   void watch(hub_actor::pointer self);
   void lost(hub_actor::pointer self);
   void find_again(const std::stop_token& stop);
@@ -104,6 +114,8 @@ class connection : public std::enable_shared_from_this<connection> {
   actors::checkpoint_store_actor store_;
   std::vector<std::weak_ptr<link_listener>> listeners_;
 
+  bool is_closed_ = false;
+  bool is_finding_ = false;
   std::jthread finder_;
 };
 

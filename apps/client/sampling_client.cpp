@@ -55,8 +55,9 @@ void sample_stream::cancel() {
                            cancel_sample_request{session->deployment(), ticket_});
 }
 
-sampling_client::sampling_client(std::shared_ptr<sampling_session> session)
-    : session_(std::move(session)) {}
+sampling_client::sampling_client(std::shared_ptr<connection> link,
+                                 std::shared_ptr<sampling_session> session)
+    : link_(std::move(link)), session_(std::move(session)) {}
 
 future<sample_reply> sampling_client::sample(std::vector<token_id> prompt,
                                              const sampling_params& params,

@@ -14,6 +14,7 @@
 
 namespace troupe::client {
 
+class connection;
 class sampling_session;
 
 /// A request under way that may be given up.
@@ -57,7 +58,7 @@ class sample_stream {
 
 class sampling_client {
  public:
-  explicit sampling_client(std::shared_ptr<sampling_session> session);
+  sampling_client(std::shared_ptr<connection> link, std::shared_ptr<sampling_session> session);
 
   future<sample_reply> sample(std::vector<token_id> prompt, const sampling_params& params,
                               std::uint32_t num_samples);
@@ -71,6 +72,7 @@ class sampling_client {
   [[nodiscard]] result<deployment_info> status();
 
  private:
+  std::shared_ptr<connection> link_;  ///< open as long as somebody uses it
   std::shared_ptr<sampling_session> session_;
 };
 

@@ -8,7 +8,7 @@ constexpr std::chrono::milliseconds retry_pause{500};
 
 }  // namespace
 
-std::shared_ptr<sampling_session> sampling_session::start(std::shared_ptr<connection> link,
+std::shared_ptr<sampling_session> sampling_session::start(const std::shared_ptr<connection>& link,
                                                           deployment_id deployment,
                                                           actors::deployment_actor handle) {
   auto session = std::make_shared<sampling_session>(link, std::move(deployment), std::move(handle));
@@ -16,9 +16,11 @@ std::shared_ptr<sampling_session> sampling_session::start(std::shared_ptr<connec
   return session;
 }
 
-sampling_session::sampling_session(std::shared_ptr<connection> link, deployment_id deployment,
-                                   actors::deployment_actor handle)
-    : link_(std::move(link)), deployment_(std::move(deployment)), handle_(std::move(handle)) {}
+sampling_session::sampling_session(const std::shared_ptr<connection>& link,
+                                   deployment_id deployment, actors::deployment_actor handle)
+    : link_(link->shared_from_this()),
+      deployment_(std::move(deployment)),
+      handle_(std::move(handle)) {}
 
 void sampling_session::failed(hub_actor::pointer self, std::uint64_t number, const error& e) {
   const auto known = open_.find(number);
@@ -52,6 +54,11 @@ void sampling_session::link_lost(hub_actor::pointer) {
 void sampling_session::link_restored(hub_actor::pointer self, const result<void>& outcome) {
   if (!outcome) return give_up(outcome.error());
   find(self, 1);
+}
+
+void sampling_session::link_closed(hub_actor::pointer self) {
+  give_up({errc::cancelled, "the client ended before the answer came", "", ""});
+  link_lost(self);
 }
 
 void sampling_session::find(hub_actor::pointer self, std::uint32_t attempt) {

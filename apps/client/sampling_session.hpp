@@ -23,10 +23,10 @@ namespace troupe::client {
 class sampling_session final : public link_listener,
                                public std::enable_shared_from_this<sampling_session> {
  public:
-  static std::shared_ptr<sampling_session> start(std::shared_ptr<connection> link,
+  static std::shared_ptr<sampling_session> start(const std::shared_ptr<connection>& link,
                                                  deployment_id deployment,
                                                  actors::deployment_actor handle);
-  sampling_session(std::shared_ptr<connection> link, deployment_id deployment,
+  sampling_session(const std::shared_ptr<connection>& link, deployment_id deployment,
                    actors::deployment_actor handle);
 
   [[nodiscard]] const deployment_id& deployment() const { return deployment_; }
@@ -63,6 +63,7 @@ class sampling_session final : public link_listener,
 
   void link_lost(hub_actor::pointer self) override;
   void link_restored(hub_actor::pointer self, const result<void>& outcome) override;
+  void link_closed(hub_actor::pointer self) override;
 
  private:
   struct open_request {

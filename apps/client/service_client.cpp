@@ -14,7 +14,7 @@ result<training_client> take_run(const std::shared_ptr<connection>& link, const 
                                                                            deadlines::op, message);
   if (!taken) return fail(taken.error());
   return training_client(
-      training_session::start(link, std::move(taken->first), std::move(taken->second)));
+      link, training_session::start(link, std::move(taken->first), std::move(taken->second)));
 }
 
 template <class Message>
@@ -23,8 +23,8 @@ result<sampling_client> take_deployment(const std::shared_ptr<connection>& link,
   auto taken = link->call_for_handle<deployment_info, actors::deployment_actor>(
       link->manager(), deadlines::op, message);
   if (!taken) return fail(taken.error());
-  return sampling_client(
-      sampling_session::start(link, std::move(taken->first.deployment), std::move(taken->second)));
+  return sampling_client(link, sampling_session::start(link, std::move(taken->first.deployment),
+                                                       std::move(taken->second)));
 }
 
 }  // namespace

@@ -47,8 +47,8 @@ result<custom_loss_value> evaluate(const custom_loss& loss, const forward_result
 }
 
 std::optional<submission> backward_of(const promise<custom_loss_result>& answer,
-                                      const custom_loss& loss, std::uint64_t seq_id,
-                                      const result<op_reply>& reply) {
+                                      const custom_loss& loss, const std::string& cursor,
+                                      std::uint64_t seq_id, const result<op_reply>& reply) {
   const auto output = output_of<forward_result>(reply);
   if (!output) {
     answer.deliver(fail(output.error()));
@@ -60,7 +60,7 @@ std::optional<submission> backward_of(const promise<custom_loss_result>& answer,
     return std::nullopt;
   }
   const custom_loss_result outcome{value->loss, std::move(value->metrics)};
-  return submission{backward_op{seq_id, std::move(value->gradients)}, "",
+  return submission{backward_op{seq_id, std::move(value->gradients)}, cursor,
                     [answer, outcome](std::uint64_t, const result<op_reply>& done) {
                       const auto output_back = output_of<backward_result>(done);
                       if (output_back) {
@@ -74,8 +74,9 @@ std::optional<submission> backward_of(const promise<custom_loss_result>& answer,
 
 }  // namespace
 
-training_client::training_client(std::shared_ptr<training_session> session)
-    : session_(std::move(session)) {}
+training_client::training_client(std::shared_ptr<connection> link,
+                                 std::shared_ptr<training_session> session)
+    : link_(std::move(link)), session_(std::move(session)) {}
 
 future<forward_result> training_client::forward(std::vector<datum> batch) {
   return submit_for<forward_result>(*session_, forward_op{std::move(batch), retention::discard},
@@ -88,14 +89,22 @@ future<forward_result> training_client::forward_backward(std::vector<datum> batc
       *session_, forward_backward_op{std::move(batch), loss, std::move(config)}, "");
 }
 
+future<forward_result> training_client::forward_backward(std::vector<datum> batch, loss_fn loss,
+                                                         loss_fn_config config,
+                                                         std::string cursor) {
+  return submit_for<forward_result>(
+      *session_, forward_backward_op{std::move(batch), loss, std::move(config)}, std::move(cursor));
+}
+
 future<custom_loss_result> training_client::forward_backward_custom(std::vector<datum> batch,
-                                                                    custom_loss loss) {
+                                                                    custom_loss loss,
+                                                                    std::string cursor) {
   const promise<custom_loss_result> answer;
-  session_->submit(
-      {forward_op{std::move(batch), retention::keep_for_backward}, "",
-       [answer, loss = std::move(loss)](std::uint64_t seq_id, const result<op_reply>& reply) {
-         return backward_of(answer, loss, seq_id, reply);
-       }});
+  session_->submit({forward_op{std::move(batch), retention::keep_for_backward}, "",
+                    [answer, loss = std::move(loss), cursor = std::move(cursor)](
+                        std::uint64_t seq_id, const result<op_reply>& reply) {
+                      return backward_of(answer, loss, cursor, seq_id, reply);
+                    }});
   return answer.get_future();
 }
 
@@ -125,6 +134,10 @@ const run_info& training_client::info() const {
 result<run_info> training_client::status() {
   return session_->link().call<run_info>(session_->run(), deadlines::control,
                                          run_status_request{session_->info().run});
+}
+
+result<run_info> training_client::settled(std::chrono::milliseconds deadline) {
+  return session_->settled().get(deadline);
 }
 
 result<run_info> training_client::park() {

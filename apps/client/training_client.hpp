@@ -5,7 +5,8 @@
 // number, so it is never applied twice; a recovery of the cluster shows only as a delay.
 //
 // Threading: calls from one thread at a time; futures from any.
-// Errors: in the futures. After an error later operations go on: check before you step.
+// Errors: in the futures; errc::cancelled for those that outlive all clients of their link. After
+// an error later operations go on: check before you step.
 
 #include <cstdint>
 #include <functional>
@@ -18,6 +19,7 @@
 
 namespace troupe::client {
 
+class connection;
 class training_session;
 
 /// What a loss of one's own gives back.
@@ -39,14 +41,18 @@ struct custom_loss_result {
 
 class training_client {
  public:
-  explicit training_client(std::shared_ptr<training_session> session);
+  training_client(std::shared_ptr<connection> link, std::shared_ptr<training_session> session);
 
   future<forward_result> forward(std::vector<datum> batch);
   future<forward_result> forward_backward(std::vector<datum> batch, loss_fn loss,
                                           loss_fn_config config);
-  /// One forward, the loss of the caller, one backward.
-  future<custom_loss_result> forward_backward_custom(std::vector<datum> batch, custom_loss loss);
-  /// `cursor` is stored with the step: where the loop stands in its data.
+  /// `cursor` says, here and below, where the loop stands once the operation is done: a loop that
+  /// was itself killed goes on from that of the last one (see `settled`).
+  future<forward_result> forward_backward(std::vector<datum> batch, loss_fn loss,
+                                          loss_fn_config config, std::string cursor);
+  /// One forward, the loss of the caller, one backward, which carries the cursor.
+  future<custom_loss_result> forward_backward_custom(std::vector<datum> batch, custom_loss loss,
+                                                     std::string cursor = {});
   future<optim_step_result> optim_step(const adam_params& adam, std::string cursor);
   future<checkpoint_result> save_state(std::string name);
   future<load_state_result> load_state(checkpoint_id checkpoint, optimizer_state optimizer);
@@ -55,12 +61,16 @@ class training_client {
   /// As it was when this client took the run.
   [[nodiscard]] const run_info& info() const;
   [[nodiscard]] result<run_info> status();
+  /// The run once it has done all that an earlier client asked of it: only then its cursor says
+  /// where to go on. errc::timeout after `deadline`.
+  [[nodiscard]] result<run_info> settled(std::chrono::milliseconds deadline);
   [[nodiscard]] result<std::vector<run_event>> events(std::uint64_t after_number);
 
   /// Gives the run's nodes back; its next operation wakes it. Requires: all futures answered.
   result<run_info> park();
 
  private:
+  std::shared_ptr<connection> link_;  ///< open as long as somebody uses it
   std::shared_ptr<training_session> session_;
 };
 

@@ -9,10 +9,11 @@ namespace {
 
 constexpr std::uint32_t attempts_max = 60;
 constexpr std::chrono::milliseconds retry_pause{500};
+constexpr std::chrono::milliseconds settled_pause{50};
 
 }  // namespace
 
-std::shared_ptr<training_session> training_session::start(std::shared_ptr<connection> link,
+std::shared_ptr<training_session> training_session::start(const std::shared_ptr<connection>& link,
                                                           run_info info,
                                                           actors::training_run_actor run) {
   auto session = std::make_shared<training_session>(link, std::move(info), std::move(run));
@@ -20,9 +21,9 @@ std::shared_ptr<training_session> training_session::start(std::shared_ptr<connec
   return session;
 }
 
-training_session::training_session(std::shared_ptr<connection> link, run_info info,
+training_session::training_session(const std::shared_ptr<connection>& link, run_info info,
                                    actors::training_run_actor run)
-    : link_(std::move(link)),
+    : link_(link->shared_from_this()),
       info_(std::move(info)),
       run_(std::move(run)),
       client_epoch_(info_.client_epoch),
@@ -39,6 +40,32 @@ void training_session::submit(submission next) {
          session->waiting_.push_back(next);
          if (!session->current_) session->send_next(self);
        });
+}
+
+future<run_info> training_session::settled() {
+  const promise<run_info> answer;
+  post(link_->hub(), [session = shared_from_this(), answer](hub_actor::pointer self) {
+    session->ask_settled(self, answer);
+  });
+  return answer.get_future();
+}
+
+void training_session::ask_settled(hub_actor::pointer self, const promise<run_info>& answer) {
+  const auto later = [session = shared_from_this(), self, answer] {
+    self->run_delayed(settled_pause,
+                      [session, self, answer] { session->ask_settled(self, answer); });
+  };
+  actors::ask(
+      self, run(), deadlines::control, run_status_request{info_.run},
+      [later, answer](const run_info& now) {
+        const bool is_settled = now.committed_seq_id + 1 >= now.next_seq_id;
+        const bool is_final = now.phase == run_phase::failed || now.phase == run_phase::rolled_back;
+        return is_settled || is_final ? answer.deliver(now) : later();
+      },
+      [later, answer](const error& e) {
+        const bool again = actors::is_lost(e) || is_retryable(e.code);
+        return again ? later() : answer.deliver(fail(e));
+      });
 }
 
 void training_session::send_next(hub_actor::pointer self) {
@@ -102,6 +129,12 @@ void training_session::link_lost(hub_actor::pointer) {
 void training_session::link_restored(hub_actor::pointer self, const result<void>& outcome) {
   if (!outcome) return give_up(self, outcome.error());
   take_over(self, 1);
+}
+
+void training_session::link_closed(hub_actor::pointer self) {
+  link_lost(self);
+  while (current_)
+    answered(self, fail(errc::cancelled, "the client ended before the answer came"));
 }
 
 void training_session::take_over(hub_actor::pointer self, std::uint32_t attempt) {

@@ -35,11 +35,14 @@ class training_session final : public link_listener,
                                public std::enable_shared_from_this<training_session> {
  public:
   /// Also tells the link whom to call when the control node comes back.
-  static std::shared_ptr<training_session> start(std::shared_ptr<connection> link, run_info info,
-                                                 actors::training_run_actor run);
-  training_session(std::shared_ptr<connection> link, run_info info, actors::training_run_actor run);
+  static std::shared_ptr<training_session> start(const std::shared_ptr<connection>& link,
+                                                 run_info info, actors::training_run_actor run);
+  training_session(const std::shared_ptr<connection>& link, run_info info,
+                   actors::training_run_actor run);
 
   void submit(submission next);
+  /// Answered when no operation of an earlier client is under way any more.
+  future<run_info> settled();
 
   [[nodiscard]] const run_info& info() const { return info_; }
   [[nodiscard]] const connection& link() const { return *link_; }
@@ -47,6 +50,7 @@ class training_session final : public link_listener,
 
   void link_lost(hub_actor::pointer self) override;
   void link_restored(hub_actor::pointer self, const result<void>& outcome) override;
+  void link_closed(hub_actor::pointer self) override;
 
  private:
   void send_next(hub_actor::pointer self);
@@ -54,6 +58,7 @@ class training_session final : public link_listener,
   void answered(hub_actor::pointer self, const result<op_reply>& reply);
   void refused(hub_actor::pointer self, const error& e);
   void take_over(hub_actor::pointer self, std::uint32_t attempt);
+  void ask_settled(hub_actor::pointer self, const promise<run_info>& answer);
   void give_up(hub_actor::pointer self, const error& e);
 
   std::shared_ptr<connection> link_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <random>
+#include <sstream>
 
 #include "config/deadlines.hpp"
 
@@ -57,6 +58,22 @@ double loss_of(const std::vector<datum>& batch, const forward_result& output) {
 
 }  // namespace
 
+std::string to_string(const sft_cursor& cursor) {
+  return "sft " + std::to_string(cursor.steps) + (cursor.has_passed ? " passed" : "");
+}
+
+result<sft_cursor> parse_sft_cursor(const std::string& text) {
+  sft_cursor out;
+  if (text.empty()) return out;
+  std::istringstream words(text);
+  std::string loop;
+  words >> loop >> out.steps;
+  out.has_passed = text.ends_with(" passed");
+  if (words && to_string(out) == text) return out;
+  return fail(errc::invalid_argument, "the run's cursor is '" + text.substr(0, 64) + "'",
+              "another loop made it", "give the run another name, or go on with that loop");
+}
+
 result<void> run_sft(client::training_client& training, const std::vector<datum>& rows,
                      const sft_options& options, const sft_observer& observe) {
   if (rows.empty() || options.batch_size == 0) {
@@ -65,16 +82,29 @@ result<void> run_sft(client::training_client& training, const std::vector<datum>
   adam_params adam;
   adam.learning_rate = options.learning_rate;
   adam.grad_clip_norm = options.grad_clip_norm;
-  for (std::uint64_t step = 0; step < options.steps; ++step) {
+  const auto settled = training.settled(deadlines::op);
+  if (!settled) return fail(settled.error());
+  const auto from = parse_sft_cursor(settled->cursor);
+  if (!from) return fail(from.error());
+  for (std::uint64_t step = from->steps; step < options.steps; ++step) {
     std::vector<datum> batch = batch_of(rows, options, step);
     normalise(batch, std::max(total_weight(batch), 1e-9));
-    auto passed = training.forward_backward(batch, loss_fn::cross_entropy, {});
-    auto stepped = training.optim_step(adam, "sft " + std::to_string(step + 1));
-    const auto output = passed.get(deadlines::op);
-    if (!output) return fail(output.error());
+    std::optional<client::future<forward_result>> passed;
+    if (step > from->steps || !from->has_passed) {
+      passed = training.forward_backward(batch, loss_fn::cross_entropy, {},
+                                         to_string(sft_cursor{step, true}));
+    }
+    auto stepped = training.optim_step(adam, to_string(sft_cursor{step + 1, false}));
+    sft_progress now{step + 1, std::nullopt, {}};
+    if (passed) {
+      const auto output = passed->get(deadlines::op);
+      if (!output) return fail(output.error());
+      now.loss = loss_of(batch, *output);
+    }
     const auto done = stepped.get(deadlines::op);
     if (!done) return fail(done.error());
-    if (auto ok = observe({step + 1, loss_of(batch, *output), done->weights}); !ok) return ok;
+    now.weights = done->weights;
+    if (auto ok = observe(now); !ok) return ok;
   }
   return {};
 }

@@ -1,8 +1,6 @@
 // troupe: everything a person does with a cluster. Exit status 0: done; 1: it failed; 2: wrong use.
 
 #include <cstdio>
-#include <cstdlib>
-#include <iostream>
 
 #include "apps/support/json.hpp"
 #include "apps/troupe/commands/all.hpp"
@@ -43,10 +41,5 @@ int main(int count, char** words) {
     return program.exit(e) == 0 ? 0 : 2;
   }
   const auto done = chosen();
-  const int status = done ? 0 : report(done.error(), context);
-  // A request to a control node that died keeps its connection, and its threads, until its
-  // deadline: they must not run beside the end of this process.
-  std::cout.flush();
-  std::fflush(nullptr);
-  std::_Exit(status);
+  return done ? 0 : report(done.error(), context);
 }

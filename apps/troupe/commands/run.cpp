@@ -11,8 +11,11 @@
 namespace troupe::apps {
 namespace {
 
+enum class beginning : std::uint8_t { fresh, where_it_stood };
+
 struct run_options {
   create_run_request request;
+  beginning begin = beginning::fresh;
   std::string data;
   loops::sft_options sft;
   loops::grpo_options grpo;
@@ -34,6 +37,20 @@ result<void> finish(const command_context& context, client::training_client& tra
   return {};
 }
 
+/// The named run once more, if there is one: a loop that was killed goes on with it.
+result<client::training_client> take_run(client::service_client& cluster,
+                                         const run_options& wanted) {
+  if (wanted.begin == beginning::where_it_stood) {
+    if (wanted.request.name.empty()) {
+      return fail(errc::invalid_argument, "there is no run to go on with", "it has no name here",
+                  "give the --name of the first start");
+    }
+    auto known = cluster.attach_training_run(run_id{wanted.request.name});
+    if (known || known.error().code != errc::not_found) return known;
+  }
+  return cluster.create_training_run(wanted.request);
+}
+
 result<void> run_sft(const command_context& context, run_options& wanted) {
   auto model = open_model_directory(wanted.request.model.directory);
   if (!model) return fail(model.error());
@@ -42,14 +59,15 @@ result<void> run_sft(const command_context& context, run_options& wanted) {
   if (!rows) return fail(rows.error());
   auto cluster = context.connect();
   if (!cluster) return fail(cluster.error());
-  auto training = cluster->create_training_run(wanted.request);
+  auto training = take_run(*cluster, wanted);
   if (!training) return fail(training.error());
   progress shown(stderr, context.progress_form());
   boost::json::object summary;
   const auto done = loops::run_sft(
       *training, *rows, wanted.sft, [&](const loops::sft_progress& now) -> result<void> {
-        shown.update("sft", now.step, wanted.sft.steps, "loss " + std::to_string(now.loss));
-        summary["loss"] = now.loss;
+        const std::string loss = now.loss ? "loss " + std::to_string(*now.loss) : "";
+        shown.update("sft", now.step, wanted.sft.steps, loss);
+        if (now.loss) summary["loss"] = *now.loss;
         summary["weights_digest"] = to_hex(now.weights);
         return {};
       });
@@ -191,6 +209,9 @@ void add_run(CLI::App& program, command_context& context, command_action& chosen
   sft->add_option("--batch-size", wanted->sft.batch_size)->check(CLI::Range(1, 1024));
   sft->add_option("--learning-rate", wanted->sft.learning_rate)->check(CLI::PositiveNumber);
   sft->add_option("--seed", wanted->sft.seed);
+  sft->add_flag_callback(
+      "--continue", [wanted] { wanted->begin = beginning::where_it_stood; },
+      "go on with the run of that name, if there is one, with the same options as before");
   set_action(*sft, context, chosen, [&context, wanted] { return run_sft(context, *wanted); });
   CLI::App* grpo = group->add_subcommand("grpo", "reinforcement learning, byte-level models");
   add_common(*grpo, *wanted);

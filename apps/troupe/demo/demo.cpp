@@ -158,9 +158,10 @@ result<void> demo::fine_tune() {
   sft.learning_rate = 1e-3;
   sft.seed = options_.seed;
   return loops::run_sft(*training_, *rows, sft, [&](const loops::sft_progress& now) {
-    report_.losses.push_back(now.loss);
+    const double loss = now.loss.value_or(0);
+    report_.losses.push_back(loss);
     report_.weights_digest = to_hex(now.weights);
-    shown_.update("sft ", now.step, sft.steps, "loss " + rounded(now.loss));
+    shown_.update("sft ", now.step, sft.steps, "loss " + rounded(loss));
     return result<void>();
   });
 }
