@@ -1,4 +1,4 @@
-"""Client programs that end before their work does: a loop that is killed goes on from its cursor, to
+"""Client programs that end before their work does: a loop that is killed goes on from its cursor to
 the weights of one that lived, and a client with open requests ends in order.
 
 Usage: loops_test.py TROUPE_PROGRAM LEAVING_CLIENT_PROGRAM
