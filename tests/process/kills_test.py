@@ -58,6 +58,7 @@ class Kills(unittest.TestCase):
         self.cluster = subprocess.Popen([PROGRAM, "up", "cluster.toml"], cwd=self.folder, text=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.paused = {}    # (process id, role) -> op at which it was stopped
+        self.departed = []
         self.commands = {}  # name -> how it was started
         self.guests = {}    # name -> the process, of nodes that no launcher looks after any more
         self.assertIn("is up", self.cluster.stdout.readline())
@@ -68,7 +69,7 @@ class Kills(unittest.TestCase):
         self.resume(0)
         self.cluster.send_signal(signal.SIGINT)
         self.cluster.wait(timeout=DEADLINE_S)
-        for guest in self.guests.values():
+        for guest in [*self.guests.values(), *self.departed]:
             if guest is not None:
                 guest.wait(timeout=DEADLINE_S)
         self.drain.wait(timeout=DEADLINE_S)
@@ -108,7 +109,8 @@ class Kills(unittest.TestCase):
                 except subprocess.TimeoutExpired:
                     self.resume(0)
         elif which == signal.SIGTERM:
-            # It was asked to go, so the launcher lets it; others take its place by hand.
+            # It was asked to go, so the launcher lets it; another is started in its place by hand.
+            self.departed.append(self.guests.get(name))
             self.guests[name] = None
 
     def start_guests(self):
@@ -174,7 +176,8 @@ class Kills(unittest.TestCase):
                       f"{dict((k, kinds.count(k)) for k in sorted(set(kinds)))}; "
                       f"{len(resumed)} recoveries, {sum(e['ops_replayed'] for e in resumed)} ops "
                       f"repeated of {events[-1]['seq_id']}, median "
-                      f"{seconds[len(seconds) // 2]:.2f} s, longest {seconds[-1]:.2f} s", flush=True)
+                      f"{seconds[len(seconds) // 2]:.2f} s, longest {seconds[-1]:.2f} s",
+                      flush=True)
 
 
 if __name__ == "__main__":
