@@ -83,6 +83,7 @@ void training_run_state::execute_load(const op_request& op, const load_state_op&
 }
 
 void training_run_state::execute_publish(const op_request& op, const save_weights_op& body) {
+  if (record_.request.lora) return publish_as(op, checkpoint_kind::sampler_adapter);
   if (body.kind == publish_kind::base || !published_)
     return publish_as(op, checkpoint_kind::sampler_base);
   ask(
@@ -185,7 +186,7 @@ checkpoint_manifest training_run_state::manifest(checkpoint_kind kind, const std
   out.optimizer_steps = static_cast<std::uint64_t>(metric(merged.metrics, "optimizer_steps:max"));
   out.created_unix_ms = unix_time_ms();
   const bool is_training = kind == checkpoint_kind::training || kind == checkpoint_kind::snapshot;
-  if (is_training) out.lora = record_.request.lora;
+  if (is_training || kind == checkpoint_kind::sampler_adapter) out.lora = record_.request.lora;
   return out;
 }
 
@@ -217,6 +218,8 @@ void training_run_state::commit_sampler_checkpoint(const op_request& op,
   auto record = manifest(publishing_, body.name, {op.seq_id, step_, {}, 0}, merged);
   record.state = merged.published;
   record.probe_logprobs = merged.probe_logprobs;
+  if (publishing_ == checkpoint_kind::sampler_adapter)
+    record.parent_state = merged.published_before;
   if (is_delta) {
     record.parent = published_->id;
     record.base = published_->manifest.base.empty() ? published_->id : published_->manifest.base;

@@ -81,12 +81,20 @@ class trainer_engine {
   /// Writes weights of published slices in bf16, adapters merged into them. All ranks take part.
   virtual result<void> publish(bf16_sink& sink) const = 0;
 
+  /// Digest of the frozen weights of this rank's slices, rounded to bf16: what a sampler of the
+  /// base serves.
+  [[nodiscard]] virtual result<state_digest> frozen_digest() const;
+
   /// What publish writes: slices of the model's own parameters.
   [[nodiscard]] virtual std::vector<parameter_slice> published_slices() const;
 };
 
 inline result<void> trainer_engine::load_frozen(parameter_source&) {
   return fail(errc::internal, "this engine trains all weights of its model");
+}
+
+inline result<state_digest> trainer_engine::frozen_digest() const {
+  return fail(errc::internal, "this engine has no frozen weights");
 }
 
 inline std::vector<parameter_slice> trainer_engine::published_slices() const {

@@ -13,7 +13,8 @@ namespace {
 using summaries = checkpoint_index::summaries;
 
 bool is_sampler(checkpoint_kind kind) {
-  return kind == checkpoint_kind::sampler_base || kind == checkpoint_kind::sampler_delta;
+  return kind == checkpoint_kind::sampler_base || kind == checkpoint_kind::sampler_delta ||
+         kind == checkpoint_kind::sampler_adapter;
 }
 
 }  // namespace

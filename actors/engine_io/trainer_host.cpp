@@ -3,6 +3,7 @@
 #include <utility>
 #include <variant>
 
+#include "actors/engine_io/adapter_files.hpp"
 #include "actors/engine_io/delta_chain.hpp"
 #include "config/failpoint.hpp"
 #include "gpu/models/adapters.hpp"
@@ -86,7 +87,7 @@ result<void> trainer_host::load_training(const checkpoint_manifest& checkpoint,
 
 result<void> trainer_host::load_published(const start_shard_request& request) {
   published_ = {};
-  if (request.published_chain.empty()) return {};
+  if (request.published_chain.empty() || opened_.lora) return {};
   bf16_state whole(whole_model(model_.layout));
   if (auto loaded = load_chain(blobs_, request.published_chain, whole); !loaded) return loaded;
   bf16_state mine(engine_->published_slices());
@@ -202,7 +203,24 @@ result<void> trainer_host::work(const shard_load_state& body, shard_work_reply& 
   return {};
 }
 
+/// Adapters are small and need no baseline: each checkpoint holds them whole.
+result<void> trainer_host::save_adapters(shard_work_reply& reply) {
+  const auto base = engine_->frozen_digest();
+  if (!base) return fail(base.error());
+  const auto blob = write_adapters(blobs_, engine_->owned_slices(), *engine_);
+  if (!blob) return fail(blob.error());
+  reply.files = {{blob->blob, blob->bytes, opened_.identity.rank}};
+  reply.published_before = *base;
+  reply.published = *base;
+  reply.published += engine_->weights_digest();
+  auto probed = probe(reply.seq_id);
+  if (!probed) return fail(probed.error());
+  reply.probe_logprobs = std::move(*probed);
+  return {};
+}
+
 result<void> trainer_host::work(const shard_save_weights& body, shard_work_reply& reply) {
+  if (body.kind == checkpoint_kind::sampler_adapter) return save_adapters(reply);
   bf16_state current(engine_->published_slices());
   if (auto taken = engine_->publish(current); !taken) return taken;
   current.refresh_digest();

@@ -54,6 +54,7 @@ class trainer_host {
   result<void> work(const shard_capture_state& body, shard_work_reply& reply);
   result<void> work(const shard_write_captured& body, shard_work_reply& reply);
 
+  result<void> save_adapters(shard_work_reply& reply);
   result<storage::blob_info> write_base(const bf16_state& state);
   result<storage::blob_info> write_delta(const bf16_state& state);
 

@@ -3,6 +3,7 @@
 #include "apps/gateway/idle_nodes.hpp"
 #include "apps/gateway/key_file.hpp"
 #include "config/deadlines.hpp"
+#include "config/limits.hpp"
 #include "messages/wire/codec.hpp"
 
 namespace troupe::gateway {
@@ -31,8 +32,44 @@ void sample_pool::sample(const checkpoint_id& weights, sample_request request, a
   if (const auto ok = wire::validate(request); !ok) return then(fail(ok.error()));
   const std::uint64_t number = ++next_job_;
   jobs_.emplace(number, job{weights.value, std::move(request), std::move(then)});
-  rotation_.add(weights.value, number);
-  go_on();
+  if (weights.empty() || is_adapter_.contains(weights.value)) {
+    add(number);
+    return go_on();
+  }
+  auto& waiting = unknown_[weights.value];
+  waiting.push_back(number);
+  if (waiting.size() == 1) learn_kind(weights.value);
+}
+
+void sample_pool::learn_kind(const std::string& weights) {
+  link_.ask_store<checkpoint_record>(
+      deadlines::store, get_checkpoint_request{checkpoint_id{weights}},
+      [self = shared_from_this(), weights](const result<checkpoint_record>& record) {
+        const auto waiting = std::exchange(self->unknown_[weights], {});
+        self->unknown_.erase(weights);
+        if (self->is_adapter_.size() >= limits::checkpoint_list_max) self->is_adapter_.clear();
+        if (record)
+          self->is_adapter_[weights] = record->manifest.kind == checkpoint_kind::sampler_adapter;
+        for (const std::uint64_t number : waiting) {
+          if (record) {
+            self->add(number);
+          } else if (auto node = self->jobs_.extract(number); !node.empty()) {
+            node.mapped().then(fail(record.error()));
+          }
+        }
+        self->go_on();
+      });
+}
+
+/// Its weights' kind is known: an adapter needs the base's own weights live, and names itself.
+void sample_pool::add(std::uint64_t number) {
+  const auto found = jobs_.find(number);
+  if (found == jobs_.end()) return;
+  job& open = found->second;
+  if (!open.weights.empty() && is_adapter_.at(open.weights)) {
+    open.request.adapter.value = std::exchange(open.weights, {});
+  }
+  rotation_.add(open.weights, number);
 }
 
 void sample_pool::control_lost() {
@@ -42,7 +79,7 @@ void sample_pool::control_lost() {
   live_ = {};
   rotation_ = {};
   for (const auto& [number, open] : jobs_)
-    rotation_.add(open.weights, number);
+    if (!unknown_.contains(open.weights)) rotation_.add(open.weights, number);
 }
 
 void sample_pool::control_restored(const result<void>& outcome) {

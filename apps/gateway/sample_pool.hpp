@@ -2,7 +2,8 @@
 
 // The deployment that answers the gateway's samples for one base model, whichever weights they ask
 // for: the base's own, or any checkpoint that a run published. The deployment is made at the first
-// request and brought to the wanted weights between requests.
+// request and brought to the wanted weights between requests. Adapters stand beside the base's own
+// weights, so requests for any number of them run together and nothing is switched.
 //
 // Threading: the loop's thread. Errors: in the callbacks; errc::no_capacity when no sampler node is
 // idle.
@@ -12,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -37,19 +39,19 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
   void control_lost();
   void control_restored(const result<void>& outcome);
 
-  [[nodiscard]] std::size_t num_open() const {
-    return rotation_.num_waiting() + rotation_.num_running();
-  }
+  [[nodiscard]] std::size_t num_open() const { return jobs_.size(); }
 
  private:
   struct job {
-    std::string weights;
+    std::string weights;  ///< that must be live for it
     sample_request request;
     answer then;
   };
   using handle = actors::deployment_actor;
   using found_deployment = result<std::pair<deployment_info, handle>>;
 
+  void learn_kind(const std::string& weights);
+  void add(std::uint64_t number);
   void go_on();
   void start(std::uint64_t number);
   void switch_to(const std::string& weights);
@@ -69,6 +71,8 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
   boost::asio::steady_timer pause_;
   sample_rotation rotation_;
   std::map<std::uint64_t, job> jobs_;
+  std::map<std::string, bool> is_adapter_;  ///< of the weights that were asked for so far
+  std::map<std::string, std::vector<std::uint64_t>> unknown_;  ///< jobs, until their kind is known
   std::uint64_t next_job_ = 0;
   std::uint64_t generation_ = 0;  ///< answers of an older control node are ignored
   bool is_held_ = false;

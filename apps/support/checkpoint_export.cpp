@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "actors/engine_io/adapter_files.hpp"
 #include "actors/engine_io/delta_chain.hpp"
 #include "actors/engine_io/parameter_files.hpp"
 #include "gpu/models/adapters.hpp"
@@ -60,6 +61,39 @@ class sampler_tensors final : public checkpoint_tensors {
   const std::vector<parameter_spec> layout_;
 };
 
+/// What adapters make of the base they stand on.
+class merged_tensors final : public checkpoint_tensors {
+ public:
+  merged_tensors(actors::opened_model base, actors::adapter_values adapters)
+      : base_(std::move(base)), adapters_(std::move(adapters)) {}
+  const std::vector<parameter_spec>& layout() const override { return base_.layout; }
+  result<void> read(std::uint32_t parameter, std::uint64_t begin, std::span<float> out) override {
+    const gpu::parameter_slice slice{parameter, begin, begin + out.size()};
+    actors::hf_source files(base_);
+    if (auto ok = files.read(gpu::state_part::weights, slice, out); !ok) return ok;
+    adapters_.merge(slice, out);
+    return {};
+  }
+
+ private:
+  actors::opened_model base_;
+  actors::adapter_values adapters_;
+};
+
+result<std::unique_ptr<checkpoint_tensors>> open_merged(storage::blob_store& blobs,
+                                                        const checkpoint_manifest& manifest) {
+  auto base = actors::open_model({manifest.model_directory});
+  if (!base) return fail(base.error());
+  const auto state = actors::read_directory(*base);
+  if (!state) return fail(state.error());
+  if (state->digest() != manifest.parent_state)
+    return fail(errc::wrong_base, manifest.model_directory + " is not the base of the adapter",
+                "its files were changed since the adapter was trained", "put the old ones back");
+  auto adapters = actors::adapter_values::load(blobs, manifest);
+  if (!adapters) return fail(adapters.error());
+  return std::make_unique<merged_tensors>(std::move(*base), std::move(*adapters));
+}
+
 bool is_training(checkpoint_kind kind) {
   return kind == checkpoint_kind::training || kind == checkpoint_kind::snapshot;
 }
@@ -93,6 +127,7 @@ result<std::unique_ptr<checkpoint_tensors>> open_checkpoint(
     storage::blob_store& blobs, const std::vector<checkpoint_record>& chain) {
   if (chain.empty()) return fail(errc::not_found, "the checkpoint has no chain");
   const checkpoint_manifest& wanted = chain.back().manifest;
+  if (wanted.kind == checkpoint_kind::sampler_adapter) return open_merged(blobs, wanted);
   auto layout = gpu::parameter_layout(wanted.model);
   if (is_training(wanted.kind)) {
     auto slices = storage::slice_reader::open(blobs, wanted.files,

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,8 @@ namespace troupe::gpu {
 struct frozen_base {
   std::mutex loading;
   bool is_loaded = false;
-  std::vector<at::Tensor> shards;  ///< one per parameter group
+  std::vector<at::Tensor> shards;           ///< one per parameter group
+  std::optional<state_digest> bf16_digest;  ///< once somebody asked for it
 };
 
 class frozen_bases {

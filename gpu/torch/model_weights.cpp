@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "gpu/bf16.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "gpu/torch/linear.hpp"
+#include "messages/state_digest.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -181,6 +183,24 @@ void model_weights::merge(const parameter_slice& slice, const at::Tensor& flat,
     for (std::size_t element = begin; element < end; ++element)
       values_of_slice[element - slice.begin] += adapter_scale_ * change[element - row * inputs];
   }
+}
+
+state_digest model_weights::frozen_digest() const {
+  const std::lock_guard lock(base_->loading);
+  if (base_->bf16_digest) return *base_->bf16_digest;
+  state_digest digest;
+  std::vector<std::uint16_t> bits;
+  for (const owned_slice& owned : weights_.slices()) {
+    const at::Tensor& flat = weights_.shards()[owned.group].weights;
+    const std::span<const float> all(values(flat), count(flat));
+    const auto slice = all.subspan(owned.shard_offset, owned.slice.num_elements());
+    bits.resize(slice.size());
+    std::ranges::transform(slice, bits.begin(), to_bf16);
+    add_elements(digest, owned.slice.parameter, owned.slice.begin,
+                 std::span<const std::uint16_t>(bits));
+  }
+  base_->bf16_digest = digest;
+  return digest;
 }
 
 result<void> model_weights::visit_merged(const slice_visitor& visit) {

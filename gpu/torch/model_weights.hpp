@@ -55,6 +55,9 @@ class model_weights {
   /// With adapters: loads the frozen weights, unless another engine has loaded the same base.
   result<void> load_frozen(const slice_reader& read);
 
+  /// Of the frozen weights as bf16; computed once for each base. Requires: has_adapters().
+  [[nodiscard]] state_digest frozen_digest() const;
+
   /// Valid until the next gather.
   result<root_tensors> gather_root();
   result<block_tensors> gather_block(std::uint32_t block);

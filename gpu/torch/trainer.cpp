@@ -71,6 +71,11 @@ class torch_trainer final : public trainer_engine {
     return slices_of(network_->weights().model_state());
   }
 
+  result<state_digest> frozen_digest() const override {
+    if (!network_->weights().has_adapters()) return trainer_engine::frozen_digest();
+    return network_->weights().frozen_digest();
+  }
+
   result<void> load_frozen(parameter_source& source) override {
     if (!network_->weights().has_adapters()) return trainer_engine::load_frozen(source);
     return run("load_frozen", [&]() -> result<void> {
