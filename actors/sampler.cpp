@@ -37,7 +37,8 @@ void sampler_state::admit_waiting() {
     const auto adapter = request.adapter.empty() ? nullptr : adapters_.at(request.adapter);
     auto admitted = engine_->admit({next->sequence, request.prompt, request.params,
                                     next->sample_index, scores && request.prompt_logprobs,
-                                    scores ? request.topk_prompt_logprobs : 0, adapter});
+                                    scores ? request.topk_prompt_logprobs : 0, adapter,
+                                    scores ? request.prompt_targets : std::vector<token_id>()});
     if (!admitted && admitted.error().code == errc::busy) return;
     if (!admitted) {
       give_up(next->request, admitted.error());
@@ -65,7 +66,7 @@ void sampler_state::step() {
   for (const auto& token : *tokens) {
     if (token.prompt)
       queue_.set_prompt(token.sequence, token.prompt->logprobs, token.prompt->topk,
-                        token.prompt->cached_tokens);
+                        token.prompt->cached_tokens, token.prompt->target_logprobs);
     const auto owner = queue_.request_of(token.sequence);
     auto finished = queue_.add_token(token.sequence, token.chosen, version_, token.finished);
     if (owner) note_token(*owner, token);

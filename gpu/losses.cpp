@@ -17,10 +17,18 @@ struct token_loss {
   double gradient = 0;
 };
 
+/// What a ratio is bounded to at one position.
+struct bounds {
+  double low;
+  double high;
+
+  [[nodiscard]] double clip(double ratio) const { return std::clamp(ratio, low, high); }
+};
+
 /// -min(r A, clip(r) A), and its derivative where that of r is `slope`.
-token_loss clipped_term(const loss_options& options, double ratio, double slope, double advantage) {
+token_loss clipped_term(const bounds& range, double ratio, double slope, double advantage) {
   const double plain = ratio * advantage;
-  const double clipped = std::clamp(ratio, options.clip_low, options.clip_high) * advantage;
+  const double clipped = range.clip(ratio) * advantage;
   // Written so that NaN takes the plain branch and is seen by the caller.
   if (clipped < plain) return {-clipped, 0};
   return {-plain, -slope * advantage};
@@ -31,10 +39,8 @@ token_loss importance_term(double change, double advantage) {
   return {value, value};
 }
 
-token_loss cispo_term(const loss_options& options, double logprob, double change,
-                      double advantage) {
-  const double factor =
-      std::clamp(std::exp(change), options.clip_low, options.clip_high) * advantage;
+token_loss cispo_term(const bounds& range, double logprob, double change, double advantage) {
+  const double factor = range.clip(std::exp(change)) * advantage;
   return {-factor * logprob, -factor};
 }
 
@@ -43,10 +49,11 @@ token_loss dro_term(const loss_options& options, double logprob, double change, 
           -(advantage - options.beta * change)};
 }
 
-token_loss dapo_term(const loss_options& options, double change, double advantage) {
+token_loss dapo_term(const loss_options& options, const bounds& range, double change,
+                     double advantage) {
   const double ratio = std::exp(std::clamp(change, -log_ratio_max, log_ratio_max));
   const double slope = std::abs(change) > log_ratio_max ? 0 : ratio;
-  const token_loss term = clipped_term(options, ratio, slope, advantage);
+  const token_loss term = clipped_term(range, ratio, slope, advantage);
   if (options.dual_clip == 0 || !(advantage < 0)) return term;
   const double most = -options.dual_clip * advantage;
   return term.loss > most ? token_loss{most, 0} : term;
@@ -75,6 +82,13 @@ struct datum_terms {
   const datum& data;
   double ratio_of_sequence;
 
+  [[nodiscard]] bounds range_at(std::size_t i) const {
+    const auto& low = data.clip_low_thresholds;
+    const auto& high = data.clip_high_thresholds;
+    return {low.empty() ? options.clip_low : static_cast<double>(low[i]),
+            high.empty() ? options.clip_high : static_cast<double>(high[i])};
+  }
+
   [[nodiscard]] token_loss at(std::size_t i, double logprob) const {
     if (options.loss == loss_fn::cross_entropy) {
       const auto weight = static_cast<double>(data.weights[i]);
@@ -84,16 +98,16 @@ struct datum_terms {
     const double change = logprob - static_cast<double>(data.logprobs[i]);
     switch (options.loss) {
       case loss_fn::ppo:
-        return clipped_term(options, std::exp(change), std::exp(change), advantage);
+        return clipped_term(range_at(i), std::exp(change), std::exp(change), advantage);
       case loss_fn::cispo:
-        return cispo_term(options, logprob, change, advantage);
+        return cispo_term(range_at(i), logprob, change, advantage);
       case loss_fn::dro:
         return dro_term(options, logprob, change, advantage);
       case loss_fn::dapo:
-        return dapo_term(options, change, advantage);
+        return dapo_term(options, range_at(i), change, advantage);
       case loss_fn::gspo:
         if (!counts_for_ratio(data, i)) return {};
-        return clipped_term(options, ratio_of_sequence, ratio_of_sequence, advantage);
+        return clipped_term(range_at(i), ratio_of_sequence, ratio_of_sequence, advantage);
       case loss_fn::cross_entropy:
       case loss_fn::importance_sampling:
         break;
@@ -102,11 +116,15 @@ struct datum_terms {
   }
 };
 
+bool is_clipped(loss_fn loss) {
+  return loss == loss_fn::ppo || loss == loss_fn::cispo || loss == loss_fn::dapo ||
+         loss == loss_fn::gspo;
+}
+
 /// The option of `loss` with this key; null when it has none.
 double* find_option(loss_options& options, const std::string& key) {
   const loss_fn loss = options.loss;
-  const bool clips = loss == loss_fn::ppo || loss == loss_fn::cispo || loss == loss_fn::dapo ||
-                     loss == loss_fn::gspo;
+  const bool clips = is_clipped(loss);
   if (clips && key == "clip_low_threshold") return &options.clip_low;
   if (clips && key == "clip_high_threshold") return &options.clip_high;
   if (loss == loss_fn::dro && key == "beta") return &options.beta;
@@ -142,6 +160,28 @@ result<void> check_input(const char* name, const std::vector<float>& values, con
               "send this input at the length of target_tokens");
 }
 
+/// Bounds of single positions, where there are any.
+result<void> check_thresholds(const loss_options& options, const datum& data) {
+  const auto& low = data.clip_low_thresholds;
+  const auto& high = data.clip_high_thresholds;
+  if (low.empty() && high.empty()) return {};
+  if (!is_clipped(options.loss))
+    return fail(errc::invalid_argument, "the loss clips no ratio, but has thresholds per token",
+                "they are inputs of ppo, cispo, dapo and gspo", "leave them out");
+  for (const auto& [name, values] :
+       {std::pair{"clip_low_threshold", &low}, std::pair{"clip_high_threshold", &high}}) {
+    if (values->empty()) continue;
+    if (auto ok = check_input(name, *values, data); !ok) return ok;
+  }
+  for (std::size_t i = 0; i < data.target_tokens.size(); ++i) {
+    loss_options here = options;
+    if (!low.empty()) here.clip_low = static_cast<double>(low[i]);
+    if (!high.empty()) here.clip_high = static_cast<double>(high[i]);
+    if (auto ok = check_options(here); !ok) return ok;
+  }
+  return {};
+}
+
 }  // namespace
 
 result<loss_options> read_loss_options(loss_fn loss, const loss_fn_config& config) {
@@ -162,6 +202,7 @@ result<loss_options> read_loss_options(loss_fn loss, const loss_fn_config& confi
 }
 
 result<void> check_loss_inputs(const loss_options& options, const datum& data) {
+  if (auto ok = check_thresholds(options, data); !ok) return ok;
   if (options.loss == loss_fn::cross_entropy) return check_input("weights", data.weights, data);
   if (auto ok = check_input("logprobs", data.logprobs, data); !ok) return ok;
   if (auto ok = check_input("advantages", data.advantages, data); !ok) return ok;

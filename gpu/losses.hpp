@@ -13,11 +13,11 @@
 //   dapo                  as ppo, with p - q bounded to +-20; where A < 0, at most
 //                         -dual_clip_threshold * A when that option is given
 //   gspo                  as ppo, with r = exp(mean over the sequence of p - q), at most e^10,
-//   whose
-//                         derivative by each p is taken as r
+//                         whose derivative by each p is taken as r
 //
 // Options: clip_low_threshold 0.8 and clip_high_threshold 1.2 (dapo: 1.28) of ppo, cispo, dapo,
-// gspo; beta 0.05 of dro; dual_clip_threshold (> 1, off unless given) of dapo.
+// gspo; beta 0.05 of dro; dual_clip_threshold (> 1, off unless given) of dapo. A datum may bring
+// its own thresholds for each position.
 //
 // Units: nats; plain sums. Threading: pure functions.
 // Errors: errc::invalid_argument for missing inputs, unknown options and impossible bounds.

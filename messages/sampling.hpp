@@ -48,6 +48,8 @@ struct sample_request {
   checkpoint_id adapter = {};
   /// The adapter's record: filled in by the deployment for its replica.
   std::optional<checkpoint_record> adapter_record = std::nullopt;
+  /// Tokens to score in place of prompt[1], prompt[2], ..., equally many for each of them.
+  std::vector<token_id> prompt_targets = {};
   bool operator==(const sample_request&) const = default;
 };
 
@@ -95,6 +97,7 @@ struct sample_reply {
   std::vector<float> prompt_logprobs;      ///< at temperature 1, of prompt[1], prompt[2], ...
   likeliest_tokens prompt_topk;            ///< at the same positions
   std::uint32_t cached_prompt_tokens = 0;  ///< that needed no computing
+  std::vector<float> prompt_target_logprobs = {};  ///< of prompt_targets, at temperature 1
   bool operator==(const sample_reply&) const = default;
 };
 

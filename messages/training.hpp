@@ -34,6 +34,9 @@ struct datum {
   /// gspo: 1 where a position counts for the ratio of its sequence; empty: where advantages are
   /// not 0.
   std::vector<float> sequence_ratio_mask = {};
+  /// Losses that clip: bounds of each position, in place of the loss's options; empty: those.
+  std::vector<float> clip_low_thresholds = {};
+  std::vector<float> clip_high_thresholds = {};
 
   bool operator==(const datum&) const = default;
 };
@@ -194,6 +197,9 @@ struct create_run_request {
   std::uint64_t seed = 0;
   std::uint64_t snapshot_every_steps = 0;          ///< 0: the cluster's default
   std::optional<lora_config> lora = std::nullopt;  ///< none: every parameter is trained
+  /// Whose it is: on a node that several tenants use, each has one op at a time. A valid name, or
+  /// empty.
+  std::string tenant = {};
   bool operator==(const create_run_request&) const = default;
 };
 

@@ -71,7 +71,8 @@ std::optional<std::pair<std::uint64_t, sample_reply>> sample_queue::add_token(
 }
 
 void sample_queue::set_prompt(std::uint64_t sequence, std::vector<float> logprobs,
-                              likeliest_tokens topk, std::uint32_t cached_tokens) {
+                              likeliest_tokens topk, std::uint32_t cached_tokens,
+                              std::vector<float> target_logprobs) {
   const auto owner = request_of_.find(sequence);
   if (owner == request_of_.end()) return;
   open_request& open = requests_.at(owner->second);
@@ -81,6 +82,7 @@ void sample_queue::set_prompt(std::uint64_t sequence, std::vector<float> logprob
   open.reply.prompt_logprobs = std::move(logprobs);
   open.reply.prompt_topk = std::move(topk);
   open.reply.cached_prompt_tokens = cached_tokens;
+  open.reply.prompt_target_logprobs = std::move(target_logprobs);
 }
 
 std::vector<std::uint64_t> sample_queue::limited_below(std::uint64_t version) const {

@@ -51,7 +51,7 @@ class sample_queue {
 
   /// What was learnt of the prompt; told of every sequence, the first of a request counts.
   void set_prompt(std::uint64_t sequence, std::vector<float> logprobs, likeliest_tokens topk,
-                  std::uint32_t cached_tokens);
+                  std::uint32_t cached_tokens, std::vector<float> target_logprobs);
 
   /// Requests that allow no version as new as this.
   [[nodiscard]] std::vector<std::uint64_t> limited_below(std::uint64_t version) const;

@@ -23,6 +23,13 @@ void score(std::span<const float> logits, const scored_row& row) {
   if (row.wanted->wants_prompt_logprobs) row.out->logprobs.push_back(logprob);
   if (row.wanted->topk_prompt_logprobs > 0)
     append_likeliest(logits, lse, row.wanted->topk_prompt_logprobs, row.out->topk);
+  if (row.wanted->prompt_targets.empty()) return;
+  const std::size_t width = row.wanted->prompt_targets.size() / (row.wanted->prompt.size() - 1);
+  for (const token_id target :
+       std::span(row.wanted->prompt_targets).subspan(row.position * width, width)) {
+    const float value = logits[static_cast<std::size_t>(target)] - lse;
+    row.out->target_logprobs.push_back(std::min(0.0F, value));
+  }
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ struct scored_row {
   std::size_t row = 0;
   token_id next = 0;
   const torch_adapter* adapter = nullptr;
+  std::size_t position = 0;  ///< in its prompt
   const sequence_start* wanted = nullptr;
   prompt_scores* out = nullptr;
 };

@@ -254,17 +254,30 @@ class torch_sampler final : public sampler_engine {
                       std::to_string(positions) + " positions",
                   "prompt and answer share the model's positions",
                   "shorten the prompt, which needs at least one token, or lower max_tokens");
-    for (const token_id token : start.prompt)
-      if (token < 0 || static_cast<std::uint32_t>(token) >= model_.vocab_size)
-        return fail(errc::invalid_argument,
-                    "the prompt contains token " + std::to_string(token) + ", the vocabulary has " +
-                        std::to_string(model_.vocab_size),
-                    "the text was encoded with another model's tokenizer",
-                    "encode it with the tokenizer of this model");
+    if (auto ok = check_vocabulary(start.prompt, "the prompt"); !ok) return ok;
+    if (auto ok = check_vocabulary(start.prompt_targets, "prompt_targets"); !ok) return ok;
+    const std::size_t positions_scored = start.prompt.size() - 1;
+    if (!start.prompt_targets.empty() &&
+        (positions_scored == 0 || start.prompt_targets.size() % positions_scored != 0))
+      return fail(errc::invalid_argument,
+                  std::to_string(start.prompt_targets.size()) + " prompt targets do not fit " +
+                      std::to_string(positions_scored) + " positions",
+                  "each token but the first has equally many", "correct their number");
     if (find(start.sequence) != active_.end())
       return fail(errc::already_exists,
                   "sequence " + std::to_string(start.sequence) + " is being decoded", "",
                   "give each sequence its own number");
+    return {};
+  }
+
+  result<void> check_vocabulary(const std::vector<token_id>& tokens, const char* what) const {
+    for (const token_id token : tokens)
+      if (token < 0 || static_cast<std::uint32_t>(token) >= model_.vocab_size)
+        return fail(errc::invalid_argument,
+                    std::string(what) + " contains token " + std::to_string(token) +
+                        ", the vocabulary has " + std::to_string(model_.vocab_size),
+                    "the text was encoded with another model's tokenizer",
+                    "encode it with the tokenizer of this model");
     return {};
   }
 
@@ -331,8 +344,8 @@ class torch_sampler final : public sampler_engine {
     for (std::size_t i = 0; i < size; ++i, ++s.num_cached) {
       const std::size_t position = s.num_cached;
       if (s.is_scoring() && position + 1 < s.tokens.size())
-        pending.scored.push_back(
-            {pending.rows.size(), s.tokens[position + 1], adapter_of(s), &s.start, &s.scores});
+        pending.scored.push_back({pending.rows.size(), s.tokens[position + 1], adapter_of(s),
+                                  position, &s.start, &s.scores});
       pending.rows.push_back({s.tokens[position], position, &s.cache, adapter_of(s)});
     }
   }

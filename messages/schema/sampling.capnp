@@ -30,6 +30,7 @@ struct SampleRequest {
   ticket @8 :UInt64;
   adapter @9 :Text;  # 64 hexadecimal digits or empty
   adapterRecord @10 :Checkpoint.CheckpointRecord;  # of that adapter
+  promptTargets @11 :List(Int32);  # (n - 1) K, each >= 0; counts as cells
 }
 
 enum StopReason {
@@ -65,6 +66,7 @@ struct SampleReply {
   promptLogprobs @1 :List(Float32);     # <= datum_tokens_max, finite
   promptTopk @2 :LikeliestTokens;
   cachedPromptTokens @3 :UInt32;
+  promptTargetLogprobs @4 :List(Float32);  # <= topk_cells_max, finite
 }
 
 struct StreamSampleRequest {

@@ -13,6 +13,8 @@ struct Datum {
   logprobs @3 :List(Float32);    # N K or none, finite
   advantages @4 :List(Float32);  # N K or none, finite
   sequenceRatioMask @5 :List(Float32);  # N K or none, finite
+  clipLowThresholds @6 :List(Float32);  # N K or none, finite
+  clipHighThresholds @7 :List(Float32);  # N K or none, finite
 }
 
 enum LossFn {
@@ -154,6 +156,7 @@ struct CreateRunRequest {
   seed @3 :UInt64;
   snapshotEverySteps @4 :UInt64;
   lora @5 :Model.LoraConfig;  # absent: every parameter is trained
+  tenant @6 :Text;  # a valid name or empty
 }
 
 struct AttachRunRequest {

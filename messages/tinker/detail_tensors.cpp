@@ -55,11 +55,26 @@ double value_at(std::string_view bytes, DType type, std::size_t index) {
   }
 }
 
-/// Where the numbers of a tensor lie; `at[i]` is the index of row i's value, if it has one.
+/// Where the numbers of a tensor lie; `at[i]` is the index of cell i's value, if it has one. Cells
+/// of one row stand together.
 struct layout {
   std::string_view values;
   std::vector<std::optional<std::size_t>> at;
 };
+
+/// Columns of a tensor of one or two dimensions.
+result<std::size_t> columns_of(const tinker_public::Tensor& in, std::string_view field) {
+  if (in.shape_size() > 2) return wrong(field, "has more than two dimensions");
+  const std::int64_t columns = in.shape_size() == 2 ? in.shape(1) : 1;
+  if (columns < 1 || static_cast<std::uint64_t>(columns) > limits::targets_per_position_max) {
+    return fail(
+        errc::unsupported,
+        std::string(field) + " has " + std::to_string(columns) + " values per position",
+        "a position has 1 to " + std::to_string(limits::targets_per_position_max) + " targets",
+        "send fewer");
+  }
+  return static_cast<std::size_t>(columns);
+}
 
 result<layout> dense_layout(const tinker_public::Tensor& in, std::string_view field) {
   const std::string_view bytes = in.dense();
@@ -68,16 +83,12 @@ result<layout> dense_layout(const tinker_public::Tensor& in, std::string_view fi
   layout out{bytes, {}};
   const std::size_t count = bytes.size() / width;
   if (count > limits::datum_tokens_max) return wrong(field, "is too long");
-  std::int64_t rows = in.shape_size() > 0 ? in.shape(0) : static_cast<std::int64_t>(count);
-  for (int i = 1; i < in.shape_size(); ++i) {
-    if (in.shape(i) != 1) {
-      return fail(errc::unsupported, std::string(field) + " has several values per position",
-                  "this server scores one target per position", "give one-dimensional tensors");
-    }
-  }
-  if (rows < 0 || static_cast<std::size_t>(rows) != count) {
-    return wrong(field, "has another shape than data");
-  }
+  const auto columns = columns_of(in, field);
+  if (!columns) return fail(columns.error());
+  const std::int64_t rows = in.shape_size() > 0 ? in.shape(0) : static_cast<std::int64_t>(count);
+  const bool fits =
+      rows >= 0 && count % *columns == 0 && static_cast<std::uint64_t>(rows) == count / *columns;
+  if (!fits) return wrong(field, "has another shape than data");
   for (std::size_t i = 0; i < count; ++i)
     out.at.emplace_back(i);
   return out;
@@ -94,24 +105,29 @@ result<layout> sparse_layout(const tinker_public::Tensor& in, std::string_view f
   }
   const std::size_t rows = crow.size() / row_bytes - 1;
   const std::size_t count = csr.values().size() / width;
-  if (rows > limits::datum_tokens_max) return wrong(field, "is too long");
+  const auto columns = columns_of(in, field);
+  if (!columns) return fail(columns.error());
+  if (rows > limits::datum_tokens_max / *columns) return wrong(field, "is too long");
   if (in.shape(0) < 0 || static_cast<std::size_t>(in.shape(0)) != rows ||
       csr.col_indices().size() != count * row_bytes || load<std::int64_t>(crow, 0) != 0 ||
       load<std::int64_t>(crow, rows) != static_cast<std::int64_t>(count)) {
     return wrong(field, "has another shape than data");
   }
-  layout out{csr.values(), std::vector<std::optional<std::size_t>>(rows)};
+  layout out{csr.values(), std::vector<std::optional<std::size_t>>(rows * *columns)};
   for (std::size_t row = 0; row < rows; ++row) {
     const auto begin = load<std::int64_t>(crow, row);
     const auto end = load<std::int64_t>(crow, row + 1);
     if (begin < 0 || end < begin || end > static_cast<std::int64_t>(count)) {
       return wrong(field, "has rows out of order");
     }
-    if (end - begin > 1) {
-      return fail(errc::unsupported, std::string(field) + " has several values per position",
-                  "this server scores one target per position", "give one-dimensional tensors");
+    for (std::int64_t i = begin; i < end; ++i) {
+      const auto index = static_cast<std::size_t>(i);
+      const auto column = load<std::int64_t>(csr.col_indices(), index);
+      if (column < 0 || static_cast<std::uint64_t>(column) >= *columns) {
+        return wrong(field, "has a column outside of its shape");
+      }
+      out.at[row * *columns + static_cast<std::size_t>(column)] = index;
     }
-    if (end > begin) out.at[row] = static_cast<std::size_t>(begin);
   }
   return out;
 }

@@ -16,7 +16,8 @@
 
 namespace troupe::tinker::detail {
 
-/// One value per position; sparse rows must hold at most one, an absent one is 0.
+/// The values of a tensor of one or two dimensions, position by position; absent ones of sparse
+/// tensors are 0.
 [[nodiscard]] result<std::vector<float>> float_row(const tinker_public::Tensor& in,
                                                    std::string_view field);
 

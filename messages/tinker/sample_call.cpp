@@ -126,10 +126,6 @@ void refuse_missing(json_fields& in) {
   if (in.integer_or("prompt_alt_tokens_k", 0) != 0) {
     in.refuse("prompt_alt_tokens_k", "is not served: use topk_prompt_logprobs");
   }
-  if (in.find("target_prompt_logprobs") != nullptr) {
-    in.refuse("target_prompt_logprobs",
-              "is not served: use prompt_logprobs of one prompt for each target");
-  }
   if (in.truth("record_stability_info").value_or(false)) {
     in.refuse("record_stability_info", "is not served: use importance_sampling or ppo");
   }
@@ -152,6 +148,12 @@ result<sample_body> body_of(const boost::json::object& object, std::uint64_t num
   }
   refuse_missing(in);
   if (in.failure()) return fail(*in.failure());
+  if (const auto* targets = in.find("target_prompt_logprobs")) {
+    auto cells = read_target_cells(*targets, out.request.prompt.size());
+    if (!cells) return fail(cells.error());
+    out.request.prompt_targets = cells->tokens;
+    out.targets = std::move(*cells);
+  }
   return out;
 }
 

@@ -7,6 +7,7 @@
 // Errors: errc::invalid_argument. In `body` also errc::unsupported, naming the option.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 
 #include "messages/error.hpp"
 #include "messages/sampling.hpp"
+#include "messages/tinker/target_cells.hpp"
 
 namespace troupe::tinker {
 
@@ -28,6 +30,7 @@ struct sample_body {
   stop_rule stop = stop_rule::end_of_text;
   std::vector<std::string> stop_texts;
   std::size_t prompt_logprobs_last = 0;  ///< asked for these only; 0: for all
+  std::optional<target_cells> targets;   ///< whose tokens are in the request
 };
 
 struct sample_call {

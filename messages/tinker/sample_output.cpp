@@ -61,6 +61,10 @@ std::string encode_sample_output(const sample_reply& reply, const shown_prompt& 
   if (has_rows(reply.prompt_topk)) {
     fill(*out.mutable_topk_prompt_logprobs(), reply.prompt_topk, prompt.num_tokens, num_hidden);
   }
+  if (prompt.targets) {
+    fill_tensor(*out.mutable_target_prompt_logprobs(), *prompt.targets,
+                reply.prompt_target_logprobs);
+  }
   out.set_prompt_cache_hit_tokens(static_cast<std::int32_t>(reply.cached_prompt_tokens));
   return out.SerializeAsString();
 }

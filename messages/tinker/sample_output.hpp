@@ -4,9 +4,11 @@
 //
 // Threading: pure functions.
 
+#include <optional>
 #include <string>
 
 #include "messages/sampling.hpp"
+#include "messages/tinker/target_cells.hpp"
 
 namespace troupe::tinker {
 
@@ -15,6 +17,7 @@ namespace troupe::tinker {
 struct shown_prompt {
   std::size_t num_tokens = 0;
   std::size_t num_last = 0;  ///< 0: all
+  std::optional<target_cells> targets = {};
 };
 
 /// A SampleResponse.

@@ -49,9 +49,12 @@ result<void> take_input(datum& out, const std::string& key, const tinker_public:
   if (key == "logprobs") target = &out.logprobs;
   if (key == "advantages") target = &out.advantages;
   if (key == "sequence_ratio_mask") target = &out.sequence_ratio_mask;
+  if (key == "clip_low_threshold") target = &out.clip_low_thresholds;
+  if (key == "clip_high_threshold") target = &out.clip_high_thresholds;
   if (target == nullptr) {
     return fail(errc::unsupported, field + " is no input of a loss here",
-                "inputs are target_tokens, weights, logprobs, advantages, sequence_ratio_mask",
+                "inputs are target_tokens, weights, logprobs, advantages, sequence_ratio_mask, "
+                "clip_low_threshold, clip_high_threshold",
                 "leave other keys out of loss_fn_inputs");
   }
   auto row = detail::float_row(tensor, field);
@@ -60,23 +63,34 @@ result<void> take_input(datum& out, const std::string& key, const tinker_public:
   return {};
 }
 
-result<void> check_lengths(const datum& row, loss_fn loss, int index) {
-  const std::size_t length = row.tokens.size();
+/// Targets per position as the client's tensor has them; 0: it has one dimension.
+std::size_t columns_of(const tinker_public::Datum& in) {
+  const auto target = in.loss_fn_inputs().find("target_tokens");
+  if (target == in.loss_fn_inputs().end() || target->second.shape_size() != 2) return 0;
+  return static_cast<std::size_t>(std::max<std::int64_t>(0, target->second.shape(1)));
+}
+
+result<void> check_lengths(const datum& row, std::size_t columns, loss_fn loss, int index) {
+  const std::size_t num_tokens = row.tokens.size();
+  const std::size_t length = row.target_tokens.size();
   const auto misses = [length](const auto& values) { return values.size() != length; };
   const char* field = nullptr;
-  if (length == 0) field = "model_input";
-  if (misses(row.target_tokens)) field = "target_tokens";
+  if (num_tokens == 0) field = "model_input";
+  const std::size_t width = std::max<std::size_t>(1, columns);
+  if (num_tokens > 0 && length / width != num_tokens) field = "target_tokens";
   if (loss == loss_fn::cross_entropy && misses(row.weights)) field = "weights";
   if (loss != loss_fn::cross_entropy && misses(row.logprobs)) field = "logprobs";
   if (loss != loss_fn::cross_entropy && misses(row.advantages)) field = "advantages";
-  if (!row.sequence_ratio_mask.empty() && misses(row.sequence_ratio_mask)) {
-    field = "sequence_ratio_mask";
-  }
+  const auto misses_own = [&](const auto& values) { return !values.empty() && misses(values); };
+  if (misses_own(row.sequence_ratio_mask)) field = "sequence_ratio_mask";
+  if (misses_own(row.clip_low_thresholds)) field = "clip_low_threshold";
+  if (misses_own(row.clip_high_thresholds)) field = "clip_high_threshold";
   if (field == nullptr) return {};
   return fail(errc::invalid_argument,
               in_datum(index, field) + " does not have one value for each of the " +
-                  std::to_string(length) + " tokens of model_input",
-              "position i of model_input predicts target_tokens[i]",
+                  std::to_string(std::max(num_tokens, length)) + " targets of model_input's " +
+                  std::to_string(num_tokens) + " tokens",
+              "position i of model_input predicts target_tokens[i], or row i of several targets",
               "give all inputs of a datum the same length");
 }
 
@@ -94,9 +108,9 @@ result<datum> datum_of(const tinker_public::Datum& in, loss_fn loss, int index) 
     if (auto ok = take_input(out, key, tensor, index); !ok) return fail(ok.error());
   }
   if (loss == loss_fn::cross_entropy && !in.loss_fn_inputs().contains("weights")) {
-    out.weights.assign(out.tokens.size(), 1.0F);
+    out.weights.assign(out.target_tokens.size(), 1.0F);
   }
-  if (auto ok = check_lengths(out, loss, index); !ok) return fail(ok.error());
+  if (auto ok = check_lengths(out, columns_of(in), loss, index); !ok) return fail(ok.error());
   return out;
 }
 
@@ -157,7 +171,10 @@ result<training_call> decode_training_call(std::string_view bytes) {
     return fail(errc::invalid_argument, "seq_id " + std::to_string(in.seq_id()) + " is no turn",
                 "turns start at 1", "use the tinker SDK");
   }
-  return training_call{in.model_id(), static_cast<std::uint64_t>(in.seq_id()), body_of(in)};
+  training_call out{in.model_id(), static_cast<std::uint64_t>(in.seq_id()), body_of(in), {}};
+  for (int i = 0; out.body && i < in.data_size(); ++i)
+    out.columns.push_back(columns_of(in.data(i)));
+  return out;
 }
 
 double cross_entropy(const std::vector<datum>& batch,

@@ -21,6 +21,7 @@ struct training_call {
   std::string model_id;
   std::uint64_t seq_id = 0;
   result<op_body> body;
+  std::vector<std::size_t> columns;  ///< of each datum's targets; 0: they have one dimension
 };
 
 [[nodiscard]] result<training_call> decode_training_call(std::string_view bytes);

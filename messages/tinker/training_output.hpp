@@ -6,13 +6,16 @@
 // Threading: pure functions.
 
 #include <string>
+#include <vector>
 
 #include "messages/training.hpp"
 
 namespace troupe::tinker {
 
-/// A ForwardBackwardOutput. Metrics that are not finite or have no single ':' are left out: the
-/// client would refuse the whole result.
-[[nodiscard]] std::string encode_training_output(const forward_result& output);
+/// A ForwardBackwardOutput. `columns` are those of each datum's targets, 0 or absent where they
+/// have one dimension. Metrics that are not finite or have no single ':' are left out: the client
+/// would refuse the whole result.
+[[nodiscard]] std::string encode_training_output(const forward_result& output,
+                                                 const std::vector<std::size_t>& columns);
 
 }  // namespace troupe::tinker

@@ -10,6 +10,7 @@ void build(const create_run_request& in, schema::CreateRunRequest::Builder out, 
   out.setSeed(in.seed);
   out.setSnapshotEverySteps(in.snapshot_every_steps);
   if (in.lora) build(*in.lora, out.initLora());
+  out.setTenant(text(in.tenant));
 }
 
 create_run_request read(schema::CreateRunRequest::Reader in, checks& check) {
@@ -22,6 +23,7 @@ create_run_request read(schema::CreateRunRequest::Reader in, checks& check) {
   out.seed = in.getSeed();
   out.snapshot_every_steps = in.getSnapshotEverySteps();
   if (in.hasLora()) out.lora = read(in.getLora(), check);
+  out.tenant = read_name(in.getTenant(), presence::optional, "tenant", check);
   return out;
 }
 

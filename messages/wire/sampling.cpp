@@ -59,11 +59,13 @@ void build(const sample_request& in, schema::SampleRequest::Builder out, checks&
   out.setTicket(in.ticket);
   if (!in.adapter.value.empty()) out.setAdapter(text(in.adapter.value));
   if (in.adapter_record) build(*in.adapter_record, out.initAdapterRecord(), check);
+  write_numbers(in.prompt_targets, limits::topk_cells_max, "prompt_targets", check,
+                [&](unsigned n) { return out.initPromptTargets(n); });
 }
 
-/// Likeliest tokens that an answer may name, prompt and samples together.
+/// Tokens whose logprobs an answer may name, prompt and samples together.
 static std::uint64_t num_topk_cells(const sample_request& in) {
-  return in.prompt.size() * std::uint64_t{in.topk_prompt_logprobs} +
+  return in.prompt_targets.size() + in.prompt.size() * std::uint64_t{in.topk_prompt_logprobs} +
          std::uint64_t{in.num_samples} * in.params.max_tokens * in.params.topk_logprobs;
 }
 
@@ -87,6 +89,12 @@ sample_request read(schema::SampleRequest::Reader in, checks& check) {
     out.adapter_record = read(in.getAdapterRecord(), check);
     check.require(out.adapter_record->id == out.adapter, "adapter_record", "be the adapter's");
   }
+  out.prompt_targets =
+      read_tokens(in.getPromptTargets(), limits::topk_cells_max, "prompt_targets", check);
+  check.require(
+      out.prompt_targets.empty() ||
+          (out.prompt.size() > 1 && out.prompt_targets.size() % (out.prompt.size() - 1) == 0),
+      "prompt_targets", "be equally many for each token of the prompt but the first");
   check.require(!check.ok() || num_topk_cells(out) <= limits::topk_cells_max, "topk_logprobs",
                 "name at most " + std::to_string(limits::topk_cells_max) +
                     " tokens over all positions of the answer");
@@ -172,6 +180,8 @@ void build(const sample_reply& in, schema::SampleReply::Builder out, checks& che
                 [&](unsigned n) { return out.initPromptLogprobs(n); });
   if (in.prompt_topk.per_position > 0) build(in.prompt_topk, out.initPromptTopk(), check);
   out.setCachedPromptTokens(in.cached_prompt_tokens);
+  write_numbers(in.prompt_target_logprobs, limits::topk_cells_max, "prompt_target_logprobs", check,
+                [&](unsigned n) { return out.initPromptTargetLogprobs(n); });
 }
 
 sample_reply read(schema::SampleReply::Reader in, checks& check) {
@@ -182,6 +192,8 @@ sample_reply read(schema::SampleReply::Reader in, checks& check) {
       read_floats(in.getPromptLogprobs(), limits::datum_tokens_max, "prompt_logprobs", check);
   out.prompt_topk = read(in.getPromptTopk(), "prompt_topk", check);
   out.cached_prompt_tokens = in.getCachedPromptTokens();
+  out.prompt_target_logprobs = read_floats(in.getPromptTargetLogprobs(), limits::topk_cells_max,
+                                           "prompt_target_logprobs", check);
   return out;
 }
 

@@ -128,6 +128,10 @@ void build(const datum& in, schema::Datum::Builder out, checks& check) {
                 [&](unsigned n) { return out.initAdvantages(n); });
   write_numbers(in.sequence_ratio_mask, limit, "sequence_ratio_mask", check,
                 [&](unsigned n) { return out.initSequenceRatioMask(n); });
+  write_numbers(in.clip_low_thresholds, limit, "clip_low_thresholds", check,
+                [&](unsigned n) { return out.initClipLowThresholds(n); });
+  write_numbers(in.clip_high_thresholds, limit, "clip_high_thresholds", check,
+                [&](unsigned n) { return out.initClipHighThresholds(n); });
 }
 
 datum read(schema::Datum::Reader in, checks& check) {
@@ -140,6 +144,10 @@ datum read(schema::Datum::Reader in, checks& check) {
   out.advantages = read_floats(in.getAdvantages(), limit, "advantages", check);
   out.sequence_ratio_mask =
       read_floats(in.getSequenceRatioMask(), limit, "sequence_ratio_mask", check);
+  out.clip_low_thresholds =
+      read_floats(in.getClipLowThresholds(), limit, "clip_low_thresholds", check);
+  out.clip_high_thresholds =
+      read_floats(in.getClipHighThresholds(), limit, "clip_high_thresholds", check);
   const std::size_t length = out.tokens.size();
   const std::size_t targets = out.target_tokens.size();
   check.require(length >= 1, "tokens", "hold at least one token");
@@ -156,6 +164,8 @@ datum read(schema::Datum::Reader in, checks& check) {
   fits(out.logprobs, "logprobs");
   fits(out.advantages, "advantages");
   fits(out.sequence_ratio_mask, "sequence_ratio_mask");
+  fits(out.clip_low_thresholds, "clip_low_thresholds");
+  fits(out.clip_high_thresholds, "clip_high_thresholds");
   return out;
 }
 

@@ -119,6 +119,29 @@ BOOST_FIXTURE_TEST_CASE(one_token_prompts_have_no_scores, fixture) {
   BOOST_TEST(out.prompt.topk.tokens.empty());
 }
 
+BOOST_FIXTURE_TEST_CASE(other_tokens_than_the_prompts_own_are_scored, fixture) {
+  auto start = request(30, 2);
+  start.wants_prompt_logprobs = true;
+  for (std::size_t i = 1; i < start.prompt.size(); ++i) {
+    start.prompt_targets.push_back(70);
+    start.prompt_targets.push_back(start.prompt[i]);
+  }
+  start.topk_prompt_logprobs = 71;
+  const answer out = run({start}).at(0);
+  BOOST_REQUIRE(out.prompt.target_logprobs.size() == 2U * 29);
+  for (std::size_t position = 0; position < 29; ++position) {
+    BOOST_TEST(out.prompt.target_logprobs[2 * position + 1] == out.prompt.logprobs[position]);
+    const auto row = out.prompt.topk.tokens.begin() + static_cast<std::ptrdiff_t>(71 * position);
+    const auto place = static_cast<std::size_t>(std::find(row, row + 71, 70) - row);
+    BOOST_TEST(out.prompt.target_logprobs[2 * position] ==
+               out.prompt.topk.logprobs[71 * position + place]);
+  }
+  start.prompt_targets.back() = 71;
+  BOOST_TEST((sampler->admit(start).error().code == errc::invalid_argument));
+  start.prompt_targets.pop_back();
+  BOOST_TEST((sampler->admit(start).error().code == errc::invalid_argument));
+}
+
 BOOST_FIXTURE_TEST_CASE(the_whole_vocabulary_sums_to_one, fixture) {
   auto start = request(9, 1);
   start.topk_prompt_logprobs = 71;

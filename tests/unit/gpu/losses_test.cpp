@@ -142,6 +142,32 @@ BOOST_AUTO_TEST_CASE(gspo_has_one_ratio_for_a_sequence) {
               errc::invalid_argument));
 }
 
+BOOST_AUTO_TEST_CASE(thresholds_of_single_positions_go_before_those_of_the_loss) {
+  datum data = some_datum();
+  const std::size_t length = data.target_tokens.size();
+  const std::vector<float> p(length, 0.0F);
+  data.logprobs.assign(length, -1.0F);
+  data.advantages.assign(length, 1.0F);
+  data.clip_high_thresholds.assign(length, 1.5F);
+  data.clip_high_thresholds[0] = 2.0F;
+  const auto options = options_of(loss_fn::ppo, {{"clip_high_threshold", 1.1}});
+  BOOST_TEST(gpu::check_loss_inputs(options, data).has_value());
+  const double rest = static_cast<double>(length - 1);
+  BOOST_TEST(gpu::evaluate_loss(options, data, p).loss == -(2.0 + 1.5 * rest),
+             boost::test_tools::tolerance(1e-12));
+  const auto code_of = [](const gpu::loss_options& wanted, const datum& row) {
+    const auto ok = gpu::check_loss_inputs(wanted, row);
+    return ok ? errc::none : ok.error().code;
+  };
+  BOOST_TEST((code_of(options_of(loss_fn::dro), data) == errc::invalid_argument));
+  data.weights.assign(length, 1.0F);
+  BOOST_TEST((code_of(options_of(loss_fn::cross_entropy), data) == errc::invalid_argument));
+  data.clip_high_thresholds[0] = 0.5F;
+  BOOST_TEST((code_of(options, data) == errc::invalid_argument));
+  data.clip_high_thresholds.pop_back();
+  BOOST_TEST((code_of(options, data) == errc::invalid_argument));
+}
+
 BOOST_AUTO_TEST_CASE(missing_inputs_and_unknown_options_are_refused) {
   const auto code_of = [](loss_fn loss, const datum& data) {
     const auto ok = gpu::check_loss_inputs(options_of(loss), data);

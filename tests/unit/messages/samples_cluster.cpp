@@ -27,6 +27,7 @@ sample_request sample<sample_request>(std::uint64_t seed) {
   request.ticket = from.small();
   request.adapter_record = make_record(from);
   request.adapter = request.adapter_record->id;
+  request.prompt_targets = from.tokens(2 * (request.prompt.size() - 1));
   return request;
 }
 
@@ -55,6 +56,7 @@ sample_reply sample<sample_reply>(std::uint64_t seed) {
   reply.prompt_logprobs = from.reals(4);
   reply.prompt_topk = make_likeliest(from, 4);
   reply.cached_prompt_tokens = from.small();
+  reply.prompt_target_logprobs = from.reals(8);
   return reply;
 }
 

@@ -23,6 +23,8 @@ std::vector<datum> make_batch(value_source& from) {
     item.logprobs = from.reals(length);
     item.advantages = from.reals(length);
     item.sequence_ratio_mask = from.reals(length);
+    item.clip_low_thresholds = from.reals(length);
+    if (from.flag()) item.clip_high_thresholds = from.reals(length);
   }
   return batch;
 }
@@ -93,7 +95,7 @@ op_reply sample<op_reply>(std::uint64_t seed) {
 
 create_run_request make_create_run(value_source& from) {
   return {from.name(), model_source{from.path()}, from.small(), from.word(), from.word(),
-          from.lora()};
+          from.lora(), from.name()};
 }
 
 template <>

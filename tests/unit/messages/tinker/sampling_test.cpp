@@ -5,6 +5,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "messages/tinker/detail_tensors.hpp"
 #include "messages/tinker/json_fields.hpp"
 #include "messages/tinker/sample_call.hpp"
 #include "messages/tinker/sample_output.hpp"
@@ -92,6 +93,41 @@ BOOST_AUTO_TEST_CASE(scores_are_asked_for_by_name) {
   BOOST_TEST(call.body->prompt_logprobs_last == 2U);
   BOOST_TEST(call.body->request.topk_prompt_logprobs == 3U);
   BOOST_TEST(call.body->request.params.topk_logprobs == 4U);
+}
+
+BOOST_AUTO_TEST_CASE(targets_of_a_prompt_are_packed_and_put_back) {
+  const auto targets = [](const std::string& tensor) {
+    return decode("{}", R"(,"target_prompt_logprobs":{"dtype":"int64",)" + tensor + "}").body;
+  };
+  const auto dense = targets(R"("shape":[2,3],"data":[-1,5,6,7,-1,-1])");
+  BOOST_REQUIRE(dense.has_value());
+  BOOST_TEST((dense->request.prompt_targets == std::vector<token_id>{5, 6, 7, 0}));
+  tinker_public::Tensor out;
+  fill_tensor(out, *dense->targets, {-1.0F, -2.0F, -3.0F, -4.0F});
+  BOOST_TEST(out.dense() == detail::bytes_of<float>({0, -1, -2, -3, 0, 0}));
+  BOOST_TEST(out.shape(1) == 3);
+  const auto sparse = targets(R"("shape":[2,99999],"data":[8,9],"sparse_crow_indices":[0,0,2],)"
+                              R"("sparse_col_indices":[4,70000])");
+  BOOST_REQUIRE(sparse.has_value());
+  BOOST_TEST((sparse->request.prompt_targets == std::vector<token_id>{0, 0, 8, 9}));
+  out.Clear();
+  fill_tensor(out, *sparse->targets, {-9.0F, -9.0F, -1.0F, -2.0F});
+  BOOST_TEST(out.sparse_csr().values() == detail::bytes_of<float>({-1, -2}));
+  BOOST_TEST(out.sparse_csr().col_indices() == detail::bytes_of<std::int64_t>({4, 70000}));
+  const auto none = targets(R"("shape":[2,1],"data":[-1,-1])");
+  BOOST_REQUIRE(none.has_value());
+  BOOST_TEST(none->request.prompt_targets.empty());
+  for (const std::string bad :
+       {R"("shape":[3,1],"data":[1,2,3])", R"("shape":[2,2],"data":[1,2,3])",
+        R"("shape":[2],"data":[1,2])", R"("shape":[2,1],"data":[1,-2])",
+        R"("shape":[2,1],"data":[1,1.5])", R"("shape":[2,0],"data":[])",
+        R"("shape":[2,1],"data":[1,99999999999])", R"("shape":[2,9223372036854775807],"data":[])",
+        R"("shape":[2,3],"data":[1],"sparse_crow_indices":[0,2,1],"sparse_col_indices":[0])",
+        R"("shape":[2,3],"data":[1],"sparse_crow_indices":[0,1],"sparse_col_indices":[0])",
+        R"("shape":[2,3],"data":[1],"sparse_crow_indices":[0,1,1],"sparse_col_indices":[3])",
+        R"("shape":[2,3],"data":[1],"sparse_crow_indices":[-1,1,1],"sparse_col_indices":[0])"}) {
+    BOOST_TEST(!targets(bad).has_value(), bad);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(prompts_are_text) {

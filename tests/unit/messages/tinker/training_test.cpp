@@ -129,7 +129,16 @@ BOOST_AUTO_TEST_CASE(shapes_that_lie_are_refused) {
   auto wide = integers({1, 2, 3, 4, 5, 6});
   wide.set_shape(0, 3);
   wide.add_shape(2);
-  BOOST_TEST((with("target_tokens", wide) == errc::unsupported));
+  // Weights of one dimension do not fit targets of two.
+  BOOST_TEST((with("target_tokens", wide) == errc::invalid_argument));
+  auto flat = integers({1, 2, 3, 4, 5, 6});
+  BOOST_TEST((with("target_tokens", flat) == errc::invalid_argument));
+  auto wider = integers(std::vector<std::int64_t>(3 * 257, 1));
+  wider.set_shape(0, 3);
+  wider.add_shape(257);
+  BOOST_TEST((with("target_tokens", wider) == errc::unsupported));
+  wide.add_shape(1);
+  BOOST_TEST((with("target_tokens", wide) == errc::invalid_argument));
   BOOST_TEST((with("target_tokens", floats({1, 2, 3})) == errc::invalid_argument));
   BOOST_TEST((with("weights", floats({1, NAN, 1})) == errc::not_finite));
   BOOST_TEST((with("target_tokens", integers({1, -1, 2})) == errc::invalid_argument));
@@ -158,12 +167,64 @@ BOOST_AUTO_TEST_CASE(sparse_tensors_fill_their_rows) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_position_has_several_targets_dense_or_sparse) {
+  auto in = request();
+  auto& inputs = *in.mutable_data(0)->mutable_loss_fn_inputs();
+  auto targets = integers({1, 2, 3, 4, 5, 0});
+  targets.set_shape(0, 3);
+  targets.add_shape(2);
+  inputs["target_tokens"] = targets;
+  auto& weights = inputs["weights"];
+  weights.Clear();
+  weights.set_dtype(tinker_public::DTYPE_FLOAT32);
+  weights.add_shape(3);
+  weights.add_shape(2);
+  auto* csr = weights.mutable_sparse_csr();
+  csr->set_values(bytes<float>({7, 8, 9}));
+  csr->set_crow_indices(bytes<std::int64_t>({0, 2, 3, 3}));
+  csr->set_col_indices(bytes<std::int64_t>({0, 1, 1}));
+  const auto call = tinker::decode_training_call(in.SerializeAsString());
+  BOOST_REQUIRE(call.has_value());
+  BOOST_REQUIRE(call->body.has_value());
+  BOOST_TEST((call->columns == std::vector<std::size_t>{2}));
+  const datum& row = std::get<forward_backward_op>(*call->body).batch.at(0);
+  BOOST_TEST((row.target_tokens == std::vector<token_id>{1, 2, 3, 4, 5, 0}));
+  BOOST_TEST((row.weights == std::vector<float>{7, 8, 0, 9, 0, 0}));
+  inputs.erase("weights");
+  const auto unweighted = body_of(in);
+  BOOST_REQUIRE(unweighted.has_value());
+  BOOST_TEST(std::get<forward_backward_op>(*unweighted).batch.at(0).weights.size() == 6U);
+  inputs["weights"] = weights;
+  for (const std::vector<std::int64_t>& columns :
+       {std::vector<std::int64_t>{0, 2, 1}, {-1, 0, 1}, {0, 1}}) {
+    inputs["weights"].mutable_sparse_csr()->set_col_indices(bytes(columns));
+    BOOST_TEST((code_of(in) == errc::invalid_argument));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(thresholds_of_single_tokens_are_read) {
+  auto in = request();
+  auto& inputs = *in.mutable_data(0)->mutable_loss_fn_inputs();
+  inputs.erase("weights");
+  inputs["logprobs"] = floats({-1, -1, -1});
+  inputs["advantages"] = floats({1, 1, 1});
+  inputs["clip_high_threshold"] = floats({1.5F, 2, 3});
+  in.set_loss_fn("ppo");
+  const auto body = body_of(in);
+  BOOST_REQUIRE(body.has_value());
+  const datum& row = std::get<forward_backward_op>(*body).batch.at(0);
+  BOOST_TEST((row.clip_high_thresholds == std::vector<float>{1.5F, 2, 3}));
+  BOOST_TEST(row.clip_low_thresholds.empty());
+  inputs["clip_high_threshold"] = floats({1.5F, 2});
+  BOOST_TEST((code_of(in) == errc::invalid_argument));
+}
+
 BOOST_AUTO_TEST_CASE(results_keep_their_rows_and_lose_what_clients_choke_on) {
   forward_result output;
   output.logprobs = {{-1.0F, -2.0F}, {-3.0F}};
   output.metrics = {{"loss:sum", 6.0}, {"bad", 1.0}, {"a:b:c", 1.0}, {"nan:sum", NAN}};
   tinker_public::ForwardBackwardOutput out;
-  BOOST_REQUIRE(out.ParseFromString(tinker::encode_training_output(output)));
+  BOOST_REQUIRE(out.ParseFromString(tinker::encode_training_output(output, {0, 0})));
   BOOST_TEST(out.metrics().size() == 1U);
   BOOST_TEST(out.metrics().at("loss:sum") == 6.0);
   BOOST_REQUIRE(out.loss_fn_outputs_size() == 1);
@@ -171,6 +232,20 @@ BOOST_AUTO_TEST_CASE(results_keep_their_rows_and_lose_what_clients_choke_on) {
   BOOST_TEST(record.num_datums() == 2);
   BOOST_TEST(record.fields().at("logprobs").data() == bytes<float>({-1, -2, -3}));
   BOOST_TEST(record.fields().at("logprobs").offsets() == bytes<std::int64_t>({0, 8, 12}));
+}
+
+BOOST_AUTO_TEST_CASE(datums_of_other_shapes_stand_in_other_records) {
+  forward_result output;
+  output.logprobs = {{-1.0F, -2.0F}, {-3.0F, -4.0F}, {-5.0F, -6.0F, -7.0F, -8.0F}};
+  tinker_public::ForwardBackwardOutput out;
+  BOOST_REQUIRE(out.ParseFromString(tinker::encode_training_output(output, {0, 2, 2})));
+  BOOST_REQUIRE(out.loss_fn_outputs_size() == 2);
+  BOOST_TEST(out.loss_fn_outputs(0).fields().at("logprobs").trailing_shape_size() == 0);
+  const auto& wide = out.loss_fn_outputs(1).fields().at("logprobs");
+  BOOST_REQUIRE(wide.trailing_shape_size() == 1);
+  BOOST_TEST(wide.trailing_shape(0) == 2);
+  BOOST_TEST(wide.offsets() == bytes<std::int64_t>({0, 8, 24}));
+  BOOST_TEST(out.loss_fn_outputs(1).num_datums() == 2);
 }
 
 BOOST_AUTO_TEST_CASE(cross_entropy_is_a_weighted_sum) {
