@@ -300,8 +300,27 @@ void job_manager_state::release(const std::string& hosting) {
   }
   std::erase_if(waiting_, is_meant);
   nodes_.release(hosting);
+  end_turn_of(hosting);
   let_leave();
   grant_waiting();
+}
+
+caf::result<done> job_manager_state::take(const take_turn& request) {
+  end_turn_of(request.hosting);
+  const double now_s = static_cast<double>(now_ms()) / 1000;
+  if (turns_.take({request.hosting, request.tenant, request.nodes}, now_s)) return done{};
+  auto promise = self_->make_response_promise<done>();
+  turn_waiters_.insert_or_assign(request.hosting, promise);
+  return promise;
+}
+
+void job_manager_state::end_turn_of(const std::string& hosting) {
+  if (auto waiter = turn_waiters_.extract(hosting)) {
+    waiter.mapped().deliver(to_caf({errc::cancelled, hosting + " waits no more", "", ""}));
+  }
+  for (const std::string& next : turns_.end(hosting, static_cast<double>(now_ms()) / 1000)) {
+    if (auto waiter = turn_waiters_.extract(next)) waiter.mapped().deliver(done{});
+  }
 }
 
 void job_manager_state::grant_waiting() {
@@ -388,6 +407,8 @@ job_manager_self::behavior_type job_manager_state::make_behavior() {
       [this](const attach_request& r, const node_agent_actor& agent) { return join(r, agent); },
       [this](const acquire_nodes& r) { return acquire(r); },
       [this](const release_nodes& r) { release(r.hosting); },
+      [this](const take_turn& r) { return take(r); },
+      [this](const end_turn& r) { end_turn_of(r.hosting); },
       [this](const run_changed& changed) { runs_[changed.info.run].info = changed.info; },
       [this](const deployment_changed& changed) {
         const auto known = deployments_.find(changed.info.deployment);

@@ -3,7 +3,7 @@
 // The control node's head: knows the nodes and what they host, owns runs and deployments, brings
 // runs back after a restart, and places shards and samplers on idle nodes.
 //
-// Owner: node main. Deadlines: control; waiting for idle nodes: capacity.
+// Owner: node main. Deadlines: control; waiting for idle nodes: capacity; for a turn: turn.
 // Threading: an actor, never blocks, except for reading a model's headers when a run is created.
 // Errors: errc::already_exists, errc::not_found, errc::no_capacity, errc::bad_model and others of
 // open_model.
@@ -17,6 +17,7 @@
 #include <caf/all.hpp>
 
 #include "actors/logic/node_registry.hpp"
+#include "actors/logic/work_turns.hpp"
 #include "actors/protocol/type_ids.hpp"
 #include "actors/runtime/clock.hpp"
 
@@ -75,6 +76,8 @@ class job_manager_state {
       const std::vector<std::string>& hosting) const;
   caf::result<node_grant> acquire(const acquire_nodes& request);
   void release(const std::string& hosting);
+  caf::result<done> take(const take_turn& request);
+  void end_turn_of(const std::string& hosting);
   void grant_waiting();
   [[nodiscard]] std::optional<node_grant> try_grant(const acquire_nodes& request);
   void start_deployment(const deployment_record& record, const model_config& model);
@@ -93,6 +96,8 @@ class job_manager_state {
   std::map<run_id, owned<training_run_actor, run_info>> runs_;
   std::map<deployment_id, owned<deployment_actor, deployment_info>> deployments_;
   std::deque<waiting_grant> waiting_;
+  logic::work_turns turns_;
+  std::map<std::string, caf::typed_response_promise<done>> turn_waiters_;  ///< by what hosts
   std::map<node_id, caf::typed_response_promise<done>> leaving_;  ///< still hosting something
   std::uint64_t num_runs_ = 0;
   std::uint64_t leases_checked_ms_ = 0;

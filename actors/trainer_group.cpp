@@ -30,6 +30,7 @@ struct trainer_group_state::working {
   std::vector<std::optional<error>> errors;
   std::size_t num_missing = 0;
   bool is_beside = false;  ///< its failure says nothing about the shards
+  bool has_turn = false;   ///< or waits for it
 };
 
 trainer_group_state::trainer_group_state(trainer_group_actor::pointer self, training_run_actor run,
@@ -84,6 +85,7 @@ void trainer_group_state::lost(const error& reason) {
   if (shards_.empty()) return;
   drop_shards();
   for (const auto& round : std::exchange(rounds_, {})) {
+    end_turn_of(*round);
     if (round->promise.pending()) round->promise.deliver(to_caf(reason));
   }
   tell(self_, run_, group_lost{identity_.incarnation, reason});
@@ -92,6 +94,8 @@ void trainer_group_state::lost(const error& reason) {
 caf::result<group_formed> trainer_group_state::form(const form_group& request) {
   drop_shards();
   hosting_ = "run " + request.run.value;
+  tenant_ = request.tenant;
+  share_ = request.lora ? node_share::slot : node_share::whole;
   tell(self_, manager_, release_nodes{hosting_});
   identity_ = {request.run, request.incarnation, 0, request.world_size};
   auto form = std::make_shared<forming>();
@@ -103,8 +107,7 @@ caf::result<group_formed> trainer_group_state::form(const form_group& request) {
   forming_ = form;
   ask(
       self_, manager_, deadlines::capacity + deadlines::control,
-      acquire_nodes{node_role::trainer, request.world_size, hosting_, request.incarnation,
-                    request.lora ? node_share::slot : node_share::whole},
+      acquire_nodes{node_role::trainer, request.world_size, hosting_, request.incarnation, share_},
       [this, form](const node_grant& grant) {
         form->comm_token = grant.comm_token;
         form->nodes = grant.nodes;
@@ -192,12 +195,29 @@ caf::result<group_reply> trainer_group_state::work(const group_work& request) {
   round->num_missing = shards_.size();
   round->is_beside = std::holds_alternative<shard_write_captured>(request.bodies.front());
   rounds_.push_back(round);
+  auto bodies = std::make_shared<group_work>(request);
+  // Whoever is alone on its nodes need not ask, and a snapshot is written beside ops.
+  if (share_ == node_share::whole || round->is_beside) {
+    send(round, *bodies);
+    return round->promise;
+  }
+  round->has_turn = true;
+  ask(
+      self_, manager_, deadlines::turn, take_turn{hosting_, tenant_, nodes_},
+      [this, round, bodies](const done&) { send(round, *bodies); },
+      [this, round](const error& e) { give_up(round, e); });
+  return round->promise;
+}
+
+/// Its set may have been lost while it waited for its turn.
+void trainer_group_state::send(const std::shared_ptr<working>& round, group_work& work) {
+  if (std::find(rounds_.begin(), rounds_.end(), round) == rounds_.end()) return;
   for (std::uint32_t rank = 0; rank < shards_.size(); ++rank) {
     auto id = identity_;
     id.rank = rank;
     ask(
         self_, shards_[rank], deadlines::shard_work,
-        shard_work{id, request.seq_id, request.bodies[rank]},
+        shard_work{id, work.seq_id, std::move(work.bodies[rank])},
         [this, round, rank](const shard_work_reply& reply) {
           round->reply.ranks[rank] = reply;
           settle(round);
@@ -206,9 +226,19 @@ caf::result<group_reply> trainer_group_state::work(const group_work& request) {
           round->errors[rank] = e;
           settle(round);
         });
-    config::failpoint("t2", request.seq_id);
+    config::failpoint("t2", work.seq_id);
   }
-  return round->promise;
+}
+
+void trainer_group_state::give_up(const std::shared_ptr<working>& round, const error& reason) {
+  if (std::erase(rounds_, round) == 0) return;
+  end_turn_of(*round);
+  if (round->promise.pending()) round->promise.deliver(to_caf(reason));
+  if (round->incarnation == identity_.incarnation && !round->is_beside) lost(reason);
+}
+
+void trainer_group_state::end_turn_of(const working& round) {
+  if (round.has_turn) tell(self_, manager_, end_turn{hosting_});
 }
 
 void trainer_group_state::settle(const std::shared_ptr<working>& round) {
@@ -216,15 +246,10 @@ void trainer_group_state::settle(const std::shared_ptr<working>& round) {
     return e && category_of(e->code) != error_category::user;
   };
   const auto fatal = std::find_if(round->errors.begin(), round->errors.end(), is_fatal);
-  if (fatal != round->errors.end()) {
-    const error reason = **fatal;
-    if (round->promise.pending()) round->promise.deliver(to_caf(reason));
-    std::erase(rounds_, round);
-    if (round->incarnation == identity_.incarnation && !round->is_beside) lost(reason);
-    return;
-  }
+  if (fatal != round->errors.end()) return give_up(round, **fatal);
   if (--round->num_missing > 0 || !round->promise.pending()) return;
   std::erase(rounds_, round);
+  end_turn_of(*round);
   const auto failed = std::count_if(round->errors.begin(), round->errors.end(),
                                     [](const auto& e) { return e.has_value(); });
   if (failed == 0) {

@@ -42,6 +42,9 @@ class trainer_group_state {
   void drop_shards();
 
   caf::result<group_reply> work(const group_work& request);
+  void send(const std::shared_ptr<working>& round, group_work& work);
+  void give_up(const std::shared_ptr<working>& round, const error& reason);
+  void end_turn_of(const working& round);
   void settle(const std::shared_ptr<working>& round);
   void lost(const error& reason);
 
@@ -49,7 +52,9 @@ class trainer_group_state {
   training_run_actor run_;
   job_manager_actor manager_;
   std::string hosting_;
-  shard_identity identity_;  ///< of the current set; rank unused
+  std::string tenant_;
+  node_share share_ = node_share::whole;  ///< of its nodes
+  shard_identity identity_;               ///< of the current set; rank unused
   std::vector<trainer_shard_actor> shards_;
   std::vector<node_id> nodes_;                    ///< of the current set
   forming_ptr forming_;                           ///< the set being formed, if any

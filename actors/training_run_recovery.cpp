@@ -165,7 +165,8 @@ void training_run_state::form() {
   const auto form_now = [this](std::vector<checkpoint_record> chain) {
     form_group request{record_.incarnation,        record_.run,          record_.request.model,
                        record_.request.world_size, record_.request.seed, {},
-                       record_.published,          std::move(chain),     record_.request.lora};
+                       record_.published,          std::move(chain),     record_.request.lora,
+                       record_.request.tenant};
     if (snapshot_) request.resume.push_back(*snapshot_);
     ask(
         self_, group_, deadlines::capacity + 2 * deadlines::shard_open, std::move(request),

@@ -26,6 +26,9 @@ inline constexpr seconds collective{60};
 /// One piece of work of one rank, collectives included.
 inline constexpr seconds shard_work{600};
 
+/// An op on nodes that several tenants use may wait for this long for others of its own tenant.
+inline constexpr seconds turn{3600};
+
 /// Opening a shard: map libtorch, read a model.
 inline constexpr seconds shard_open{300};
 
@@ -113,6 +116,7 @@ static_assert(garbage_grace > shard_work + store, "a publish ends before its fil
 static_assert(checkpoint_lease > fold, "what is folded stays until the fold is recorded");
 static_assert(checkpoint_lease > sync, "what a sync loads stays until it is recorded as live");
 static_assert(lease > 4 * lease_renewal, "one lost renewal must not look like a dead node");
+static_assert(turn >= 6 * shard_work, "a few slow ops of one tenant may stand before another");
 static_assert(shard_work > collective, "the rank that misses a peer must report before its caller");
 static_assert(sync > stage + commit + finish_old, "a sync contains staging and commit");
 static_assert(finish_old > stream_silence, "a stream nobody reads cannot stop a sync");

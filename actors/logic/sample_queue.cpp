@@ -78,7 +78,8 @@ void sample_queue::set_prompt(std::uint64_t sequence, std::vector<float> logprob
   open_request& open = requests_.at(owner->second);
   if (sequence != open.first_sequence) return;
   if (open.stream)
-    return open.stream->set_prompt(std::move(logprobs), std::move(topk), cached_tokens);
+    return open.stream->set_prompt(std::move(logprobs), std::move(topk), cached_tokens,
+                                   std::move(target_logprobs));
   open.reply.prompt_logprobs = std::move(logprobs);
   open.reply.prompt_topk = std::move(topk);
   open.reply.cached_prompt_tokens = cached_tokens;

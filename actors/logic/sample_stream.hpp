@@ -23,7 +23,8 @@ class sample_stream {
 
   void add_token(std::uint32_t sample, const scored_token& token, std::uint64_t version,
                  const sampling_params& params, std::optional<stop_reason> finished);
-  void set_prompt(std::vector<float> logprobs, likeliest_tokens topk, std::uint32_t cached_tokens);
+  void set_prompt(std::vector<float> logprobs, likeliest_tokens topk, std::uint32_t cached_tokens,
+                  std::vector<float> target_logprobs);
 
   [[nodiscard]] bool has_news() const { return num_unread_ > 0; }
   /// Nothing more should be decoded for it.

@@ -97,7 +97,8 @@ using job_manager_actor = caf::typed_actor<
     caf::result<cluster_status>(cluster_status_request), caf::result<done>(renew_lease_request),
     caf::result<done>(shutdown_request), caf::result<done>(attach_request, node_agent_actor),
     caf::result<node_grant>(acquire_nodes), caf::result<void>(release_nodes),
-    caf::result<void>(run_changed), caf::result<void>(deployment_changed)>;
+    caf::result<done>(take_turn), caf::result<void>(end_turn), caf::result<void>(run_changed),
+    caf::result<void>(deployment_changed)>;
 
 /// The one published actor of a cluster: checks who comes, then hands out the real handles.
 using front_door_actor = caf::typed_actor<

@@ -70,6 +70,7 @@ struct form_group {
   checkpoint_id published;
   std::vector<checkpoint_record> published_chain;
   std::optional<lora_config> lora;
+  std::string tenant;
 };
 
 struct group_formed {
@@ -129,6 +130,18 @@ struct acquire_nodes {
 };
 
 struct release_nodes {
+  std::string hosting;
+};
+
+/// Asks the job manager whether an op may work on nodes that other runs use, too; waits up to
+/// deadlines::turn for it. `end_turn`, or giving the nodes back, ends it.
+struct take_turn {
+  std::string hosting;
+  std::string tenant;
+  std::vector<node_id> nodes;
+};
+
+struct end_turn {
   std::string hosting;
 };
 

@@ -44,7 +44,7 @@ BOOST_AUTO_TEST_CASE(chunks_put_together_are_the_answer) {
     sample_reply expected;
     expected.sequences.resize(num_samples);
     sample_reply joined;
-    stream.set_prompt({-1, -2}, {}, 7);
+    stream.set_prompt({-1, -2}, {}, 7, {-3, -4});
     expected.prompt_logprobs = {-1, -2};
     expected.cached_prompt_tokens = 7;
     std::vector<std::size_t> left(num_samples);
