@@ -121,10 +121,10 @@ void read_gateway(reader& in, const toml::table& table, gateway_config& out) {
       in.read(node, key.str(), out.ranks, 1, limits::world_size_max);
     } else if (key == "lora") {
       in.read(node, key.str(), choice);
-      out.lora = lora_mode::full_parameter;
+      out.lora = lora_mode::adapters;
       if (choice == "refuse") out.lora = lora_mode::refuse;
-      if (choice == "adapters") out.lora = lora_mode::adapters;
-      if (out.lora == lora_mode::full_parameter && choice != "full-parameter") {
+      if (choice == "full-parameter") out.lora = lora_mode::full_parameter;
+      if (out.lora == lora_mode::adapters && choice != "adapters") {
         in.refuse(node, key.str(), "is neither adapters, full-parameter nor refuse");
       }
     } else if (key == "models_per_key") {

@@ -29,7 +29,7 @@ struct process_group {
   bool operator==(const process_group&) const = default;
 };
 
-/// What becomes of a client that asks for LoRA.
+/// What becomes of a client that asks for LoRA. One that asks for rank 0 trains all weights.
 enum class lora_mode : std::uint8_t {
   full_parameter = 0,  ///< all weights are trained instead, and the client is told its own rank
   refuse = 1,
@@ -53,7 +53,7 @@ struct gateway_config {
   std::string host = "127.0.0.1";
   std::uint16_t port = 0;   ///< 0: the last one again, or a free one
   std::uint32_t ranks = 1;  ///< trainer nodes of each model
-  lora_mode lora = lora_mode::full_parameter;
+  lora_mode lora = lora_mode::adapters;
   key_quota per_key;
   std::string tls_certificate;  ///< PEM files; a host beyond this machine needs them
   std::string tls_key;

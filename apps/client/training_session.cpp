@@ -72,7 +72,8 @@ void training_session::send_next(hub_actor::pointer self) {
   if (waiting_.empty()) return;
   current_ = std::move(waiting_.front());
   waiting_.pop_front();
-  current_seq_id_ = current_->seq_id == 0 ? next_seq_id_ : current_->seq_id;
+  // Fewer were accepted before it than its sender thought, when some were refused.
+  current_seq_id_ = current_->seq_id == 0 ? next_seq_id_ : std::min(current_->seq_id, next_seq_id_);
   if (current_->numbered) current_->numbered(current_seq_id_);
   send(self, 1);
 }

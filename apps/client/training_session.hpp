@@ -26,7 +26,9 @@ struct submission {
   std::string cursor;
   /// Told the answer and its number; may give an operation that goes before all others.
   std::function<std::optional<submission>(std::uint64_t seq_id, const result<op_reply>&)> done;
-  std::uint64_t seq_id = 0;  ///< the number it was sent under by an earlier client; 0: the next one
+  /// The number it was sent under by an earlier client, or that it will have if none before it is
+  /// refused; 0: the next one.
+  std::uint64_t seq_id = 0;
   /// Told the number before the run is; called in the hub.
   std::function<void(std::uint64_t seq_id)> numbered = {};
 };

@@ -22,8 +22,10 @@ void add_sampling_routes(router& routes, service& all);
                                                            const responder& respond);
 
 /// Makes the run of a new model: checks its base and that nodes are idle, then answers the model or
-/// why there is none.
+/// why there is none. One that starts from weights trains what their model `like` trained; null:
+/// what the cluster file says.
 void make_model(service& all, const std::string& model_id, const tinker::create_model_call& wanted,
+                const model_record* like,
                 std::function<void(result<std::shared_ptr<training_model>>)> then);
 
 }  // namespace troupe::gateway

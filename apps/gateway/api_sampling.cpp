@@ -10,10 +10,12 @@ namespace troupe::gateway {
 namespace {
 
 void opened(service& all, const std::string& id, sampling_session made, const responder& respond) {
-  if (const auto ok = all.samplers.add(id, std::move(made)); !ok) {
-    return respond(refusal(ok.error()));
-  }
-  respond(json_reply({{"sampling_session_id", id}, {"type", "create_sampling_session"}}));
+  const auto path = all.samplers.add(id, std::move(made));
+  if (!path) return respond(refusal(path.error()));
+  all.desk.flush(*path, [id, respond](const result<void>& ok) {
+    respond(ok ? json_reply({{"sampling_session_id", id}, {"type", "create_sampling_session"}})
+               : refusal(ok.error()));
+  });
 }
 
 void open_on_weights(service& all, call& from, const std::string& id, const std::string& text,
@@ -128,20 +130,23 @@ void ended(service& all, const std::string& channel, const std::string& request,
   all.completions.ended(channel, request, output ? how::finished : how::failed, bytes);
 }
 
-void draw(service& all, const std::string& request, const std::string& turn,
-          const found_sampler& sampler, tinker::sample_call wanted) {
+void draw(service& all, const std::string& key_id, const std::string& request,
+          const std::string& turn, const found_sampler& sampler, tinker::sample_call wanted) {
   const std::string channel =
       channel_of(wanted.sampling_session_id, wanted.seq_id / seq_ids_per_clone);
   if (!wanted.body) return ended(all, channel, request, fail(wanted.body.error()));
   const tinker::shown_prompt prompt{wanted.body->request.prompt.size(),
-                                    wanted.body->prompt_logprobs_last};
+                                    wanted.body->prompt_logprobs_last,
+                                    std::move(wanted.body->targets)};
   const auto stops = wanted.body->stop_texts;
   auto full = complete(std::move(*wanted.body), *sampler.base, turn);
   if (!full) return ended(all, channel, request, fail(full.error()));
+  all.sample_room.take(key_id);
   all.pool_of(*sampler.base)
-      .sample(sampler.session.weights, std::move(*full),
-              [&all, channel, request, prompt, stops,
+      .sample(key_id, sampler.session.weights, std::move(*full),
+              [&all, key_id, channel, request, prompt, stops,
                texts = sampler.base->texts](result<sample_reply> done) {
+                all.sample_room.give_back(key_id);
                 if (!done) return ended(all, channel, request, fail(done.error()));
                 std::size_t num_tokens = 0;
                 for (sampled_sequence& sequence : done->sequences) {
@@ -160,16 +165,20 @@ void asample(service& all, call& from, const responder& respond) {
   if (!wanted) return respond(refusal(wanted.error()));
   const auto sampler = find_sampler(all, from.key_id, wanted->sampling_session_id);
   if (!sampler) return respond(refusal(sampler.error()));
-  if (all.num_samples() >= limits::gateway_samples_max) {
+  if (!all.sample_room.has_room_for(from.key_id)) {
     return respond(refusal(429, {errc::busy, "as many samples wait as may", "", "ask again"}));
   }
   const std::string turn = wanted->sampling_session_id + "/" + std::to_string(wanted->seq_id);
   boost::json::array sequences;
   for (std::uint32_t i = 0; i < wanted->num_samples; ++i)
     sequences.emplace_back(turn + "/" + std::to_string(i));
-  respond(all.desk.take(
-      from, "sample/" + turn, keeping::in_memory, {{"sample_sequence_ids", std::move(sequences)}},
-      [&](const std::string& request) { draw(all, request, turn, *sampler, std::move(*wanted)); }));
+  const auto once = std::make_shared<tinker::sample_call>(std::move(*wanted));
+  all.desk.take(
+      from, {"sample/" + turn, keeping::in_memory, {{"sample_sequence_ids", std::move(sequences)}}},
+      respond,
+      [&all, key_id = from.key_id, turn, sampler = *sampler, once](const std::string& request) {
+        draw(all, key_id, request, turn, sampler, std::move(*once));
+      });
 }
 
 }  // namespace

@@ -37,15 +37,16 @@ void create_model(service& all, call& from, const responder& respond) {
     return respond(refusal(ok.error()));
   }
   const std::string model_id = model_id_of(wanted->session_id, wanted->model_seq_id);
-  respond(all.desk.take(
-      from, "model/" + model_id, keeping::on_disk, {{"model_id", model_id}},
-      [&](const std::string& request) {
-        make_model(all, model_id, *wanted, [&all, request, model_id](const made_model& made) {
-          all.futures.resolve(request,
-                              made ? json_reply({{"model_id", model_id}, {"type", "create_model"}})
-                                   : failed_future(made.error()));
-        });
-      }));
+  all.desk.take(
+      from, {"model/" + model_id, keeping::on_disk, {{"model_id", model_id}}}, respond,
+      [&all, model_id, wanted = *wanted](const std::string& request) {
+        make_model(
+            all, model_id, wanted, nullptr, [&all, request, model_id](const made_model& made) {
+              all.futures.resolve(
+                  request, made ? json_reply({{"model_id", model_id}, {"type", "create_model"}})
+                                : failed_future(made.error()));
+            });
+      });
 }
 
 /// The model that a request's body names; null once the request is refused.
@@ -93,25 +94,33 @@ void unload_model(service& all, call& from, const responder& respond) {
   respond(json_reply({{"request_id", *request}, {"model_id", model_id}}));
 }
 
-/// What the loss of a forward needs once its logprobs are there.
-std::vector<datum> weights_of(const op_body& body) {
-  std::vector<datum> out;
-  const auto* forward = std::get_if<forward_op>(&body);
+/// What the answer needs of the request once the logprobs are there.
+struct asked_pass {
+  std::vector<datum> weights;  ///< of a forward, for its loss
+  std::vector<std::size_t> columns;
+};
+
+asked_pass asked_of(const tinker::training_call& taken) {
+  asked_pass out{{}, taken.columns};
+  const auto* forward = std::get_if<forward_op>(&*taken.body);
   if (forward == nullptr) return out;
   for (const datum& row : forward->batch)
-    out.emplace_back().weights = row.weights;
+    out.weights.emplace_back().weights = row.weights;
   return out;
 }
 
-reply training_reply(const result<op_reply>& done, const std::vector<datum>& weights) {
+reply training_reply(const result<op_reply>& done, const asked_pass& asked) {
   if (!done) return failed_future(done.error());
   const auto* output = std::get_if<forward_result>(&done->output);
   if (output == nullptr) return unexpected_result();
-  if (weights.empty()) return protobuf_reply(tinker::encode_training_output(*output));
+  if (asked.weights.empty()) {
+    return protobuf_reply(tinker::encode_training_output(*output, asked.columns));
+  }
   forward_result with_loss = *output;
   std::erase_if(with_loss.metrics, [](const auto& m) { return m.first == "loss:sum"; });
-  with_loss.metrics.emplace_back("loss:sum", tinker::cross_entropy(weights, output->logprobs));
-  return protobuf_reply(tinker::encode_training_output(with_loss));
+  with_loss.metrics.emplace_back("loss:sum",
+                                 tinker::cross_entropy(asked.weights, output->logprobs));
+  return protobuf_reply(tinker::encode_training_output(with_loss, asked.columns));
 }
 
 std::size_t tokens_of(const op_body& body) {
@@ -131,28 +140,39 @@ std::function<void()> watch(service& all, const char* kind, std::size_t tokens) 
   };
 }
 
+void run_pass(service& all, training_model& model, tinker::training_call taken,
+              const std::string& request) {
+  const bool is_forward = std::holds_alternative<forward_op>(*taken.body);
+  auto told = watch(all, is_forward ? "forward" : "forward_backward", tokens_of(*taken.body));
+  auto asked = asked_of(taken);
+  model.submit(std::move(*taken.body), all.desk.place_of(request),
+               [&all, request, told = std::move(told),
+                asked = std::move(asked)](const result<op_reply>& done) {
+                 told();
+                 all.futures.resolve(request, training_reply(done, asked));
+               });
+}
+
 void forward_backward(service& all, call& from, const responder& respond) {
   auto taken = tinker::decode_training_call(from.http.body);
   if (!taken) return respond(refusal(400, taken.error()));
   const auto model = all.find_model(from.key_id, taken->model_id);
   if (!model) return respond(refusal(model.error()));
-  const std::string key = "op/" + taken->model_id + "/" + std::to_string(taken->seq_id);
-  respond(all.desk.take(from, key, keeping::on_disk, {{"model_id", taken->model_id}},
-                        [&](const std::string& request) {
-                          if (!taken->body)
-                            return all.futures.resolve(request, failed_future(taken->body.error()));
-                          auto weights = weights_of(*taken->body);
-                          const bool is_forward = std::holds_alternative<forward_op>(*taken->body);
-                          auto told = watch(all, is_forward ? "forward" : "forward_backward",
-                                            tokens_of(*taken->body));
-                          (*model)->submit(
-                              std::move(*taken->body), all.desk.place_of(request),
-                              [&all, request, told = std::move(told),
-                               weights = std::move(weights)](const result<op_reply>& done) {
-                                told();
-                                all.futures.resolve(request, training_reply(done, weights));
-                              });
-                        }));
+  request_desk::asked wanted{
+      op_key(taken->model_id, taken->seq_id), keeping::on_disk, {{"model_id", taken->model_id}}};
+  if (!taken->body) {
+    return all.desk.take(from, std::move(wanted), respond,
+                         [&all, why = taken->body.error()](const std::string& request) {
+                           all.futures.resolve(request, failed_future(why));
+                         });
+  }
+  wanted.number = [model = *model] { return model->promise_number(); };
+  // Started at most once; shared because functions are copied.
+  const auto once = std::make_shared<tinker::training_call>(std::move(*taken));
+  all.desk.take(from, std::move(wanted), respond,
+                [&all, model = *model, once](const std::string& request) {
+                  run_pass(all, *model, std::move(*once), request);
+                });
 }
 
 reply step_reply(const result<op_reply>& done) {
@@ -173,28 +193,31 @@ void optim_step(service& all, call& from, const responder& respond) {
   if (!wanted) return respond(refusal(wanted.error()));
   const auto model = all.find_model(from.key_id, wanted->model_id);
   if (!model) return respond(refusal(model.error()));
-  const std::string key = "op/" + wanted->model_id + "/" + std::to_string(wanted->seq_id);
-  respond(all.desk.take(from, key, keeping::on_disk, {{"model_id", wanted->model_id}},
-                        [&](const std::string& request) {
-                          (*model)->submit(optim_step_op{wanted->adam}, all.desk.place_of(request),
-                                           [&all, request, told = watch(all, "optim_step", 0)](
-                                               const result<op_reply>& done) {
-                                             told();
-                                             all.futures.resolve(request, step_reply(done));
-                                           });
-                        }));
+  all.desk.take(from,
+                {op_key(wanted->model_id, wanted->seq_id),
+                 keeping::on_disk,
+                 {{"model_id", wanted->model_id}},
+                 [model = *model] { return model->promise_number(); }},
+                respond, [&all, model = *model, adam = wanted->adam](const std::string& request) {
+                  model->submit(optim_step_op{adam}, all.desk.place_of(request),
+                                [&all, request,
+                                 told = watch(all, "optim_step", 0)](const result<op_reply>& done) {
+                                  told();
+                                  all.futures.resolve(request, step_reply(done));
+                                });
+                });
 }
 
 }  // namespace
 
 void make_model(service& all, const std::string& model_id, const tinker::create_model_call& wanted,
-                std::function<void(made_model)> then) {
+                const model_record* like, std::function<void(made_model)> then) {
   const auto base = all.bases.find(wanted.base_model);
   if (!base) return then(fail(base.error()));
   if (wanted.lora && wanted.lora->rank > 0 && all.wanted.lora == config::lora_mode::refuse) {
     return then(fail(errc::unsupported, "this cluster trains no LoRA adapters",
                      "[gateway] lora is \"refuse\" in its cluster file",
-                     "set it to \"full-parameter\" to train all weights instead"));
+                     "set it to \"adapters\", or ask for rank 0 to train all weights"));
   }
   // Made by an earlier gateway, which could not tell any more.
   if (auto made = all.records.find(model_id)) {
@@ -206,7 +229,9 @@ void make_model(service& all, const std::string& model_id, const tinker::create_
   const auto admitted = all.quotas.admit_model(all.num_models(key_of(model_id)));
   if (!admitted) return then(fail(admitted.error()));
   auto record = record_of(model_id, wanted, **base);
-  record.has_adapters = record.is_lora && all.wanted.lora == config::lora_mode::adapters;
+  const bool adapts =
+      like != nullptr ? like->has_adapters : all.wanted.lora == config::lora_mode::adapters;
+  record.has_adapters = record.is_lora && adapts;
   // Clients ask for an adapter on the head by default; merged weights could not stay tied.
   if (record.has_adapters && (*base)->has_tied_head) record.lora.train_unembed = false;
   const auto share = record.has_adapters ? node_share::slot : node_share::whole;

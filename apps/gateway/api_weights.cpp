@@ -11,10 +11,6 @@ namespace {
 using tinker::checkpoint_path;
 using tinker::weights_kind;
 
-std::string op_key(const std::string& model_id, std::uint64_t seq_id) {
-  return "op/" + model_id + "/" + std::to_string(seq_id);
-}
-
 /// What a client wants to be known of saved weights.
 struct naming {
   checkpoint_path path;
@@ -23,7 +19,8 @@ struct naming {
 };
 
 /// The name is written down before its future resolves.
-result<saved_weights> name_it(service& all, const result<op_reply>& done, const naming& wanted) {
+result<saved_weights> name_it(service& all, const std::string& request,
+                              const result<op_reply>& done, const naming& wanted) {
   if (!done) return fail(done.error());
   const auto* output = std::get_if<checkpoint_result>(&done->output);
   if (output == nullptr) return fail(errc::internal, "the run answered something of another kind");
@@ -33,6 +30,7 @@ result<saved_weights> name_it(service& all, const result<op_reply>& done, const 
   entry.bytes = output->bytes;
   entry.created_unix_ms = now_unix_ms();
   entry.user_metadata = wanted.user_metadata;
+  entry.made_by = request;
   if (wanted.ttl_seconds > 0) {
     entry.expires_unix_ms = entry.created_unix_ms + wanted.ttl_seconds * 1000;
   }
@@ -41,15 +39,14 @@ result<saved_weights> name_it(service& all, const result<op_reply>& done, const 
 }
 
 result<void> check_naming(service& all, const naming& wanted, bool overwrite,
-                          const run_place& place) {
+                          const std::string& request) {
   if (wanted.ttl_seconds > limits::weights_ttl_seconds_max) {
     return fail(errc::invalid_argument, "ttl_seconds is longer than ten years", "",
                 "leave it out to keep the weights for good");
   }
-  // A run that was asked already has made it by itself.
-  const bool is_taken =
-      place.run_seq == 0 && !overwrite && all.weights.find(wanted.path) != nullptr;
-  if (!is_taken) return {};
+  const auto* known = overwrite ? nullptr : all.weights.find(wanted.path);
+  // This request may have made it for an earlier gateway.
+  if (known == nullptr || known->made_by == request) return {};
   return fail(errc::already_exists, "there are weights " + to_string(wanted.path) + " already", "",
               "choose another name, or pass overwrite=True");
 }
@@ -62,18 +59,26 @@ void save_named(service& all, call& from, std::uint64_t seq_id, naming wanted, b
   const std::string model_id = wanted.path.model_id;
   const auto model = all.find_model(from.key_id, model_id);
   if (!model) return respond(refusal(model.error()));
-  respond(all.desk.take(
-      from, op_key(model_id, seq_id), keeping::on_disk, {{"model_id", model_id}},
-      [&](const std::string& request) {
-        const auto place = all.desk.place_of(request);
-        if (const auto ok = check_naming(all, wanted, overwrite, place); !ok) {
-          return all.futures.resolve(request, failed_future(ok.error()));
-        }
-        (*model)->submit(op, place, [&all, request, wanted, answer](const result<op_reply>& done) {
-          const auto entry = name_it(all, done, wanted);
-          all.futures.resolve(request, entry ? answer(*entry) : failed_future(entry.error()));
-        });
-      }));
+  all.desk.take(from,
+                {op_key(model_id, seq_id),
+                 keeping::on_disk,
+                 {{"model_id", model_id}},
+                 [model = *model] { return model->promise_number(); }},
+                respond,
+                [&all, model = *model, wanted = std::move(wanted), overwrite, op,
+                 answer](const std::string& request) {
+                  if (const auto ok = check_naming(all, wanted, overwrite, request); !ok) {
+                    model->skip();
+                    return all.futures.resolve(request, failed_future(ok.error()));
+                  }
+                  model->submit(op, all.desk.place_of(request),
+                                [&all, request, wanted, answer](const result<op_reply>& done) {
+                                  const auto entry = name_it(all, request, done, wanted);
+                                  all.futures.resolve(request, entry
+                                                                   ? answer(*entry)
+                                                                   : failed_future(entry.error()));
+                                });
+                });
 }
 
 void save_weights(service& all, call& from, const responder& respond) {
@@ -121,17 +126,21 @@ void save_external(service& all, call& from, const responder& respond) {
       respond);
 }
 
-reply opened_sampler(service& all, const result<op_reply>& done, const std::string& directory,
-                     const std::string& sampler_id) {
-  if (!done) return failed_future(done.error());
+void open_sampler(service& all, const std::string& request, const result<op_reply>& done,
+                  const std::string& directory, const std::string& sampler_id) {
+  const auto end = [&all, request](const reply& outcome) { all.futures.resolve(request, outcome); };
+  if (!done) return end(failed_future(done.error()));
   const auto* output = std::get_if<checkpoint_result>(&done->output);
-  if (output == nullptr) return unexpected_result();
-  const auto ok = all.samplers.add(sampler_id, {directory, output->checkpoint, {}});
-  if (!ok) return failed_future(ok.error());
+  if (output == nullptr) return end(unexpected_result());
+  const auto path = all.samplers.add(sampler_id, {directory, output->checkpoint, {}});
+  if (!path) return end(failed_future(path.error()));
   all.hold_weights();
-  return json_reply({{"type", "save_weights_for_sampler"},
-                     {"sampling_session_id", sampler_id},
-                     {"path", nullptr}});
+  all.desk.flush(*path, [end, sampler_id](const result<void>& ok) {
+    end(ok ? json_reply({{"type", "save_weights_for_sampler"},
+                         {"sampling_session_id", sampler_id},
+                         {"path", nullptr}})
+           : failed_future(ok.error()));
+  });
 }
 
 void save_for_new_sampler(service& all, call& from, const tinker::save_for_sampler_call& wanted,
@@ -141,15 +150,18 @@ void save_for_new_sampler(service& all, call& from, const tinker::save_for_sampl
   const std::string sampler_id =
       sampler_id_of(session_of(wanted.model_id), wanted.sampling_session_seq_id.value_or(0));
   const std::string directory = (*model)->record().directory;
-  respond(all.desk.take(
-      from, op_key(wanted.model_id, wanted.seq_id), keeping::on_disk,
-      {{"model_id", wanted.model_id}}, [&](const std::string& request) {
-        (*model)->submit(save_weights_op{"", publish_kind::automatic}, all.desk.place_of(request),
-                         [&all, request, directory, sampler_id](const result<op_reply>& done) {
-                           all.futures.resolve(request,
-                                               opened_sampler(all, done, directory, sampler_id));
-                         });
-      }));
+  all.desk.take(from,
+                {op_key(wanted.model_id, wanted.seq_id),
+                 keeping::on_disk,
+                 {{"model_id", wanted.model_id}},
+                 [model = *model] { return model->promise_number(); }},
+                respond, [&all, model = *model, directory, sampler_id](const std::string& request) {
+                  model->submit(
+                      save_weights_op{"", publish_kind::automatic}, all.desk.place_of(request),
+                      [&all, request, directory, sampler_id](const result<op_reply>& done) {
+                        open_sampler(all, request, done, directory, sampler_id);
+                      });
+                });
 }
 
 void save_for_sampler(service& all, call& from, const responder& respond) {
@@ -203,20 +215,21 @@ void load_into_new(service& all, call& from, const tinker::load_weights_call& wa
   making.base_model = wanted.base_model.value_or(source.base_model);
   if (source.is_lora) making.lora = source.lora;
   making.user_metadata = wanted.user_metadata;
-  respond(all.desk.take(
-      from, "model/" + model_id, keeping::on_disk, {{"model_id", model_id}},
-      [&](const std::string& request) {
-        make_model(all, model_id, making,
-                   [&all, request, model_id, wanted, find = finder(all, from.key_id, path)](
-                       const result<std::shared_ptr<training_model>>& made) {
-                     if (!made) return all.futures.resolve(request, failed_future(made.error()));
-                     (*made)->load(find, wanted.optimizer, all.desk.place_of(request),
-                                   [&all, request, model_id,
-                                    text = wanted.path](const result<op_reply>& done) {
-                                     resolve_load(all, request, model_id, text, done);
-                                   });
-                   });
-      }));
+  all.desk.take(from, {"model/" + model_id, keeping::on_disk, {{"model_id", model_id}}}, respond,
+                [&all, model_id, making, source, wanted,
+                 find = finder(all, from.key_id, path)](const std::string& request) {
+                  make_model(all, model_id, making, &source,
+                             [&all, request, model_id, wanted,
+                              find](const result<std::shared_ptr<training_model>>& made) {
+                               if (!made)
+                                 return all.futures.resolve(request, failed_future(made.error()));
+                               (*made)->load(find, wanted.optimizer, all.desk.place_of(request),
+                                             [&all, request, model_id,
+                                              text = wanted.path](const result<op_reply>& done) {
+                                               resolve_load(all, request, model_id, text, done);
+                                             });
+                             });
+                });
 }
 
 void load_weights(service& all, call& from, const responder& respond) {
@@ -240,15 +253,20 @@ void load_weights(service& all, call& from, const responder& respond) {
   }
   const auto model = all.find_model(from.key_id, wanted->model_id);
   if (!model) return respond(refusal(model.error()));
-  respond(all.desk.take(from, op_key(wanted->model_id, wanted->seq_id), keeping::on_disk,
-                        {{"model_id", wanted->model_id}}, [&](const std::string& request) {
-                          (*model)->load(finder(all, from.key_id, *path), wanted->optimizer,
-                                         all.desk.place_of(request),
-                                         [&all, request, id = wanted->model_id,
-                                          text = wanted->path](const result<op_reply>& done) {
-                                           resolve_load(all, request, id, text, done);
-                                         });
-                        }));
+  all.desk.take(from,
+                {op_key(wanted->model_id, wanted->seq_id),
+                 keeping::on_disk,
+                 {{"model_id", wanted->model_id}},
+                 [model = *model] { return model->promise_number(); }},
+                respond,
+                [&all, model = *model, find = finder(all, from.key_id, *path),
+                 wanted = *wanted](const std::string& request) {
+                  model->load(find, wanted.optimizer, all.desk.place_of(request),
+                              [&all, request, id = wanted.model_id,
+                               text = wanted.path](const result<op_reply>& done) {
+                                resolve_load(all, request, id, text, done);
+                              });
+                });
 }
 
 void weights_info(service& all, call& from, const responder& respond) {
@@ -262,7 +280,8 @@ void weights_info(service& all, call& from, const responder& respond) {
   const auto record = maker_of(all, from.key_id, *path);
   if (!record) return respond(refusal(record.error()));
   respond(json_reply({{"base_model", record->base_model},
-                      {"is_lora", record->is_lora},
+                      // SDKs up to 0.36 resume nothing else; rank 0 says that all weights train.
+                      {"is_lora", true},
                       {"lora_rank", record->lora.rank},
                       {"train_unembed", record->lora.train_unembed},
                       {"train_mlp", record->lora.train_mlp},

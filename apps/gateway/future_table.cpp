@@ -2,7 +2,6 @@
 
 #include "apps/support/tls_authority.hpp"
 #include "config/deadlines.hpp"
-#include "config/limits.hpp"
 
 namespace troupe::gateway {
 namespace {
@@ -16,15 +15,23 @@ future_table::future_table(boost::asio::io_context& loop) : timer_(loop) {
 }
 
 result<std::string> future_table::open(const std::string& key_id) {
-  if (entries_.size() >= limits::gateway_futures_max) {
-    return fail(errc::busy, "the gateway keeps as many results as it can",
+  if (!room_.has_room_for(key_id)) {
+    return fail(errc::busy, "the gateway keeps as many results of this key as it can",
                 "clients submit faster than the cluster works", "send the request again later");
   }
   auto id = apps::random_token();
   if (!id) return fail(id.error());
   entries_[*id].key_id = key_id;
+  room_.take(key_id);
   ++num_open_;
   return id;
+}
+
+bool future_table::erase(const std::string& request_id) {
+  const auto gone = entries_.extract(request_id);
+  if (!gone) return false;
+  room_.give_back(gone.mapped().key_id);
+  return true;
 }
 
 void future_table::answer(waiter& who, const reply& value) {
@@ -46,13 +53,14 @@ void future_table::resolve(const std::string& request_id, reply value) {
 }
 
 void future_table::drop(const std::string& request_id) {
-  if (entries_.erase(request_id) > 0) --num_open_;
+  if (erase(request_id)) --num_open_;
 }
 
 void future_table::restore(const std::string& request_id, const std::string& key_id,
                            const std::optional<reply>& value) {
   entry& made = entries_[request_id];
   made.key_id = key_id;
+  room_.take(key_id);
   if (!value) {
     ++num_open_;
     return;
@@ -95,7 +103,7 @@ void future_table::tick() {
   }
   while (!resolved_.empty() && now - resolved_.front().second > deadlines::future_kept) {
     if (listener_.forgotten) listener_.forgotten(resolved_.front().first);
-    entries_.erase(resolved_.front().first);
+    erase(resolved_.front().first);
     resolved_.pop_front();
   }
   timer_.expires_after(tick_interval);

@@ -19,6 +19,8 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "apps/gateway/reply.hpp"
+#include "apps/gateway/shared_room.hpp"
+#include "config/limits.hpp"
 
 namespace troupe::gateway {
 
@@ -34,7 +36,7 @@ class future_table {
 
   void listen(listener who) { listener_ = std::move(who); }
 
-  /// A new unguessable id; errc::busy when the table is full.
+  /// A new unguessable id; errc::busy when the key has what it may.
   [[nodiscard]] result<std::string> open(const std::string& key_id);
   void resolve(const std::string& request_id, reply value);
   /// Of an id that was told to nobody.
@@ -66,10 +68,12 @@ class future_table {
 
   void tick();
   void answer(waiter& who, const reply& value);
+  bool erase(const std::string& request_id);
 
   boost::asio::steady_timer timer_;
   listener listener_;
   std::unordered_map<std::string, entry> entries_;
+  shared_room room_{limits::gateway_futures_max};
   std::deque<std::shared_ptr<waiter>> patience_;  ///< in order of their end
   std::deque<std::pair<std::string, time_point>> resolved_;
   std::size_t num_open_ = 0;

@@ -24,6 +24,10 @@ std::string channel_of(const std::string& sampler_id, std::uint64_t clone) {
   return sampler_id + "/" + std::to_string(clone);
 }
 
+std::string op_key(const std::string& model_id, std::uint64_t seq_id) {
+  return "op/" + model_id + "/" + std::to_string(seq_id);
+}
+
 bool owns(const std::string& key_id, std::string_view id) {
   return !key_id.empty() && is_valid_name(session_of(id)) && id.starts_with(key_id) &&
          id.substr(key_id.size()).starts_with("-");

@@ -24,6 +24,9 @@ namespace troupe::gateway {
 /// One of the clients that share a sampling session.
 [[nodiscard]] std::string channel_of(const std::string& sampler_id, std::uint64_t clone);
 
+/// What identifies a repeat of an operation on a model.
+[[nodiscard]] std::string op_key(const std::string& model_id, std::uint64_t seq_id);
+
 /// True when the id is well-formed and belongs to the key.
 [[nodiscard]] bool owns(const std::string& key_id, std::string_view id);
 

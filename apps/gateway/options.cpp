@@ -30,7 +30,7 @@ bool is_loopback(const std::string& host) {
 result<options> parse_options(int count, const char* const* words) {
   CLI::App app("The HTTP side of a Troupe cluster: the Tinker protocol.", "troupe-gateway");
   options out;
-  std::string lora = "full-parameter";
+  std::string lora = "adapters";
   std::vector<std::string> models;
   tls_files tls;
   app.add_option("--name", out.name);
@@ -62,7 +62,7 @@ result<options> parse_options(int count, const char* const* words) {
                 "API keys and data would cross the network unencrypted",
                 "set tls_certificate and tls_key in [gateway], or keep 127.0.0.1");
   }
-  if (lora == "adapters") out.lora = config::lora_mode::adapters;
+  if (lora == "full-parameter") out.lora = config::lora_mode::full_parameter;
   if (lora == "refuse") out.lora = config::lora_mode::refuse;
   for (const std::string& text : models) {
     if (auto ok = add_model(text, out); !ok) return fail(ok.error());

@@ -21,7 +21,7 @@ struct options {
   std::string host = "127.0.0.1";
   std::uint16_t port = 0;
   std::uint32_t ranks = 1;  ///< of each run
-  config::lora_mode lora = config::lora_mode::full_parameter;
+  config::lora_mode lora = config::lora_mode::adapters;
   config::key_quota per_key;
   std::optional<tls_files> tls;
   std::map<std::string, std::string> models;  ///< base_model -> absolute directory

@@ -5,63 +5,102 @@
 
 namespace troupe::gateway {
 
-request_desk::request_desk(future_table& futures, quota_ledger& quotas, std::string log_folder)
-    : futures_(futures), quotas_(quotas), log_(std::move(log_folder)) {
+request_desk::request_desk(boost::asio::io_context& loop, future_table& futures,
+                           quota_ledger& quotas, std::string log_folder,
+                           const disk_flusher::sync& how)
+    : futures_(futures),
+      quotas_(quotas),
+      log_(std::move(log_folder)),
+      requests_(loop, how),
+      results_(loop, how) {
   futures_.listen({[this](const std::string& id, const reply& outcome) {
                      quotas_.released(id);
-                     log_.resolved(id, outcome);
+                     const std::string path = log_.resolved(id, outcome);
+                     if (path.empty()) return;
+                     results_.flush(path, [this, id](const result<void>& ok) {
+                       if (ok) log_.settled(id);
+                     });
                    },
                    [this](const std::string& id) { log_.forget(id); }});
 }
 
 void request_desk::remember(const std::string& repeat_key, repeat entry) {
-  repeats_.emplace(repeat_key, std::move(entry));
+  repeats_.insert_or_assign(repeat_key, std::move(entry));
   repeat_order_.push_back(repeat_key);
   if (repeat_order_.size() <= limits::gateway_futures_max) return;
   repeats_.erase(repeat_order_.front());
   repeat_order_.pop_front();
 }
 
-reply request_desk::take_again(repeat& known, const std::string& digest, const starter& start) {
+void request_desk::take_again(repeat& known, const std::string& digest, const responder& respond,
+                              const starter& start) {
   if (known.digest != digest) {
-    return refusal({errc::seq_reused, "this turn was used for another request",
-                    "two clients share an id, or a client lost count", "make a new client"});
+    return respond(
+        refusal({errc::seq_reused, "this turn was used for another request",
+                 "two clients share an id, or a client lost count", "make a new client"}));
   }
-  reply out{200, "application/json", known.acknowledgement};
+  if (known.waiting) return known.waiting->push_back(respond);
+  const reply out{200, "application/json", known.acknowledgement};
   const std::string to_start = std::exchange(known.to_start, {});
   if (!to_start.empty()) start(to_start);
-  return out;
+  respond(out);
 }
 
-reply request_desk::take(const call& from, const std::string& repeat_key, keeping where,
-                         const boost::json::object& extra, const starter& start) {
+void request_desk::take(const call& from, asked wanted, const responder& respond, starter start) {
   const std::string digest = sha256_text(from.http.body);
-  if (const auto known = repeats_.find(repeat_key); known != repeats_.end()) {
-    return take_again(known->second, digest, start);
+  if (const auto known = repeats_.find(wanted.repeat_key); known != repeats_.end()) {
+    return take_again(known->second, digest, respond, start);
   }
   const auto id = futures_.open(from.key_id);
-  if (!id) return refusal(id.error());
+  if (!id) return respond(refusal(id.error()));
   if (const auto ok = quotas_.hold(from.key_id, *id, from.http.body.size()); !ok) {
     futures_.drop(*id);
-    return refusal(ok.error());
+    return respond(refusal(ok.error()));
   }
-  boost::json::object acknowledgement = extra;
-  acknowledgement["request_id"] = *id;
-  repeat entry{digest, boost::json::serialize(acknowledgement), {}};
-  if (where == keeping::on_disk) {
-    const auto ok =
-        log_.taken({0, *id, from.key_id, repeat_key, digest, from.http.path, from.http.content_type,
-                    entry.acknowledgement, from.http.body, 0, std::nullopt});
-    if (!ok) {
-      quotas_.released(*id);
-      futures_.drop(*id);
-      return refusal(ok.error());
-    }
+  wanted.extra["request_id"] = *id;
+  repeat entry{digest, boost::json::serialize(wanted.extra)};
+  if (wanted.where == keeping::on_disk) {
+    entry.waiting = std::make_shared<std::vector<responder>>(1, respond);
+    return keep(from, wanted, *id, std::move(entry), std::move(start));
   }
-  reply out{200, "application/json", entry.acknowledgement};
-  remember(repeat_key, std::move(entry));
+  const reply out{200, "application/json", entry.acknowledgement};
+  remember(wanted.repeat_key, std::move(entry));
   start(*id);
-  return out;
+  respond(out);
+}
+
+void request_desk::keep(const call& from, const asked& wanted, const std::string& request_id,
+                        repeat entry, starter start) {
+  const auto path = log_.taken({0, request_id, from.key_id, wanted.repeat_key, entry.digest,
+                                from.http.path, from.http.content_type, entry.acknowledgement,
+                                from.http.body, wanted.number ? wanted.number() : 0, std::nullopt});
+  const auto waiting = entry.waiting;
+  const reply acknowledged{200, "application/json", entry.acknowledgement};
+  remember(wanted.repeat_key, std::move(entry));
+  const auto flushed = [this, waiting, acknowledged, request_id, key = wanted.repeat_key,
+                        start = std::move(start)](const result<void>& ok) {
+    const reply out = ok ? acknowledged : refusal(ok.error());
+    if (!ok) {
+      forget(key, request_id);
+    } else {
+      if (const auto known = repeats_.find(key); known != repeats_.end()) {
+        known->second.waiting = nullptr;
+      }
+      start(request_id);
+    }
+    for (const responder& respond : *waiting)
+      respond(out);
+  };
+  if (!path) return flushed(fail(path.error()));
+  requests_.flush(*path, flushed);
+}
+
+/// It was not taken after all.
+void request_desk::forget(const std::string& repeat_key, const std::string& request_id) {
+  repeats_.erase(repeat_key);
+  log_.forget(request_id);
+  quotas_.released(request_id);
+  futures_.drop(request_id);
 }
 
 void request_desk::start_again(router& routes, const logged_request& request) {

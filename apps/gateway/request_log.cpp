@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "apps/gateway/disk_flusher.hpp"
 #include "apps/support/json.hpp"
 #include "config/deadlines.hpp"
 #include "config/log.hpp"
@@ -18,9 +19,10 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t number_digits = 16;
 
-result<void> write_whole(const std::string& path, const boost::json::object& head,
+result<void> write_whole(const std::string& path, boost::json::object head,
                          const std::string& body) {
   const std::string part = path + ".part";
+  head["bytes"] = body.size();
   {
     std::ofstream file(part, std::ios::binary | std::ios::trunc);
     file << boost::json::serialize(head) << '\n' << body;
@@ -71,31 +73,41 @@ bool read_head(const boost::json::object& head, logged_request& out) {
   return !in.failure();
 }
 
+std::string stem_of(const std::string& folder, const std::string& request_id, std::uint64_t of) {
+  std::string number = std::to_string(of);
+  number.insert(0, number_digits - std::min(number_digits, number.size()), '0');
+  return folder + "/" + number + "-" + request_id;
+}
+
 }  // namespace
 
-std::string request_log::path_of(const std::string& request_id, const place& at) const {
-  std::string number = std::to_string(at.number);
-  number.insert(0, number_digits - std::min(number_digits, number.size()), '0');
-  const std::string stem = folder_ + "/" + number + "-" + request_id;
-  return at.is_done ? stem + ".done" : stem + "." + std::to_string(at.run_seq) + ".open";
+std::string request_log::open_path(const std::string& request_id, const place& at) const {
+  return stem_of(folder_, request_id, at.number) + "." + std::to_string(at.run_seq) + ".open";
+}
+
+std::string request_log::done_path(const std::string& request_id, const place& at) const {
+  return stem_of(folder_, request_id, at.number) + ".done";
 }
 
 std::optional<logged_request> request_log::read(const std::string& file_name) {
   const std::string path = folder_ + "/" + file_name;
   logged_request out;
   place at;
-  at.is_done = file_name.ends_with(".done");
+  at.is_done = at.is_settled = file_name.ends_with(".done");
   const auto mark = file_name.find('-');
   const auto dot = file_name.find('.');
   if (mark != number_digits || dot == std::string::npos || dot < mark) return std::nullopt;
   at.number = std::strtoull(file_name.c_str(), nullptr, 10);
   out.request_id = file_name.substr(mark + 1, dot - mark - 1);
   if (!at.is_done) at.run_seq = std::strtoull(file_name.c_str() + dot + 1, nullptr, 10);
-  if (path_of(out.request_id, at) != path || (at.is_done && is_too_old(path))) return std::nullopt;
+  const std::string wanted =
+      at.is_done ? done_path(out.request_id, at) : open_path(out.request_id, at);
+  if (wanted != path || (at.is_done && is_too_old(path))) return std::nullopt;
   if (places_.contains(out.request_id)) return std::nullopt;
   std::string body;
   const auto head = read_whole(path, body);
   if (!head || !read_head(*head, out)) return std::nullopt;
+  if (tinker::json_fields(*head).integer("bytes") != body.size()) return std::nullopt;
   out.number = at.number;
   out.run_seq = at.run_seq;
   if (at.is_done) {
@@ -134,44 +146,61 @@ result<std::vector<logged_request>> request_log::open() {
   return out;
 }
 
-result<void> request_log::taken(const logged_request& request) {
+result<std::string> request_log::taken(const logged_request& request) {
   place at;
+  at.run_seq = request.run_seq;
   {
     const std::lock_guard lock(mutex_);
     at.number = ++last_number_;
     places_[request.request_id] = at;
   }
-  return write_whole(path_of(request.request_id, at), head_of(request), request.body);
+  const std::string path = open_path(request.request_id, at);
+  if (auto ok = write_whole(path, head_of(request), request.body); !ok) return fail(ok.error());
+  return path;
 }
 
 void request_log::placed(const std::string& request_id, std::uint64_t run_seq) {
   const std::lock_guard lock(mutex_);
   const auto known = places_.find(request_id);
   if (known == places_.end() || known->second.is_done || known->second.run_seq == run_seq) return;
-  const std::string before = path_of(request_id, known->second);
+  const std::string before = open_path(request_id, known->second);
   known->second.run_seq = run_seq;
+  const std::string after = open_path(request_id, known->second);
   std::error_code problem;
-  fs::rename(before, path_of(request_id, known->second), problem);
-  if (problem) config::log(config::log_level::failure, "cannot rename " + before);
+  fs::rename(before, after, problem);
+  if (problem) return config::log(config::log_level::failure, "cannot rename " + before);
+  if (const auto ok = sync_files({after}); !ok) {
+    config::log(config::log_level::failure, to_string(ok.error()));
+  }
 }
 
-void request_log::resolved(const std::string& request_id, const reply& outcome) {
+std::string request_log::resolved(const std::string& request_id, const reply& outcome) {
   const std::lock_guard lock(mutex_);
   const auto known = places_.find(request_id);
-  if (known == places_.end() || known->second.is_done) return;
-  const std::string before = path_of(request_id, known->second);
-  std::ifstream file(before, std::ios::binary);
+  if (known == places_.end() || known->second.is_done) return {};
+  std::ifstream file(open_path(request_id, known->second), std::ios::binary);
   std::string line;
   std::getline(file, line);
   auto head = tinker::parse_object(line);
-  if (!head) return;
+  if (!head) return {};
   (*head)["status"] = outcome.status;
   (*head)["result_type"] = outcome.content_type;
+  const std::string path = done_path(request_id, known->second);
+  if (const auto ok = write_whole(path, std::move(*head), outcome.body); !ok) {
+    config::log(config::log_level::failure, to_string(ok.error()));
+    return {};
+  }
   known->second.is_done = true;
-  const auto ok = write_whole(path_of(request_id, known->second), *head, outcome.body);
-  if (!ok) return config::log(config::log_level::failure, to_string(ok.error()));
+  return path;
+}
+
+void request_log::settled(const std::string& request_id) {
+  const std::lock_guard lock(mutex_);
+  const auto known = places_.find(request_id);
+  if (known == places_.end() || !known->second.is_done || known->second.is_settled) return;
   std::error_code problem;
-  fs::remove(before, problem);
+  fs::remove(open_path(request_id, known->second), problem);
+  known->second.is_settled = true;
 }
 
 void request_log::forget(const std::string& request_id) {
@@ -179,7 +208,8 @@ void request_log::forget(const std::string& request_id) {
   const auto known = places_.find(request_id);
   if (known == places_.end()) return;
   std::error_code problem;
-  fs::remove(path_of(request_id, known->second), problem);
+  if (!known->second.is_settled) fs::remove(open_path(request_id, known->second), problem);
+  if (known->second.is_done) fs::remove(done_path(request_id, known->second), problem);
   places_.erase(known);
 }
 

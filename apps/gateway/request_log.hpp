@@ -5,14 +5,19 @@
 // no result yet, under the numbers it was asked under before, and the cluster applies it once.
 // One file per request and one per result: what is finished with is unlinked, nothing is compacted.
 //
-//   <folder>/<number>-<request>.<run seq>.open    JSON line, then the body; seq 0: not asked yet
+//   <folder>/<number>-<request>.<run seq>.open    JSON line, then the body
 //   <folder>/<number>-<request>.done              JSON line, then the result
 //
+// The run seq is the number under which the run is or will be asked; 0 as long as nobody can tell.
+// It is usually known when the request arrives, so that one flush makes all of it durable; another
+// one that it gets later is flushed at once. A result replaces its request when it is durable, too.
+//
 // Threading: `placed` from any thread, everything else from one.
-// Errors: errc::storage. A file is whole or absent after the process died; it is not flushed, so
-// power loss may lose requests that were acknowledged and not yet applied, never their order.
-// Invariants: LOG-1 an .open file exists before the acknowledgement leaves. LOG-2 a run's number is
-// in the name before the run sees the request.
+// Errors: errc::storage. A file is whole or absent after the process died, and whole or ignored
+// after power loss.
+// Invariants: LOG-1 an .open file is durable before the acknowledgement leaves. LOG-2 a run's
+// number is durable in the name before the run sees the request. LOG-3 an .open file goes when its
+// .done file is durable.
 
 #include <cstdint>
 #include <functional>
@@ -36,13 +41,13 @@ struct logged_request {
   std::string content_type;
   std::string acknowledgement;
   std::string body;           ///< empty once there is a result
-  std::uint64_t run_seq = 0;  ///< 0: the run was not asked yet
+  std::uint64_t run_seq = 0;  ///< 0: not known
   std::optional<reply> outcome;
 };
 
 /// Under which number a run was asked, and whom to tell a new one.
 struct run_place {
-  std::uint64_t run_seq = 0;  ///< 0: it was not asked yet
+  std::uint64_t run_seq = 0;  ///< or will be, unless earlier ones are refused; 0: not known
   std::function<void(std::uint64_t run_seq)> placed;
 };
 
@@ -54,9 +59,12 @@ class request_log {
   /// dropped.
   [[nodiscard]] result<std::vector<logged_request>> open();
 
-  [[nodiscard]] result<void> taken(const logged_request& request);
+  /// The file that must be flushed before anybody hears of the request.
+  [[nodiscard]] result<std::string> taken(const logged_request& request);
   void placed(const std::string& request_id, std::uint64_t run_seq);
-  void resolved(const std::string& request_id, const reply& outcome);
+  /// The file that must be flushed before `settled`; empty when nothing was written.
+  [[nodiscard]] std::string resolved(const std::string& request_id, const reply& outcome);
+  void settled(const std::string& request_id);
   void forget(const std::string& request_id);
 
   [[nodiscard]] bool knows(const std::string& request_id);
@@ -68,10 +76,12 @@ class request_log {
   struct place {
     std::uint64_t number = 0;
     std::uint64_t run_seq = 0;
-    bool is_done = false;
+    bool is_done = false;     ///< has a .done file
+    bool is_settled = false;  ///< has no .open file any more
   };
 
-  [[nodiscard]] std::string path_of(const std::string& request_id, const place& at) const;
+  [[nodiscard]] std::string open_path(const std::string& request_id, const place& at) const;
+  [[nodiscard]] std::string done_path(const std::string& request_id, const place& at) const;
   [[nodiscard]] std::optional<logged_request> read(const std::string& file_name);
 
   std::string folder_;

@@ -16,6 +16,15 @@ constexpr auto sync_attempts_max =
 
 constexpr std::size_t id_digits = 16;
 
+/// What one sampler decodes at once, and some more that take the places of those that end.
+constexpr std::uint64_t window_sequences = limits::sampler_active_max + 64;
+
+/// The most that a request can cost.
+double num_tokens_of(const sample_request& request) {
+  return static_cast<double>(request.prompt.size()) +
+         static_cast<double>(request.num_samples) * request.params.max_tokens;
+}
+
 }  // namespace
 
 sample_pool::sample_pool(cluster_link& link, std::string directory,
@@ -24,14 +33,16 @@ sample_pool::sample_pool(cluster_link& link, std::string directory,
       directory_(std::move(directory)),
       synced_(std::move(synced)),
       id_{"tinker-" + sha256_text(directory_).substr(0, id_digits)},
-      pause_(link.loop()) {}
+      pause_(link.loop()),
+      queue_(window_sequences) {}
 
-void sample_pool::sample(const checkpoint_id& weights, sample_request request, answer then) {
+void sample_pool::sample(const std::string& key_id, const checkpoint_id& weights,
+                         sample_request request, answer then) {
   request.deployment = id_;
   // A node drops what it cannot decode, and the client would wait for nothing.
   if (const auto ok = wire::validate(request); !ok) return then(fail(ok.error()));
   const std::uint64_t number = ++next_job_;
-  jobs_.emplace(number, job{weights.value, std::move(request), std::move(then)});
+  jobs_.emplace(number, job{key_id, weights.value, std::move(request), std::move(then)});
   if (weights.empty() || is_adapter_.contains(weights.value)) {
     add(number);
     return go_on();
@@ -69,7 +80,22 @@ void sample_pool::add(std::uint64_t number) {
   if (!open.weights.empty() && is_adapter_.at(open.weights)) {
     open.request.adapter.value = std::exchange(open.weights, {});
   }
-  rotation_.add(open.weights, number);
+  queue_.add(open.key_id, {number, open.request.num_samples, num_tokens_of(open.request)});
+  let_in();
+}
+
+void sample_pool::let_in() {
+  for (const std::uint64_t number : queue_.next()) {
+    job& entering = jobs_.at(number);
+    entering.has_entered = true;
+    rotation_.add(entering.weights, number);
+  }
+}
+
+void sample_pool::end(std::uint64_t number, result<sample_reply> outcome) {
+  auto node = jobs_.extract(number);
+  queue_.ended(number);
+  node.mapped().then(std::move(outcome));
 }
 
 void sample_pool::control_lost() {
@@ -79,13 +105,14 @@ void sample_pool::control_lost() {
   live_ = {};
   rotation_ = {};
   for (const auto& [number, open] : jobs_)
-    if (!unknown_.contains(open.weights)) rotation_.add(open.weights, number);
+    if (open.has_entered) rotation_.add(open.weights, number);
 }
 
 void sample_pool::control_restored(const result<void>& outcome) {
   is_held_ = false;
   if (outcome) return go_on();
   rotation_ = {};
+  queue_ = fair_queue(window_sequences);
   for (auto& [number, open] : std::exchange(jobs_, {}))
     open.then(fail(outcome.error()));
 }
@@ -104,9 +131,9 @@ void sample_pool::start(std::uint64_t number) {
       [self = shared_from_this(), number, at = generation_](result<sample_reply> reply) {
         // What a lost control node left open is asked again.
         if (at != self->generation_) return;
-        auto node = self->jobs_.extract(number);
-        node.mapped().then(std::move(reply));
+        self->end(number, std::move(reply));
         self->rotation_.ended();
+        self->let_in();
         self->go_on();
       });
 }
@@ -191,10 +218,9 @@ void sample_pool::switch_ended(const std::string& weights, const result<void>& o
   if (outcome) {
     rotation_.switched(weights);
   } else {
-    for (const std::uint64_t number : rotation_.switch_failed(weights)) {
-      auto node = jobs_.extract(number);
-      node.mapped().then(fail(outcome.error()));
-    }
+    for (const std::uint64_t number : rotation_.switch_failed(weights))
+      end(number, fail(outcome.error()));
+    let_in();
   }
   go_on();
 }

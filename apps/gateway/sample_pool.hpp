@@ -18,6 +18,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "apps/gateway/cluster_link.hpp"
+#include "apps/gateway/fair_queue.hpp"
 #include "apps/gateway/sample_rotation.hpp"
 #include "messages/status.hpp"
 #include "messages/weight_sync.hpp"
@@ -32,8 +33,9 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
   sample_pool(cluster_link& link, std::string directory,
               std::function<void(const sync_reply&)> synced);
 
-  /// `weights` is empty for the base's own.
-  void sample(const checkpoint_id& weights, sample_request request, answer then);
+  /// `weights` is empty for the base's own. Requests of all keys take their turns.
+  void sample(const std::string& key_id, const checkpoint_id& weights, sample_request request,
+              answer then);
 
   /// Deployments do not outlive the control node: what is open is asked of a new one.
   void control_lost();
@@ -43,16 +45,20 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
 
  private:
   struct job {
+    std::string key_id;
     std::string weights;  ///< that must be live for it
     sample_request request;
     answer then;
+    bool has_entered = false;  ///< it is in the rotation
   };
   using handle = actors::deployment_actor;
   using found_deployment = result<std::pair<deployment_info, handle>>;
 
   void learn_kind(const std::string& weights);
   void add(std::uint64_t number);
+  void let_in();
   void go_on();
+  void end(std::uint64_t number, result<sample_reply> outcome);
   void start(std::uint64_t number);
   void switch_to(const std::string& weights);
   void create(const std::string& weights);
@@ -69,6 +75,7 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
   std::optional<handle> deployment_;
   checkpoint_id live_;
   boost::asio::steady_timer pause_;
+  fair_queue queue_;
   sample_rotation rotation_;
   std::map<std::uint64_t, job> jobs_;
   std::map<std::string, bool> is_adapter_;  ///< of the weights that were asked for so far

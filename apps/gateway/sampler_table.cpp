@@ -35,7 +35,7 @@ void sampler_table::load(const std::string& path) {
   }
 }
 
-result<void> sampler_table::add(const std::string& id, sampling_session entry) {
+result<std::string> sampler_table::add(const std::string& id, sampling_session entry) {
   const boost::json::object line{{"id", id},
                                  {"directory", entry.directory},
                                  {"weights", entry.weights.value},
@@ -48,7 +48,7 @@ result<void> sampler_table::add(const std::string& id, sampling_session entry) {
                 "make space in the data folder");
   }
   samplers_[id] = std::move(entry);
-  return {};
+  return path;
 }
 
 const sampling_session* sampler_table::find(const std::string& id) const {

@@ -26,7 +26,8 @@ class sampler_table {
   /// Reads what an earlier gateway wrote.
   explicit sampler_table(std::string folder);
 
-  [[nodiscard]] result<void> add(const std::string& id, sampling_session entry);
+  /// The file that must be flushed before anybody hears of it.
+  [[nodiscard]] result<std::string> add(const std::string& id, sampling_session entry);
   [[nodiscard]] const sampling_session* find(const std::string& id) const;
 
   /// What the sessions sample from, each once, but for what is a base's own.

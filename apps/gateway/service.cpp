@@ -25,7 +25,7 @@ service::service(boost::asio::io_context& loop, options given, base_models model
       cluster(loop, std::move(link)),
       futures(loop),
       quotas(wanted.per_key),
-      desk(futures, quotas, wanted.data_folder + "/gateway/requests"),
+      desk(loop, futures, quotas, wanted.data_folder + "/gateway/requests"),
       completions(loop),
       sessions(wanted.data_folder + "/gateway/sessions"),
       samplers(wanted.data_folder + "/gateway/sessions"),

@@ -22,8 +22,10 @@
 #include "apps/gateway/sample_pool.hpp"
 #include "apps/gateway/sampler_table.hpp"
 #include "apps/gateway/session_table.hpp"
+#include "apps/gateway/shared_room.hpp"
 #include "apps/gateway/training_model.hpp"
 #include "apps/gateway/weights_book.hpp"
+#include "config/limits.hpp"
 
 namespace troupe::gateway {
 
@@ -66,6 +68,7 @@ class service {
   quota_ledger quotas;
   request_desk desk;
   completion_feed completions;
+  shared_room sample_room{limits::gateway_samples_max};
   session_table sessions;
   metrics watched;
   sampler_table samplers;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "apps/gateway/names.hpp"
 #include "config/deadlines.hpp"
 #include "messages/wire/codec.hpp"
 
@@ -25,6 +26,28 @@ void training_model::enqueue(task next) {
   queue_.front()();
 }
 
+std::uint64_t training_model::promise_number() {
+  const std::uint64_t ahead = num_submitted_ + num_promised_++;
+  return next_number_ == 0 ? 0 : next_number_ + ahead;
+}
+
+void training_model::skip() {
+  if (num_promised_ > 0) --num_promised_;
+}
+
+void training_model::enqueue_op(task next) {
+  skip();
+  ++num_submitted_;
+  enqueue(std::move(next));
+}
+
+/// Whether a refused operation used up its number is not told.
+void training_model::op_ended(const result<op_reply>& reply) {
+  --num_submitted_;
+  next_number_ = reply ? reply->seq_id + 1 : 0;
+  finished();
+}
+
 void training_model::finished() {
   queue_.pop_front();
   if (queue_.empty()) {
@@ -41,6 +64,7 @@ void training_model::start(std::uint32_t ranks) {
     request.model.directory = self->record_.directory;
     request.world_size = ranks;
     request.lora = self->record_.adapters();
+    request.tenant = key_of(self->record_.model_id);
     using taken_run = std::pair<run_info, actors::training_run_actor>;
     self->link_.ask_manager_for<run_info, actors::training_run_actor>(
         deadlines::op, request, [self](result<taken_run> run) {
@@ -61,6 +85,7 @@ void training_model::await_start(std::function<void(result<void>)> then) {
 
 void training_model::taken(result<std::pair<run_info, actors::training_run_actor>> run) {
   if (run) {
+    next_number_ = run->first.next_seq_id;
     session_ = client::training_session::start(link_.link(), run->first, run->second);
   } else {
     failure_ = run.error();
@@ -77,12 +102,12 @@ result<void> training_model::check(const op_body& body) const {
 void training_model::run_op(op_body body, run_place place, answer then) {
   if (const auto ok = check(body); !ok) {
     then(fail(ok.error()));
-    return finished();
+    return op_ended(fail(ok.error()));
   }
   const auto deliver = link_.into_loop<op_reply>(
       [self = shared_from_this(), then = std::move(then)](result<op_reply> reply) {
-        then(std::move(reply));
-        self->finished();
+        then(reply);
+        self->op_ended(reply);
       });
   session_->submit({std::move(body), "",
                     [deliver](std::uint64_t, const result<op_reply>& reply) {
@@ -93,20 +118,20 @@ void training_model::run_op(op_body body, run_place place, answer then) {
 }
 
 void training_model::submit(op_body body, run_place place, answer then) {
-  enqueue([self = shared_from_this(), body = std::move(body), place = std::move(place),
-           then = std::move(then)]() mutable {
+  enqueue_op([self = shared_from_this(), body = std::move(body), place = std::move(place),
+              then = std::move(then)]() mutable {
     self->run_op(std::move(body), std::move(place), std::move(then));
   });
 }
 
 void training_model::load(std::function<result<checkpoint_id>()> find, optimizer_state optimizer,
                           run_place place, answer then) {
-  enqueue([self = shared_from_this(), find = std::move(find), optimizer, place = std::move(place),
-           then = std::move(then)] {
+  enqueue_op([self = shared_from_this(), find = std::move(find), optimizer,
+              place = std::move(place), then = std::move(then)] {
     const auto found = find();
     if (found) return self->run_op(load_state_op{*found, optimizer}, place, then);
     then(fail(found.error()));
-    self->finished();
+    self->op_ended(fail(found.error()));
   });
 }
 

@@ -34,6 +34,11 @@ class training_model : public std::enable_shared_from_this<training_model> {
   void start(std::uint32_t ranks);
   void await_start(std::function<void(result<void>)> then);
 
+  /// The number that the operation of a request which just came will have, unless one before it is
+  /// refused; 0: nobody can tell. The request is submitted later, or skipped.
+  [[nodiscard]] std::uint64_t promise_number();
+  void skip();
+
   void submit(op_body body, run_place place, answer then);
   /// `find` is asked when the turn of this request has come.
   void load(std::function<result<checkpoint_id>()> find, optimizer_state optimizer, run_place place,
@@ -48,6 +53,8 @@ class training_model : public std::enable_shared_from_this<training_model> {
   using task = std::function<void()>;
 
   void enqueue(task next);
+  void enqueue_op(task next);
+  void op_ended(const result<op_reply>& reply);
   void finished();
   [[nodiscard]] result<void> check(const op_body& body) const;
   void run_op(op_body body, run_place place, answer then);
@@ -59,6 +66,9 @@ class training_model : public std::enable_shared_from_this<training_model> {
   std::deque<task> queue_;
   boost::asio::steady_timer pause_;
   bool is_busy_ = false;
+  std::uint64_t next_number_ = 0;   ///< of the first operation that is not answered; 0: not known
+  std::uint64_t num_promised_ = 0;  ///< requests that are not submitted yet
+  std::uint64_t num_submitted_ = 0;
   std::optional<error> failure_;
   std::shared_ptr<client::training_session> session_;
 };

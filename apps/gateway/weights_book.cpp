@@ -18,7 +18,8 @@ boost::json::object object_of(const saved_weights& entry) {
           {"created_unix_ms", entry.created_unix_ms},
           {"expires_unix_ms", entry.expires_unix_ms},
           {"is_public", entry.readers == visibility::everybody},
-          {"user_metadata", entry.user_metadata}};
+          {"user_metadata", entry.user_metadata},
+          {"made_by", entry.made_by}};
 }
 
 std::optional<saved_weights> entry_of(const boost::json::value& value) {
@@ -30,6 +31,7 @@ std::optional<saved_weights> entry_of(const boost::json::value& value) {
   out.bytes = in.integer("bytes");
   out.created_unix_ms = in.integer("created_unix_ms");
   out.expires_unix_ms = in.integer("expires_unix_ms");
+  out.made_by = in.optional_text("made_by").value_or(std::string());
   if (in.truth("is_public").value_or(false)) out.readers = visibility::everybody;
   if (const auto* metadata = in.find("user_metadata"); metadata && metadata->is_object()) {
     out.user_metadata = metadata->get_object();

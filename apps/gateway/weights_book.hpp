@@ -29,6 +29,7 @@ struct saved_weights {
   std::uint64_t expires_unix_ms = 0;  ///< 0: never
   visibility readers = visibility::owner;
   boost::json::object user_metadata;
+  std::string made_by;  ///< the request that gave the name
 };
 
 class weights_book {

@@ -1,6 +1,6 @@
 #pragma once
 
-// Small whole files: bounded reads, and writes that a reader sees whole or not at all.
+// Small whole files: bounded reads, and durable writes that a reader sees whole or not at all.
 //
 // Threading: pure functions. Errors: errc::not_found, errc::invalid_argument (too large),
 // errc::storage; all name the path.

@@ -90,8 +90,8 @@ std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
 process_plan plan_gateway(const config::cluster_config& cluster, const std::string& data_folder,
                           const std::string& gateway_program) {
   const config::gateway_config& gateway = cluster.gateway;
-  std::string lora = "full-parameter";
-  if (gateway.lora == config::lora_mode::adapters) lora = "adapters";
+  std::string lora = "adapters";
+  if (gateway.lora == config::lora_mode::full_parameter) lora = "full-parameter";
   if (gateway.lora == config::lora_mode::refuse) lora = "refuse";
   process_plan out{"gateway",
                    gateway_program,

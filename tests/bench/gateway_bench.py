@@ -78,8 +78,7 @@ class Bench:
         self.arguments = arguments
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-bench-"))
         self.large = make_model(self.folder / "large")
-        sections = (f'"large" = "{self.large}"\n[samplers]\ncount = 2\n'
-                    '[gateway]\nlora = "adapters"\n')
+        sections = f'"large" = "{self.large}"\n[samplers]\ncount = 2\n'
         slots = f"count = {TRAINERS}\nslots = {-(-arguments.models // TRAINERS)}"
         self.cluster = LiveCluster(arguments.programs, sections, slots)
         os.environ["TINKER_BASE_URL"] = self.cluster.url

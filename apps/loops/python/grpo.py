@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--base-model", required=True, help="a name of [models]")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--group-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1e-2)
+    parser.add_argument("--learning-rate", type=float, default=3e-2)
     train(**vars(parser.parse_args()))
 
 

@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--base-model", required=True, help="a name of [models]")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-2)
     train(**vars(parser.parse_args()))
 
 

@@ -16,10 +16,12 @@ struct model_options {
   std::uint32_t hidden_size = 128;
   std::uint32_t num_layers = 3;
   std::uint64_t seed = 0;
+  bool is_untied = false;
 };
 
 result<void> create(const command_context& context, const model_options& wanted) {
-  const model_config model = byte_level_qwen3(wanted.hidden_size, wanted.num_layers);
+  model_config model = byte_level_qwen3(wanted.hidden_size, wanted.num_layers);
+  model.tied_head = !wanted.is_untied;
   if (auto ok = write_seeded_model(wanted.directory, model, wanted.seed); !ok) return ok;
   const std::uint64_t count = gpu::num_parameters(model);
   context.answer("wrote " + std::to_string(count) + " parameters to " + wanted.directory,
@@ -68,6 +70,8 @@ void add_model(CLI::App& program, command_context& context, command_action& chos
   command->add_option("--hidden", wanted->hidden_size, "multiple of 8");
   command->add_option("--layers", wanted->num_layers);
   command->add_option("--seed", wanted->seed);
+  command->add_flag("--untied", wanted->is_untied,
+                    "a vocabulary head of its own, which adapters can train");
   set_action(*command, context, chosen, [&context, wanted] { return create(context, *wanted); });
   add_arc(*group, context, chosen, wanted, "delta", "write what turns one directory into another",
           "after", storage::write_arc_delta);

@@ -17,7 +17,7 @@ import unittest
 import urllib.parse
 
 from live_cluster import LiveCluster
-from raw_client import PROTOBUF, Client, Gateway, loss_of, pass_body
+from raw_client import PROTOBUF, Client, Gateway, loss_of, pass_body, tokens_of
 
 BLOCK_MAX = 128 * 1024
 
@@ -65,56 +65,109 @@ class Bodies(Gateway):
             self.assertTrue(answer["detail"])
 
 
+NAN = float("nan")
+BAD_PASSES = (
+    {"weights": (NAN, 1.0, 1.0)}, {"weights": (float("inf"), 1.0, 1.0)}, {"tokens": (1, 2, 70000)},
+    {"tokens": (1, -2, 3)}, {"targets": (2, 3, -5)}, {"targets": (2, 3, 70000)}, {"targets": (2,)},
+    {"targets": (2,) * 9}, {"weights": (1.0,)}, {"loss_fn": "unknown"},
+)
+# Each would leave numbers in the weights that no neighbour may meet.
+POISON_STEPS = ({"learning_rate": 1e300}, {"learning_rate": 1e30}, {"eps": 0.0, "beta2": 0.0},
+                {"learning_rate": -1.0}, {"beta1": 7.0}, {"grad_clip_norm": -3.0})
+BAD_SAMPLES = ({"prompt": (1, -2)}, {"prompt": (70000,)}, {"prompt": (1,) * 5000}, {"top_p": 7.0},
+               {"temperature": -1.0}, {"max_tokens": 10**9}, {"stop": [-4]}, {"top_k": -9})
+
+
 class Tenants(Gateway):
-    """What one client sends wrong never reaches another's model."""
+    """What one client sends wrong never reaches another's model: on trainers of their own."""
+
+    RANK = 0
+
+    def model_of(self, client, session):
+        made = client.result(client.model(session, rank=self.RANK))
+        self.assertIn("model_id", made)
+        return made["model_id"]
 
     def run_clean(self, client, model, steps):
-        losses = []
+        """Every number that a client sees of a model's life."""
+        seen = []
         for step in range(steps):
-            turn = pass_body(model, 2 * step + 1).SerializeToString()
-            passed = client.post("forward_backward", turn, PROTOBUF)[1]
-            body = {"model_id": model, "seq_id": 2 * step + 2,
+            passed = client.post(
+                "forward_backward", pass_body(model, 3 * step + 1).SerializeToString(), PROTOBUF
+            )[1]
+            body = {"model_id": model, "seq_id": 3 * step + 2,
                     "adam_params": {"learning_rate": 0.01}}
             stepped = client.post("optim_step", body)[1]
-            losses.append(loss_of(client.result(passed)))
-            losses.append(client.result(stepped)["metrics"]["grad_norm:max"])
-        return losses
+            seen.append(loss_of(client.result(passed)))
+            seen.append(client.result(stepped)["metrics"]["grad_norm:max"])
+            sampler = client.sampler(model, 3 * step + 3, step)
+            acks = [client.sample(sampler, number, seed=number + 1) for number in range(3)]
+            seen += [tokens_of(client.result(ack)) for ack in acks]
+        return seen
+
+    def pour(self, client, model, stop, answers):
+        """All that is wrong, again and again; then with weights that are beyond repair."""
+        sampler = client.sampler(model, 1, 0)
+        turn, drawn = 1, 0
+        while not stop.is_set():
+            acks = []
+            for options in BAD_PASSES:
+                for only in (False, True):
+                    turn += 1
+                    body = pass_body(model, turn, forward_only=only, **options)
+                    acks.append(client.post("forward_backward", body.SerializeToString(),
+                                            PROTOBUF)[1])
+            for options in BAD_SAMPLES:
+                drawn += 1
+                acks.append(client.sample(sampler, drawn, **options))
+            answers.append([client.result(ack) for ack in acks])
+            huge = pass_body(model, turn + 1, weights=(3e38, 3e38, 3e38)).SerializeToString()
+            acks = [client.post("forward_backward", huge, PROTOBUF)[1]]
+            turn += 1
+            for params in POISON_STEPS:
+                turn += 2
+                good = pass_body(model, turn - 1).SerializeToString()
+                acks.append(client.post("forward_backward", good, PROTOBUF)[1])
+                body = {"model_id": model, "seq_id": turn, "adam_params": params}
+                acks.append(client.post("optim_step", body)[1])
+            for ack in acks:
+                client.result(ack)
+            turn, drawn = turn + 1, drawn + 1
+            broken = client.result(client.post("save_weights_for_sampler", {
+                "model_id": model, "seq_id": turn, "sampling_session_seq_id": turn})[1])
+            if "sampling_session_id" in broken:
+                client.result(client.sample(broken["sampling_session_id"], drawn))
 
     def test_bad_data_of_one_changes_nothing_for_another(self):
-        first = self.client.result(self.client.model(self.session))["model_id"]
-        wanted = self.run_clean(self.client, first, 5)
+        first = self.model_of(self.client, self.session)
+        wanted = self.run_clean(self.client, first, 4)
         self.client.finish(self.session)
         bad = Client(self.cluster, self.cluster.create_key("bad")["key"])
         bad_session = bad.session()
-        bad_model = bad.result(bad.model(bad_session))["model_id"]
+        bad_model = self.model_of(bad, bad_session)
         self.session = self.client.session()
-        good = self.client.result(self.client.model(self.session))["model_id"]
-        stop, answers = threading.Event(), []
+        good = self.model_of(self.client, self.session)
+        stop, answers, problems = threading.Event(), [], []
 
-        def pour():
-            nan = float("nan")
-            turn = 0
-            while not stop.is_set():
-                for options in ({"weights": (nan, 1.0, 1.0)}, {"tokens": (1, 2, 70000)},
-                                {"tokens": (1, -2, 3)}, {"targets": (2, 3, -5)},
-                                {"targets": (2,)}, {"targets": (2,) * 9},
-                                {"weights": (3e38, 3e38, 3e38)}):
-                    turn += 1
-                    body = pass_body(bad_model, turn, **options).SerializeToString()
-                    ack = bad.post("forward_backward", body, PROTOBUF)[1]
-                    answers.append(bad.result(ack))
+        def work():
+            try:
+                self.pour(bad, bad_model, stop, answers)
+            except Exception as problem:  # told to the test below
+                problems.append(problem)
 
-        worker = threading.Thread(target=pour)
+        worker = threading.Thread(target=work)
         worker.start()
         try:
-            seen = self.run_clean(self.client, good, 5)
+            seen = self.run_clean(self.client, good, 4)
         finally:
             stop.set()
             worker.join()
+        self.assertEqual(problems, [])
         self.assertEqual(seen, wanted)
-        failed = [a for a in answers if isinstance(a, dict)]
-        self.assertGreaterEqual(len(failed), 6)
-        self.assertTrue(all(a["category"] == "user" for a in failed), failed)
+        for batch in answers[:1]:
+            self.assertEqual([a for a in batch if not isinstance(a, dict)], [])
+            self.assertEqual({a["category"] for a in batch}, {"user"}, batch)
+        self.assertGreaterEqual(len(answers), 1)
         bad.finish(bad_session)
 
     def test_slow_and_half_open_clients_hold_nobody_up(self):
@@ -130,11 +183,18 @@ class Tenants(Gateway):
                 one.sendall(head)
             slow.append(one)
         made = self.client.result(self.client.model(self.session))["model_id"]
-        self.assertEqual(len(self.run_clean(self.client, made, 1)), 2)
+        self.assertEqual(len(self.run_clean(self.client, made, 1)), 5)
         for one in slow:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             one.close()
         self.assertEqual(self.client.send("GET", "/api/v1/healthz")[0], 200)
+
+
+class SharedTrainer(Tenants):
+    """The same in one trainer process, on one frozen base, and in one sampler's batches."""
+
+    RANK = 8
+    TRAINERS = "count = 1"
 
 
 class Quotas(unittest.TestCase):

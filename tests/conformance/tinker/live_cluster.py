@@ -13,12 +13,14 @@ import tempfile
 
 
 class LiveCluster:
-    def __init__(self, programs: str, extra: str = "", trainers: str = "count = 2"):
+    def __init__(self, programs: str, extra: str = "", trainers: str = "count = 2",
+                 model: tuple[str, ...] = ("--untied",)):
         self.programs = pathlib.Path(programs)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-tinker-"))
         self.model = self.folder / "model"
         self.data = self.folder / "data"
-        self.run("model", "create", "--hidden", "32", "--layers", "2", str(self.model))
+        # Adapters of a model that knows nothing can only learn through a head of its own.
+        self.run("model", "create", "--hidden", "32", "--layers", "2", *model, str(self.model))
         file = self.folder / "cluster.toml"
         file.write_text(
             f'[cluster]\nname = "tinker-test"\ndata_folder = "{self.data}"\n'

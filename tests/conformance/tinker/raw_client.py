@@ -56,9 +56,24 @@ class Client:
     def session(self):
         return self.post("create_session", {"tags": [], "sdk_version": "0.38.0"})[1]["session_id"]
 
-    def model(self, session, number=0):
+    def model(self, session, number=0, rank=0):
+        """Rank 0 trains all weights."""
         body = {"session_id": session, "model_seq_id": number, "base_model": "tiny"}
+        if rank:
+            body["lora_config"] = {"rank": rank, "seed": 1}
         return self.post("create_model", body)[1]
+
+    def sampler(self, model, seq_id, number):
+        """A sampling session on the model's weights of now."""
+        body = {"model_id": model, "seq_id": seq_id, "sampling_session_seq_id": number}
+        return self.result(self.post("save_weights_for_sampler", body)[1])["sampling_session_id"]
+
+    def sample(self, sampler, seq_id, prompt=(1, 2, 3), **params):
+        """The acknowledgement."""
+        body = {"sampling_session_id": sampler, "seq_id": seq_id, "num_samples": 2,
+                "prompt": {"chunks": [{"type": "encoded_text", "tokens": list(prompt)}]},
+                "sampling_params": {"max_tokens": 8, "seed": 3, "stop": [], **params}}
+        return self.post("asample", body)[1]
 
     def finish(self, session):
         return self.post(f"sessions/{session}/finish", {"reason": {"type": "success"}})
@@ -79,6 +94,13 @@ def pass_body(model, seq_id, tokens=(1, 2, 3), targets=(2, 3, 4), weights=(1.0, 
     return out
 
 
+def tokens_of(content):
+    """Of every sample."""
+    out = pb.SampleResponse()
+    out.ParseFromString(content)
+    return [(row.tokens, row.logprobs) for row in out.sequences]
+
+
 def loss_of(content):
     out = pb.ForwardBackwardOutput()
     out.ParseFromString(content)
@@ -87,10 +109,11 @@ def loss_of(content):
 
 class Gateway(unittest.TestCase):
     PROGRAMS = ""
+    TRAINERS = "count = 2"
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = LiveCluster(cls.PROGRAMS)
+        cls.cluster = LiveCluster(cls.PROGRAMS, trainers=cls.TRAINERS)
 
     @classmethod
     def tearDownClass(cls):

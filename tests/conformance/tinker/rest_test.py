@@ -174,8 +174,6 @@ class Names(RestTest):
 
 
 class Files(RestTest):
-    SECTIONS = '[gateway]\nlora = "adapters"\n'
-
     def scored(self, model):
         with torch.no_grad():
             scores = model(torch.tensor([TOKENS[:-1]])).logits[0].log_softmax(-1)

@@ -1,4 +1,5 @@
-"""The unmodified tinker SDK against a real cluster: what it trains must be what torch trains.
+"""The unmodified tinker SDK against a real cluster: what it trains must be what torch trains, with
+adapters as PEFT has them and with all weights.
 
 Usage: sdk_test.py FOLDER_OF_PROGRAMS
 """
@@ -9,8 +10,11 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import unittest
+import urllib.request
 
+import peft
 import tinker
 import torch
 import transformers
@@ -35,14 +39,16 @@ BATCH = [datum("two and two is four"), datum("a dog", 0.5), datum("rivers run to
 
 
 class Reference:
-    """The same model in transformers, trained by torch."""
+    """The same model in transformers, trained by torch; with an adapter, only that is trained."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, adapter=None):
         self.model = transformers.AutoModelForCausalLM.from_pretrained(
             directory, dtype=torch.float32, attn_implementation="eager"
         )
+        if adapter:
+            self.model = peft.PeftModel.from_pretrained(self.model, adapter, is_trainable=True)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
+            [p for p in self.model.parameters() if p.requires_grad],
             lr=ADAM["learning_rate"],
             betas=(ADAM["beta1"], ADAM["beta2"]),
             eps=ADAM["eps"],
@@ -77,11 +83,12 @@ def squared_loss(data, logprobs):
 
 
 class ClusterTest(unittest.TestCase):
-    SECTIONS = ""
+    RANK = 8
+    MODEL = ("--untied",)
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = LiveCluster(PROGRAMS, cls.SECTIONS)
+        cls.cluster = LiveCluster(PROGRAMS, model=cls.MODEL)
         os.environ["TINKER_BASE_URL"] = cls.cluster.url
         os.environ["TINKER_API_KEY"] = cls.cluster.key
 
@@ -102,6 +109,19 @@ class ClusterTest(unittest.TestCase):
     def step(self, training):
         return training.optim_step(types.AdamParams(**ADAM))
 
+    def pair(self, **options):
+        """A new model, and the same one in torch."""
+        training = self.training(rank=self.RANK, **options)
+        if self.RANK == 0:
+            return training, Reference(self.cluster.model)
+        saved = training.save_weights_external("start", ttl_seconds=3600).result()
+        made = self.service.create_rest_client().get_external_weights_urls(saved.path).result()
+        with tempfile.TemporaryDirectory() as folder:
+            for name, url in made.urls.items():
+                content = urllib.request.urlopen(url, timeout=60).read()
+                (pathlib.Path(folder) / name).write_bytes(content)
+            return training, Reference(self.cluster.model, folder)
+
 
 class Training(ClusterTest):
     def assert_same_model(self, training, reference):
@@ -115,7 +135,7 @@ class Training(ClusterTest):
             )
 
     def test_cross_entropy_trains_as_torch_does(self):
-        training, reference = self.training(), Reference(self.cluster.model)
+        training, reference = self.pair()
         self.assert_same_model(training, reference)
         for _ in range(5):
             passed = training.forward_backward(BATCH, "cross_entropy")
@@ -126,7 +146,7 @@ class Training(ClusterTest):
         self.assert_same_model(training, reference)
 
     def test_gradients_add_up_until_the_step(self):
-        training, reference = self.training(), Reference(self.cluster.model)
+        training, reference = self.pair()
         passes = [training.forward_backward([row], "cross_entropy") for row in BATCH]
         self.step(training).result()
         total = sum(p.result().metrics["loss:sum"] for p in passes)
@@ -135,7 +155,7 @@ class Training(ClusterTest):
         self.assert_same_model(training, reference)
 
     def test_a_custom_loss_trains_as_torch_does(self):
-        training, reference = self.training(), Reference(self.cluster.model)
+        training, reference = self.pair()
         for _ in range(3):
             passed = training.forward_backward_custom(BATCH, squared_loss)
             stepped = self.step(training)
@@ -146,7 +166,7 @@ class Training(ClusterTest):
         self.assert_same_model(training, reference)
 
     def test_losses_of_reinforcement_learning_are_their_formulas(self):
-        training = self.training()
+        training, _ = self.pair()
         tokens = list(b"hello there")
         inputs = {
             "target_tokens": tokens[1:],
@@ -176,9 +196,70 @@ class Training(ClusterTest):
         ]:
             passed = training.forward_backward([row], loss, loss_fn_config=options).result()
             self.assertAlmostEqual(passed.metrics["loss:sum"], -wanted.sum().item(), delta=1e-3)
+        high = torch.linspace(0.5, 1.5, len(ratio)) * ratio.detach()
+        own = {"clip_low_threshold": [0.0] * len(ratio), "clip_high_threshold": high.tolist()}
+        row = types.Datum(model_input=row.model_input, loss_fn_inputs={**inputs, **own})
+        passed = training.forward_backward([row], "ppo").result()
+        self.assertAlmostEqual(
+            passed.metrics["loss:sum"], -(0.5 * torch.minimum(ratio, high)).sum().item(), delta=1e-3
+        )
+        wide = {key: torch.tensor(value)[:, None].repeat(1, 3) for key, value in inputs.items()}
+        row = types.Datum(model_input=row.model_input, loss_fn_inputs=wide)
+        passed = training.forward_backward([row], "importance_sampling").result()
+        self.assertAlmostEqual(
+            passed.metrics["loss:sum"], -3 * (0.5 * ratio).sum().item(), delta=3e-3
+        )
+
+    def test_a_position_may_have_many_targets(self):
+        """Dense, and as the SDK sends them when most weights are 0: sparse."""
+        training, reference = self.pair()
+        texts = ["two and two is four", "a dog"]
+        generator = torch.Generator().manual_seed(1)
+        batch, rows = [], []
+        for index, text in enumerate(texts):
+            tokens = list(text.encode())[:-1]
+            targets = torch.randint(0, 256, (len(tokens), 4), generator=generator)
+            weights = torch.randn(targets.shape, generator=generator)
+            if index == 1:
+                keep = torch.rand(targets.shape, generator=generator) < 0.2
+                targets, weights = targets * keep, weights * keep
+            batch.append(types.Datum(
+                model_input=types.ModelInput.from_ints(tokens),
+                loss_fn_inputs={"target_tokens": targets, "weights": weights},
+            ))
+            rows.append((tokens, targets, weights))
+        self.assertIsNone(batch[0].loss_fn_inputs["weights"].sparse_crow_indices)
+        self.assertIsNotNone(batch[1].loss_fn_inputs["weights"].sparse_crow_indices)
+
+        def scores():
+            return [reference.model(torch.tensor([tokens])).logits[0].log_softmax(-1)
+                    .gather(1, targets) for tokens, targets, _ in rows]
+
+        batch.append(BATCH[0])
+        for _ in range(3):
+            passed = training.forward_backward(batch, "cross_entropy")
+            stepped = self.step(training)
+            wanted = scores()
+            loss = -sum((w * p).sum() for (_, _, w), p in zip(rows, wanted))
+            loss = loss + reference.cross_entropy([BATCH[0]])
+            for row, other in zip(passed.result().loss_fn_outputs, wanted):
+                self.assertEqual(list(row["logprobs"].shape), list(other.shape))
+                torch.testing.assert_close(row["logprobs"].to_torch(), other.detach(),
+                                           rtol=1e-3, atol=1e-3)
+            self.assertAlmostEqual(passed.result().metrics["loss:sum"], reference.step(loss),
+                                   delta=5e-3)
+            stepped.result()
+        self.assert_same_model(training, reference)
+        # A loss of one's own sees the shape, too.
+        custom = training.forward_backward_custom(batch[:2], lambda data, logprobs: (
+            sum((p.exp() * p).sum() for p in logprobs), {"wide": float(logprobs[0].dim())}))
+        self.assertEqual(custom.result().metrics["wide"], 2.0)
+        self.step(training).result()
+        reference.step(sum((p.exp() * p).sum() for p in scores()))
+        self.assert_same_model(training, reference)
 
     def test_a_bad_batch_fails_alone(self):
-        training = self.training()
+        training = self.training(rank=self.RANK)
         before = training.forward(BATCH, "cross_entropy").result()
         bad = types.Datum(
             model_input=types.ModelInput.from_ints([1, 2, 99999]),
@@ -190,6 +271,23 @@ class Training(ClusterTest):
         after = training.forward(BATCH, "cross_entropy").result()
         for one, other in zip(before.loss_fn_outputs, after.loss_fn_outputs):
             self.assertEqual(list(one["logprobs"].data), list(other["logprobs"].data))
+
+
+class AllWeights(Training):
+    """Rank 0 asks for it."""
+
+    RANK = 0
+
+    def test_a_saved_state_is_resumed_with_all_weights(self):
+        training, reference = self.pair()
+        training.forward_backward(BATCH, "cross_entropy")
+        self.step(training).result()
+        reference.step(reference.cross_entropy(BATCH))
+        path = training.save_state("all").result().path
+        again = self.service.create_training_client_from_state_with_optimizer(path).result()
+        self.assert_same_model(again, reference)
+        info = again.get_info()
+        self.assertEqual((info.is_lora, info.lora_rank), (False, 0))
 
 
 class Weights(ClusterTest):
@@ -230,12 +328,12 @@ class Weights(ClusterTest):
         self.assertNotEqual(self.logprobs(first), self.logprobs(second))
 
     def test_a_third_model_is_told_that_no_trainer_is_idle(self):
-        kept = [self.training(), self.training()]
+        kept = [self.training(rank=0), self.training(rank=0)]
         for training in kept:
             self.logprobs(training)
         reason = "idle trainer nodes are needed, 0 of 2"
         with self.assertRaisesRegex(tinker.RequestFailedError, reason):
-            self.training()
+            self.training(rank=0)
 
     def test_unknown_names_are_refused(self):
         with self.assertRaisesRegex(tinker.RequestFailedError, "served are: tiny"):
@@ -252,7 +350,7 @@ class Sampling(ClusterTest):
         return sampling.sample(self.PROMPT, count, params).result().sequences
 
     def test_samples_are_those_of_the_weights(self):
-        training, reference = self.training(), Reference(self.cluster.model)
+        training, reference = self.pair()
         training.forward_backward(BATCH, "cross_entropy")
         self.step(training).result()
         reference.step(reference.cross_entropy(BATCH))
@@ -305,6 +403,30 @@ class Sampling(ClusterTest):
         self.assertEqual(len(rows[1]), 3)
         self.assertAlmostEqual(rows[1][0][1], best, delta=0.05)
 
+    def test_other_tokens_of_a_prompt_are_scored(self):
+        sampling = self.service.create_sampling_client(base_model="tiny").result()
+        prompt = types.ModelInput.from_ints(list(b"two and two"))
+        with torch.no_grad():
+            tokens = torch.tensor([prompt.to_ints()])
+            scores = Reference(self.cluster.model).model(tokens).logits[0].log_softmax(-1)
+        ids = torch.full((prompt.length - 1, 4), -1)
+        ids[2, 1], ids[2, 3], ids[7, 0] = 65, 66, 67
+        for target in (types.TensorData.from_torch(ids),
+                       types.TensorData.from_torch_sparse(ids, pad_value=-1)):
+            drawn = sampling.sample(
+                prompt, 1, types.SamplingParams(max_tokens=1), target_prompt_logprobs=target
+            ).result()
+            seen = drawn.target_prompt_logprobs.to_torch()
+            self.assertEqual(seen.shape, ids.shape)
+            for place in [(2, 1), (2, 3), (7, 0)]:
+                wanted = scores[place[0], ids[place]].item()
+                self.assertAlmostEqual(seen[place].item(), wanted, delta=0.05)
+            self.assertEqual(int((seen != 0).sum()), 3)
+        outside = types.TensorData.from_torch(torch.full((prompt.length - 1, 1), 5000))
+        with self.assertRaisesRegex(tinker.RequestFailedError, "vocabulary"):
+            sampling.sample(prompt, 1, types.SamplingParams(max_tokens=1),
+                            target_prompt_logprobs=outside).result()
+
     def test_an_earlier_client_keeps_its_weights(self):
         training = self.training()
         early = training.save_weights_and_get_sampling_client().result()
@@ -344,7 +466,9 @@ class Sampling(ClusterTest):
 
 
 class Adapters(ClusterTest):
-    SECTIONS = '[gateway]\nlora = "adapters"\n'
+    """On a model whose head is its embedding, which adapters leave alone."""
+
+    MODEL = ()
 
     def logprobs(self, training):
         out = training.forward(BATCH, "cross_entropy").result().loss_fn_outputs

@@ -48,7 +48,7 @@ class Version(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         assert importlib.metadata.version("tinker") == VERSION, tinker.__file__
-        cls.cluster = LiveCluster(PROGRAMS)
+        cls.cluster = LiveCluster(PROGRAMS, trainers="count = 3")
         os.environ["TINKER_BASE_URL"] = cls.cluster.url
         os.environ["TINKER_API_KEY"] = cls.cluster.key
         cls.service = tinker.ServiceClient()
@@ -63,6 +63,14 @@ class Version(unittest.TestCase):
 
     def step(self, training):
         return training.optim_step(types.AdamParams(learning_rate=1e-2))
+
+    def test_a_model_of_all_weights_is_resumed(self):
+        training = value(self.service.create_lora_training_client(base_model="tiny", rank=0))
+        training.forward_backward(BATCH, "cross_entropy")
+        self.step(training).result()
+        path = training.save_state("whole").result().path
+        again = value(self.service.create_training_client_from_state(path))
+        self.assertEqual(self.logprobs(again), self.logprobs(training))
 
     def test_the_life_of_a_model(self):
         service = self.service

@@ -46,13 +46,18 @@ BOOST_AUTO_TEST_CASE(open_requests_come_back_whole_and_in_order) {
     BOOST_REQUIRE(log.open()->empty());
     for (const char* id : {"b", "a", "c"})
       BOOST_REQUIRE(log.taken(request(id, body)).has_value());
+    auto expected = request("d", body);
+    expected.run_seq = 4;
+    BOOST_REQUIRE(log.taken(expected).has_value());
+    BOOST_TEST(log.place_of("d").run_seq == 4U);
     log.placed("a", 7);
     log.placed("a", 8);
     log.place_of("c").placed(9);
     log.forget("c");
   }
   const auto found = reopened(folder);
-  BOOST_REQUIRE(found.size() == 2U);
+  BOOST_REQUIRE(found.size() == 3U);
+  BOOST_TEST(found[2].run_seq == 4U);
   BOOST_TEST(found[0].request_id == "b");
   BOOST_TEST(found[0].run_seq == 0U);
   BOOST_TEST(found[1].run_seq == 8U);
@@ -68,8 +73,9 @@ BOOST_AUTO_TEST_CASE(results_replace_their_requests) {
     request_log log(folder);
     BOOST_REQUIRE(log.open().has_value());
     BOOST_REQUIRE(log.taken(request("a", "body")).has_value());
-    log.resolved("a", {200, "application/x-protobuf", "result"});
-    log.resolved("a", {200, "application/x-protobuf", "other"});
+    BOOST_TEST(!log.resolved("a", {200, "application/x-protobuf", "result"}).empty());
+    BOOST_TEST(log.resolved("a", {200, "application/x-protobuf", "other"}).empty());
+    log.settled("a");
     log.placed("a", 3);
   }
   auto found = reopened(folder);
@@ -94,13 +100,36 @@ BOOST_AUTO_TEST_CASE(a_death_between_result_and_removal_leaves_the_result) {
   {
     request_log log(folder);
     BOOST_REQUIRE(log.open().has_value());
-    log.resolved("a", {200, "application/json", "{}"});
+    BOOST_TEST(!log.resolved("a", {200, "application/json", "{}"}).empty());
+    // Only a durable result takes its request's place.
+    BOOST_TEST(std::filesystem::exists(name));
+    log.settled("a");
   }
   BOOST_TEST(!std::filesystem::exists(name));
   std::ofstream(name) << "{\"key_id\":\"key\"}\nbody";
   const auto found = reopened(folder);
   BOOST_REQUIRE(found.size() == 1U);
   BOOST_TEST(found[0].outcome.has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_result_that_power_loss_cut_short_is_asked_for_again) {
+  const tests::scratch_folder scratch;
+  const std::string folder = scratch.path() + "/requests";
+  std::string path;
+  {
+    request_log log(folder);
+    BOOST_REQUIRE(log.open().has_value());
+    BOOST_REQUIRE(log.taken(request("a", "body")).has_value());
+    log.placed("a", 5);
+    path = log.resolved("a", {200, "application/json", "a result"});
+  }
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 3);
+  const auto found = reopened(folder);
+  BOOST_REQUIRE(found.size() == 1U);
+  BOOST_TEST(!found[0].outcome.has_value());
+  BOOST_TEST(found[0].run_seq == 5U);
+  BOOST_TEST(found[0].body == "body");
+  BOOST_TEST(!std::filesystem::exists(path));
 }
 
 BOOST_AUTO_TEST_CASE(strange_and_torn_files_are_dropped) {

@@ -1,0 +1,60 @@
+#include "apps/gateway/fair_queue.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace troupe::gateway {
+
+void fair_queue::add(const std::string& key_id, const job& wanted) {
+  account& own = accounts_[key_id];
+  const double start = std::max(virtual_time_, own.finish);
+  own.finish = start + wanted.num_tokens;
+  own.waiting.emplace_back(start, wanted);
+  ++num_waiting_;
+}
+
+void fair_queue::ended(std::uint64_t number) {
+  const auto known = open_.extract(number);
+  if (!known) return;
+  num_open_sequences_ -= known.mapped().num_sequences;
+  const auto own = accounts_.find(known.mapped().key_id);
+  if (--own->second.num_open > 0 || !own->second.waiting.empty()) return;
+  if (open_.empty() && num_waiting_ == 0) {
+    accounts_.clear();
+    virtual_time_ = 0;
+  } else if (own->second.finish <= virtual_time_) {
+    accounts_.erase(own);
+  }
+}
+
+fair_queue::account* fair_queue::first_that_may_enter() {
+  account* first = nullptr;
+  for (auto& [key_id, own] : accounts_) {
+    if (own.waiting.empty()) continue;
+    const std::uint64_t wanted = own.waiting.front().second.num_sequences;
+    if (own.num_open > 0 && num_open_sequences_ + wanted > window_) continue;
+    const bool is_earlier =
+        first == nullptr || own.waiting.front().first < first->waiting.front().first;
+    if (is_earlier) first = &own;
+  }
+  return first;
+}
+
+std::vector<std::uint64_t> fair_queue::next() {
+  std::vector<std::uint64_t> out;
+  while (account* own = first_that_may_enter()) {
+    const auto [start, entering] = own->waiting.front();
+    own->waiting.pop_front();
+    virtual_time_ = std::max(virtual_time_, start);
+    ++own->num_open;
+    --num_waiting_;
+    num_open_sequences_ += entering.num_sequences;
+    const auto owner = std::find_if(accounts_.begin(), accounts_.end(),
+                                    [own](const auto& entry) { return &entry.second == own; });
+    open_.emplace(entering.number, open_job{owner->first, entering.num_sequences});
+    out.push_back(entering.number);
+  }
+  return out;
+}
+
+}  // namespace troupe::gateway
