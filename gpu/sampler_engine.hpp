@@ -45,7 +45,7 @@ struct sequence_start {
   bool wants_prompt_logprobs = false;
   std::uint32_t topk_prompt_logprobs = 0;
   std::shared_ptr<const sampler_adapter> adapter = nullptr;  ///< the deployed one
-  std::vector<token_id> prompt_targets = {};  ///< as in sample_request
+  std::vector<token_id> prompt_targets = {};                 ///< as in sample_request
 
   [[nodiscard]] bool wants_scores() const {
     return wants_prompt_logprobs || topk_prompt_logprobs > 0 || !prompt_targets.empty();

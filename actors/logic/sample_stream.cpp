@@ -20,8 +20,7 @@ void sample_stream::add_token(std::uint32_t sample, const scored_token& token,
 }
 
 void sample_stream::set_prompt(std::vector<float> logprobs, likeliest_tokens topk,
-                               std::uint32_t cached_tokens,
-                               std::vector<float> target_logprobs) {
+                               std::uint32_t cached_tokens, std::vector<float> target_logprobs) {
   prompt_.prompt_logprobs = std::move(logprobs);
   prompt_.prompt_topk = std::move(topk);
   prompt_.cached_prompt_tokens = cached_tokens;

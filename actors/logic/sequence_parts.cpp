@@ -105,6 +105,7 @@ void append_chunk(sample_reply& whole, const sample_chunk& chunk) {
     if (sample < size) whole.sequences[sample].reason = chunk.part.sequences[sample].reason;
   append(whole.prompt_logprobs, chunk.part.prompt_logprobs);
   append(whole.prompt_topk, chunk.part.prompt_topk);
+  append(whole.prompt_target_logprobs, chunk.part.prompt_target_logprobs);
   whole.cached_prompt_tokens += chunk.part.cached_prompt_tokens;
 }
 

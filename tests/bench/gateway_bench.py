@@ -1,7 +1,7 @@
 """What the gateway costs and holds, with the tinker SDK and raw HTTP on a cluster that this
 program starts: latency beside the same call inside the cluster, a LoRA step beside a transformers
-loop, many samples and models at once, large bodies, and idle polls. Times are only worth comparing
-within one run.
+loop, tenants beside each other, many samples and models at once, large bodies, and idle polls.
+Times are only worth comparing within one run; `of_goal` is the part of a goal that was used.
 
 Usage: gateway_bench.py FOLDER_OF_PROGRAMS [--json] [--only NAME,...] [--models N]
 """
@@ -102,7 +102,9 @@ class Bench:
                 training.forward_backward(batch, "cross_entropy").result()
 
             milliseconds(pass_once, 10)
+            begin = time.process_time()
             sdk = milliseconds(pass_once, 100)
+            processor = 10 * (time.process_time() - begin)
         client = Client(self.cluster)
         session = client.session()
         model = client.result(client.model(session))["model_id"]
@@ -118,18 +120,97 @@ class Bench:
                 tensor = row.loss_fn_inputs[name]
                 tensor.dense, tensor.dtype = struct.pack(f"<16{code}", *[1] * 16), kind
                 tensor.shape.append(16)
+            begin = time.perf_counter()
             ack = client.post("forward_backward", body.SerializeToString(), PROTOBUF)[1]
+            acknowledged.append(1000 * (time.perf_counter() - begin))
             client.result(ack)
 
+        acknowledged = []
         milliseconds(post_once, 10)
+        acknowledged.clear()
         raw = milliseconds(post_once, 100)
+        flushes = self.flushes(100)
         client.finish(session)
         inside = json.loads(subprocess.run(
             [pathlib.Path(self.arguments.programs) / "cluster_call", self.cluster.data,
              self.cluster.model, "100"],
             check=True, capture_output=True, text=True).stdout)["p50_ms"]
-        return {"sdk_ms": quantiles(sdk), "http_ms": quantiles(raw), "inside_p50_ms": inside,
-                "http_overhead_p50_ms": statistics.median(raw) - inside}
+        overhead = statistics.median(raw) - inside
+        flush = statistics.median(flushes)
+        return {"sdk_ms": quantiles(sdk), "sdk_processor_ms": processor,
+                "http_ms": quantiles(raw), "acknowledged_ms": quantiles(acknowledged),
+                "flush_ms": quantiles(flushes), "inside_p50_ms": inside,
+                "http_overhead_p50_ms": overhead,
+                "http_overhead_without_flush_p50_ms": overhead - flush,
+                "of_goal": {"sdk_8_ms": statistics.median(sdk) / 8,
+                            "overhead_2_ms_without_flush": (overhead - flush) / 2}}
+
+    def flushes(self, count):
+        """What the disk takes for a small file and its folder, beside the gateway's own log."""
+        folder = pathlib.Path(self.cluster.data) / "flush"
+        folder.mkdir()
+        times = []
+        for number in range(count):
+            file = os.open(folder / str(number), os.O_CREAT | os.O_WRONLY)
+            os.write(file, b"x" * 1000)
+            begin = time.perf_counter()
+            os.fdatasync(file)
+            place = os.open(folder, os.O_RDONLY)
+            os.fsync(place)
+            times.append(1000 * (time.perf_counter() - begin))
+            os.close(place)
+            os.close(file)
+        return times
+
+    def tenants(self):
+        """A tiny pass of one key, alone and beside seven runs of another with large batches on the
+        same trainers; and a short sample beside a flood of long ones."""
+        other = self.cluster.create_key("greedy")["key"]
+        stop = threading.Event()
+        batch = [datum(16, vocabulary=256)]
+        big = [datum(256, n, vocabulary=256) for n in range(16)]
+        params = types.SamplingParams(max_tokens=4, stop=[])
+        prompt = types.ModelInput.from_ints([1, 2, 3])
+
+        def flood(training):
+            while not stop.is_set():
+                training.forward_backward(big, "cross_entropy").result()
+
+        with self.training("tiny") as modest, tinker.ServiceClient(api_key=other) as greedy:
+            sampling = self.service.create_sampling_client(base_model="tiny").result()
+
+            def pass_once():
+                modest.forward_backward(batch, "cross_entropy").result()
+
+            def draw_once():
+                sampling.sample(prompt, 1, params).result()
+
+            milliseconds(pass_once, 5), milliseconds(draw_once, 5)
+            alone = milliseconds(pass_once, 50)
+            drawn_alone = milliseconds(draw_once, 20)
+            runs = [greedy.create_lora_training_client(base_model="tiny", rank=8).result()
+                    for _ in range(14)]
+            theirs = greedy.create_sampling_client(base_model="tiny").result()
+            workers = [threading.Thread(target=flood, args=(run,)) for run in runs]
+            for worker in workers:
+                worker.start()
+            runs[0].forward_backward(batch, "cross_entropy").result()
+            beside = milliseconds(pass_once, 50)
+            stop.set()
+            for worker in workers:
+                worker.join()
+            long = types.SamplingParams(max_tokens=128, stop=[])
+            begin = time.perf_counter()
+            samples = [theirs.sample(prompt, 1, long) for _ in range(1500)]
+            drawn_beside = milliseconds(draw_once, 5)
+            for sample in samples:
+                sample.result()
+            whole = 1000 * (time.perf_counter() - begin)
+        return {"pass_alone_ms": quantiles(alone), "pass_beside_ms": quantiles(beside),
+                "pass_ratio": statistics.median(beside) / statistics.median(alone),
+                "sample_alone_ms": quantiles(drawn_alone),
+                "sample_beside_ms": quantiles(drawn_beside), "flood_ms": whole,
+                "sample_part_of_flood": statistics.median(drawn_beside) / whole}
 
     def lora_step(self):
         """Rank 8, 8x256 tokens, through the SDK; beside a bare full-parameter loop."""
@@ -158,7 +239,7 @@ class Bench:
                 theirs += milliseconds(torch_step, 1)
                 ours += milliseconds(sdk_step, 1)
         return {"sdk_ms": min(ours), "transformers_ms": min(theirs),
-                "ratio": min(theirs) / min(ours)}
+                "ratio": min(theirs) / min(ours), "of_goal": min(ours) / min(theirs)}
 
     def samples(self):
         """64 requests of 64 tokens each at once."""
@@ -172,7 +253,8 @@ class Bench:
             return sum(len(f.result().sequences[0].tokens) for f in futures)
 
         times = milliseconds(draw, 3)
-        return {"seconds": min(times) / 1000, "tokens_per_s": 64 * 64 / (min(times) / 1000)}
+        return {"seconds": min(times) / 1000, "tokens_per_s": 64 * 64 / (min(times) / 1000),
+                "of_goal": {"2_s": min(times) / 2000}}
 
     def crowd(self):
         """512 samples at once beside many live models; heartbeats meanwhile."""
@@ -213,7 +295,9 @@ class Bench:
             watcher.join()
         return {"samples": 512, "models": self.arguments.models, "errors": len(errors),
                 "first_error": str(errors[:1]), "seconds": seconds,
-                "heartbeat_ms": quantiles(beats)}
+                "heartbeat_ms": quantiles(beats),
+                "of_goal": {"errors_0": len(errors), "heartbeat_p95_50_ms":
+                            quantiles(beats)["p95"] / 50}}
 
     def bodies(self):
         """Large batches at once: 64 of 500 KB, then 208 of 3.3 MB. The last datum of each is longer
@@ -296,14 +380,15 @@ class Bench:
             for future in busy:
                 future.result()
         return {"polls": 2000, "mib": after - before, "whole_process_mib": after,
-                "answered_with_the_result": answered}
+                "answered_with_the_result": answered,
+                "of_goal": {"200_mib": (after - before) / 200}}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("programs")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", default="latency,lora_step,samples,crowd,bodies,polls")
+    parser.add_argument("--only", default="latency,lora_step,samples,tenants,crowd,bodies,polls")
     parser.add_argument("--models", type=int, default=64, help="live models")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()

@@ -46,6 +46,7 @@ BOOST_AUTO_TEST_CASE(chunks_put_together_are_the_answer) {
     sample_reply joined;
     stream.set_prompt({-1, -2}, {}, 7, {-3, -4});
     expected.prompt_logprobs = {-1, -2};
+    expected.prompt_target_logprobs = {-3, -4};
     expected.cached_prompt_tokens = 7;
     std::vector<std::size_t> left(num_samples);
     for (auto& each : left)

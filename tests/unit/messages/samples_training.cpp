@@ -94,8 +94,9 @@ op_reply sample<op_reply>(std::uint64_t seed) {
 }
 
 create_run_request make_create_run(value_source& from) {
-  return {from.name(), model_source{from.path()}, from.small(), from.word(), from.word(),
-          from.lora(), from.name()};
+  return {
+      from.name(), model_source{from.path()}, from.small(), from.word(), from.word(), from.lora(),
+      from.name()};
 }
 
 template <>
