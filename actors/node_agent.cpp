@@ -15,11 +15,15 @@ node_share share_of(const open_shard_request& request) {
   return request.lora ? node_share::slot : node_share::whole;
 }
 
+error replaced_control() {
+  return {errc::fenced, "the control node that asked for this was replaced", "", ""};
+}
+
 }  // namespace
 
 node_agent_state::node_agent_state(node_agent_self::pointer self, node_context context,
-                                   leave_cluster leave)
-    : self_(self), context_(std::move(context)), leave_(std::move(leave)) {
+                                   node_ties ties)
+    : self_(self), context_(std::move(context)), ties_(std::move(ties)) {
   self_->set_down_handler([this](const caf::down_msg& message) { down(message.source); });
 }
 
@@ -31,25 +35,35 @@ node_agent_state::~node_agent_state() {
 void node_agent_state::down(const caf::actor_addr& source) {
   std::erase_if(shards_, [&](const auto& entry) { return entry.second.actor.address() == source; });
   if (!manager_ || manager_.address() != source) return;
-  leave_("the control node went away");
-  self_->quit();
+  manager_ = nullptr;
+  ++attachment_;
+  close_shards();
+  close_sampler();
+  ties_.control_lost();
 }
 
 void node_agent_state::attach(job_manager_actor manager) {
+  if (manager_) self_->demonitor(manager_);
+  ++attachment_;
+  close_shards();
+  close_sampler();
   manager_ = std::move(manager);
   self_->monitor(manager_);
-  renew_lease();
+  if (!std::exchange(is_renewing_, true)) renew_lease();
+}
+
+void node_agent_state::keep_lease() {
+  if (manager_) return renew_lease();
+  is_renewing_ = false;
 }
 
 void node_agent_state::renew_lease() {
-  if (!manager_) return;
   ask(
       self_, manager_, deadlines::lease, renew_lease_request{context_.node}, [](const done&) {},
-      [this](const error& e) {
-        if (e.code != errc::timeout) {
-          leave_("the control node refused the lease: " + to_string(e));
-          self_->quit();
-        }
+      [this, attachment = attachment_](const error& e) {
+        if (e.code != errc::fenced || attachment != attachment_) return;
+        ties_.leave("the control node refused the lease: " + to_string(e));
+        self_->quit();
       });
   self_->delayed_send(node_agent_self{self_}, deadlines::lease_renewal, tick{});
 }
@@ -57,7 +71,7 @@ void node_agent_state::renew_lease() {
 /// Whatever the answer, the process ends: who asked for it will not wait longer.
 void node_agent_state::hand_over() {
   const auto go = [this] {
-    leave_({});
+    ties_.leave({});
     self_->quit();
   };
   if (!manager_) return go();
@@ -104,12 +118,15 @@ caf::result<open_shard_reply, trainer_shard_actor> node_agent_state::open(
   auto promise = self_->make_response_promise<open_shard_reply, trainer_shard_actor>();
   ask(
       self_, worker, deadlines::shard_open, request,
-      [this, promise, host, worker, request](const open_shard_reply& reply) mutable {
+      [this, promise, host, worker, request,
+       attachment = attachment_](const open_shard_reply& reply) mutable {
         auto shard =
             spawn_trainer_shard(self_->system(), request.identity, host, worker,
                                 spawn_engine_worker(self_->system(), context_.threads, host));
         // Another set may have been asked for meanwhile.
-        if (auto ok = make_room(request); !ok) {
+        const result<void> ok =
+            attachment == attachment_ ? make_room(request) : fail(replaced_control());
+        if (!ok) {
           caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
           return promise.deliver(to_caf(ok.error()));
         }
@@ -130,7 +147,11 @@ caf::result<replica_status, sampler_actor> node_agent_state::open(
   auto promise = self_->make_response_promise<replica_status, sampler_actor>();
   ask(
       self_, stager, deadlines::shard_open, request,
-      [this, promise, stager](const opened_engine& opened) mutable {
+      [this, promise, stager, attachment = attachment_](const opened_engine& opened) mutable {
+        if (attachment != attachment_) {
+          caf::anon_send_exit(stager, caf::exit_reason::user_shutdown);
+          return promise.deliver(to_caf(replaced_control()));
+        }
         close_sampler();
         sampler_ = spawn_sampler(self_->system(), context_, opened, stager);
         replica_status status;
@@ -152,19 +173,19 @@ node_agent_self::behavior_type node_agent_state::make_behavior() {
       [this](const shutdown_request&) -> caf::result<done> {
         close_shards();
         close_sampler();
-        leave_({});
+        ties_.leave({});
         self_->quit();
         return done{};
       },
       [this](job_manager_actor& manager) { attach(std::move(manager)); },
-      [this](tick) { renew_lease(); },
+      [this](tick) { keep_lease(); },
       [this](leave_notice) { hand_over(); },
   };
 }
 
 node_agent_self spawn_node_agent(caf::actor_system& system, const node_context& context,
-                                 leave_cluster leave) {
-  return system.spawn<node_agent_impl>(context, std::move(leave));
+                                 node_ties ties) {
+  return system.spawn<node_agent_impl>(context, std::move(ties));
 }
 
 }  // namespace troupe::actors

@@ -197,6 +197,7 @@ class training_run_state {
   std::uint32_t num_mismatches_ = 0;  ///< replays in a row that were not exact
   state_digest formed_weights_;       ///< before anything was replayed
   time_point lost_at_{};
+  double forming_s_ = 0;  ///< of the last recovery, before its first repeated op
   std::vector<run_event> events_;
 };
 

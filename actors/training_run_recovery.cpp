@@ -283,6 +283,7 @@ void training_run_state::formed(const group_formed& group) {
   forward_plans_.clear();
   has_gradients_ = false;
   num_replayed_ = 0;
+  forming_s_ = seconds_since(self_->system(), lost_at_);
   replay_next();
 }
 
@@ -365,6 +366,7 @@ void training_run_state::resumed() {
   event.kind = is_first ? run_event_kind::started : run_event_kind::resumed;
   event.ops_replayed = num_replayed_;
   event.seconds = seconds_since(self_->system(), lost_at_);
+  event.detail = "shards formed after " + std::to_string(forming_s_) + " s";
   report(std::move(event));
   set_phase(run_phase::ready, "");
   verify_inherited();

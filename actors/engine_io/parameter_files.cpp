@@ -78,16 +78,22 @@ result<void> slice_sink::write(gpu::state_part, const gpu::parameter_slice&,
 
 result<void> memory_sink::write(gpu::state_part part, const gpu::parameter_slice& slice,
                                 std::span<const float> values) {
+  if (values_.size() == entries_.size()) values_.emplace_back();
+  values_[entries_.size()].assign(values.begin(), values.end());
   entries_.push_back({stored(part), slice.parameter, slice.begin, slice.end});
-  values_.emplace_back(values.begin(), values.end());
   return {};
+}
+
+void memory_sink::start_again() {
+  entries_.clear();
 }
 
 result<storage::blob_info> memory_sink::write_to(storage::blob_store& blobs) const {
   auto writer = storage::slice_writer::create(blobs, dtype::f32, entries_);
   if (!writer) return fail(writer.error());
-  for (const auto& values : values_) {
-    if (auto put = writer->append(std::span<const float>(values)); !put) return fail(put.error());
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const std::span<const float> values(values_[i]);
+    if (auto put = writer->append(values); !put) return fail(put.error());
     config::failpoint("s2");
   }
   return writer->commit();

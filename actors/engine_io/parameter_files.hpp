@@ -69,16 +69,18 @@ class slice_sink final : public gpu::parameter_sink {
   storage::slice_writer& writer_;
 };
 
-/// Slices copied aside, to be written as a file while the engine goes on.
+/// Slices copied aside, to be written as a file while the engine goes on. Its memory is kept for
+/// the next copy: fresh pages cost more than the copy itself, and ops wait for it.
 class memory_sink final : public gpu::parameter_sink {
  public:
+  void start_again();
   result<void> write(gpu::state_part part, const gpu::parameter_slice& slice,
                      std::span<const float> values) override;
   [[nodiscard]] result<storage::blob_info> write_to(storage::blob_store& blobs) const;
 
  private:
   std::vector<storage::slice_entry> entries_;
-  std::vector<std::vector<float>> values_;
+  std::vector<std::vector<float>> values_;  ///< one per entry, and spare ones
 };
 
 /// bf16 weights of some slices in memory: what a rank published last, or what a sampler serves.

@@ -57,7 +57,8 @@ result<start_shard_reply> trainer_host::start(const start_shard_request& request
   engine_ = std::move(*engine);
   if (auto loaded = load_weights(request); !loaded) return fail(loaded.error());
   if (auto loaded = load_published(request); !loaded) return fail(loaded.error());
-  return start_shard_reply{model_.files->config(), engine_->weights_digest()};
+  weights_ = engine_->weights_digest();
+  return start_shard_reply{model_.files->config(), weights_};
 }
 
 result<void> trainer_host::load_weights(const start_shard_request& request) {
@@ -144,7 +145,7 @@ result<void> trainer_host::work(const shard_optim_step& body, shard_work_reply& 
   if (!out) return fail(out.error());
   config::failpoint("t7", reply.seq_id);
   reply.metrics = std::move(out->metrics);
-  reply.weights = out->weights;
+  reply.weights = weights_ = out->weights;
   return {};
 }
 
@@ -169,10 +170,16 @@ result<void> trainer_host::work(const shard_save_state&, shard_work_reply& reply
 }
 
 result<void> trainer_host::work(const shard_capture_state&, shard_work_reply& reply) {
-  auto copy = std::make_shared<captured_state>();
+  std::shared_ptr<captured_state> copy;
+  {
+    const std::lock_guard lock(captured_mutex_);
+    copy = std::exchange(spare_, nullptr);
+  }
+  if (!copy) copy = std::make_shared<captured_state>();
+  copy->state.start_again();
   copy->seq_id = reply.seq_id;
   if (auto saved = engine_->save(copy->state); !saved) return saved;
-  copy->weights = engine_->weights_digest();
+  copy->weights = weights_;
   copy->optimizer_steps = engine_->optimizer_steps();
   const std::lock_guard lock(captured_mutex_);
   captured_ = std::move(copy);
@@ -180,7 +187,7 @@ result<void> trainer_host::work(const shard_capture_state&, shard_work_reply& re
 }
 
 result<void> trainer_host::work(const shard_write_captured&, shard_work_reply& reply) {
-  std::shared_ptr<const captured_state> copy;
+  std::shared_ptr<captured_state> copy;
   {
     const std::lock_guard lock(captured_mutex_);
     copy = std::exchange(captured_, nullptr);
@@ -194,12 +201,14 @@ result<void> trainer_host::work(const shard_write_captured&, shard_work_reply& r
   reply.files = {{blob->blob, blob->bytes, opened_.identity.rank}};
   reply.weights = copy->weights;
   reply.metrics = {{"optimizer_steps:max", static_cast<double>(copy->optimizer_steps)}};
+  const std::lock_guard lock(captured_mutex_);
+  spare_ = std::move(copy);
   return {};
 }
 
 result<void> trainer_host::work(const shard_load_state& body, shard_work_reply& reply) {
   if (auto loaded = load_training(body.checkpoint.manifest, body.optimizer); !loaded) return loaded;
-  reply.weights = engine_->weights_digest();
+  reply.weights = weights_ = engine_->weights_digest();
   return {};
 }
 

@@ -68,7 +68,9 @@ class trainer_host {
   bf16_state published_;
   bf16_state unconfirmed_;
   std::mutex captured_mutex_;
-  std::shared_ptr<const captured_state> captured_;  ///< guarded by captured_mutex_
+  std::shared_ptr<captured_state> captured_;  ///< guarded by captured_mutex_
+  std::shared_ptr<captured_state> spare_;     ///< guarded by captured_mutex_
+  state_digest weights_;                      ///< after the last op that changed them
 };
 
 }  // namespace troupe::actors

@@ -7,8 +7,8 @@ namespace troupe::logic {
 namespace {
 
 /// Before anything was observed: a small model on preemptible machines.
-constexpr double first_cost_s = 0.02;
-constexpr double first_between_losses_s = 600;
+constexpr double first_cost_s = 0.01;
+constexpr double first_between_losses_s = 120;
 
 /// However rare losses are, a recovery repeats no more than this.
 constexpr std::uint64_t steps_max = 1000;

@@ -1,8 +1,8 @@
 #include "apps/client/connection.hpp"
 
-#include <caf/openssl/all.hpp>
 #include <unistd.h>
 
+#include "apps/client/front_door_call.hpp"
 #include "apps/client/network.hpp"
 #include "config/deadlines.hpp"
 #include "messages/cluster.hpp"
@@ -89,42 +89,25 @@ std::vector<std::shared_ptr<link_listener>> connection::listeners() {
 
 result<void> connection::attach(const apps::cluster_endpoint& endpoint,
                                 const std::stop_token& stop) {
-  const auto door = caf::openssl::remote_actor<actors::front_door_actor>(
-      network_->system, endpoint.host, endpoint.port);
-  if (!door) {
-    return fail(
-        errc::peer_lost,
-        "cannot reach the cluster at " + endpoint.host + ":" + std::to_string(endpoint.port),
-        "it is not running: " + to_string(door.error()), "start it with `troupe up`");
-  }
   attach_request request;
   request.cluster = endpoint.cluster;
   request.join_token = endpoint.join_token;
   request.process_id = static_cast<std::uint64_t>(::getpid());
   request.node.value = "client-" + std::to_string(request.process_id);
-  const promise<attach_reply> answer;
-  post(hub_, [weak = weak_from_this(), answer, request, to = *door](hub_actor::pointer self) {
-    actors::ask(
-        self, to, deadlines::connect, request,
-        [weak, answer, self](const attach_reply& reply, const actors::job_manager_actor& manager,
-                             const actors::checkpoint_store_actor& store) {
-          const auto link = weak.lock();
-          if (!link) return;
-          {
-            const std::lock_guard lock(link->mutex_);
-            link->manager_ = manager;
-            link->store_ = store;
-          }
-          link->watch(self);
-          answer.deliver(reply);
-        },
-        [answer](const error& e) { answer.deliver(fail(e)); });
+  auto attached =
+      ask_front_door<attach_reply, actors::job_manager_actor, actors::checkpoint_store_actor>(
+          network_->system, endpoint, stop, request);
+  if (!attached) return fail(attached.error());
+  auto& [welcome, manager, store] = *attached;
+  {
+    const std::lock_guard lock(mutex_);
+    manager_ = manager;
+    store_ = store;
+  }
+  storage_root_ = welcome.storage_root;
+  post(hub_, [weak = weak_from_this()](hub_actor::pointer self) {
+    if (const auto link = weak.lock()) link->watch(self);
   });
-  const std::stop_callback on_stop(
-      stop, [answer] { answer.deliver(fail(errc::cancelled, "the client has ended")); });
-  const auto reply = answer.get_future().get(deadlines::connect + std::chrono::seconds(1));
-  if (!reply) return fail(reply.error());
-  storage_root_ = reply->storage_root;
   return {};
 }
 

@@ -18,7 +18,7 @@ namespace {
 constexpr std::chrono::milliseconds first_pause{100};
 constexpr std::chrono::milliseconds longest_pause{5000};
 /// A process that lived this long is healthy: its deaths are counted anew.
-constexpr std::chrono::seconds healthy_after{30};
+constexpr std::chrono::seconds healthy_after{2};
 
 sigset_t ending_signals() {
   sigset_t out;

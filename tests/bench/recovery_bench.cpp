@@ -163,7 +163,14 @@ class stage {
     }
   }
 
-  [[nodiscard]] std::vector<run_event> events() { return need(training_->events(0)); }
+  /// Those since the last call; a control node that was started again counts anew.
+  [[nodiscard]] std::vector<run_event> new_events() {
+    auto out = need(training_->events(0));
+    const std::uint64_t known = out.empty() || out.back().number < last_event_ ? 0 : last_event_;
+    std::erase_if(out, [known](const run_event& event) { return event.number <= known; });
+    if (!out.empty()) last_event_ = out.back().number;
+    return out;
+  }
   [[nodiscard]] std::uint64_t num_steps() const { return num_steps_; }
 
  private:
@@ -175,38 +182,70 @@ class stage {
   std::unique_ptr<client::service_client> service_;
   std::unique_ptr<client::training_client> training_;
   std::uint64_t num_steps_ = 0;
+  std::uint64_t last_event_ = 0;
 };
 
-boost::json::object summary_of(const std::vector<double>& times_ms) {
-  return {{"kills", times_ms.size()},
-          {"p50_ms", quantile(times_ms, 0.5)},
-          {"p99_ms", quantile(times_ms, 0.99)},
-          {"max_ms", quantile(times_ms, 1.0)}};
+/// The number that follows `name` in an event's detail; 0: it has none.
+double number_after(const run_event& event, const std::string& name) {
+  const auto at = event.detail.find(name);
+  return at == std::string::npos ? 0
+                                 : std::strtod(event.detail.c_str() + at + name.size(), nullptr);
+}
+
+/// What one kill cost the loop, and how much of it was repeating ops since the last snapshot.
+struct kill_cost {
+  double waited_ms = 0;
+  double replay_ms = 0;
+};
+
+boost::json::object summary_of(const std::vector<kill_cost>& costs) {
+  std::vector<double> waited;
+  std::vector<double> without_replay;
+  for (const kill_cost& cost : costs) {
+    waited.push_back(cost.waited_ms);
+    without_replay.push_back(cost.waited_ms - cost.replay_ms);
+  }
+  return {{"kills", costs.size()},
+          {"p50_ms", quantile(waited, 0.5)},
+          {"p99_ms", quantile(waited, 0.99)},
+          {"without_replay_p50_ms", quantile(without_replay, 0.5)},
+          {"without_replay_p99_ms", quantile(without_replay, 0.99)}};
+}
+
+kill_cost cost_of_pass(stage& on) {
+  kill_cost cost{on.pass(), 0};
+  for (const run_event& event : on.new_events()) {
+    if (event.kind != run_event_kind::resumed) continue;
+    cost.replay_ms += 1000 * (event.seconds - number_after(event, "formed after "));
+  }
+  return cost;
 }
 
 boost::json::object rank_kills(const std::filesystem::path& programs, std::uint32_t num_trainers,
                                std::uint32_t num_kills) {
   stage on(programs, {}, num_trainers, 0);
   on.steps_for(2);
-  std::vector<double> times;
+  std::vector<kill_cost> costs;
   for (std::uint32_t i = 0; i < num_kills; ++i) {
     on.recover_fully();
+    (void)on.new_events();
     on.kill_rank(i);
-    times.push_back(on.pass());
+    costs.push_back(cost_of_pass(on));
   }
-  return summary_of(times);
+  return summary_of(costs);
 }
 
 boost::json::object control_kills(const std::filesystem::path& programs, std::uint32_t num_kills) {
   stage on(programs, {}, 3, 0);
   on.steps_for(2);
-  std::vector<double> times;
+  std::vector<kill_cost> costs;
   for (std::uint32_t i = 0; i < num_kills; ++i) {
     on.recover_fully();
+    (void)on.new_events();
     on.kill_control();
-    times.push_back(on.pass());
+    costs.push_back(cost_of_pass(on));
   }
-  return summary_of(times);
+  return summary_of(costs);
 }
 
 /// Committed steps x the median calm step / wall time, with a rank killed every `period_s`.
@@ -219,20 +258,25 @@ boost::json::object training_ratio(const std::filesystem::path& programs, double
   const auto first = on.num_steps();
   const auto begun = steady::now();
   std::uint64_t num_kills = 0;
+  std::uint64_t num_replayed = 0;
+  double recovering_s = 0;
+  const auto count_recoveries = [&] {
+    for (const run_event& event : on.new_events()) {
+      if (event.kind != run_event_kind::resumed) continue;
+      num_replayed += event.ops_replayed;
+      recovering_s += event.seconds;
+    }
+  };
+  count_recoveries();
   while (ms_since(begun) < 60'000 * minutes) {
     on.step();
-    if (ms_since(begun) < 1000 * period_s * static_cast<double>(num_kills + 1)) continue;
+    if (ms_since(begun) < 1000 * period_s * (static_cast<double>(num_kills) + 0.5)) continue;
     on.kill_rank(num_kills++);
+    on.step();
+    count_recoveries();
   }
   const double wall_ms = ms_since(begun);
   const auto steps = static_cast<double>(on.num_steps() - first);
-  std::uint64_t num_replayed = 0;
-  double recovering_s = 0;
-  for (const run_event& event : on.events()) {
-    if (event.kind != run_event_kind::resumed) continue;
-    num_replayed += event.ops_replayed;
-    recovering_s += event.seconds;
-  }
   return {{"period_s", period_s},
           {"minutes", minutes},
           {"kills", num_kills},
@@ -252,13 +296,9 @@ boost::json::object snapshot_blocking(const std::filesystem::path& programs) {
   double blocked_ms = 0;
   double saved_ms = 0;
   std::uint64_t count = 0;
-  for (const run_event& event : on.events()) {
-    double waited = 0;
+  for (const run_event& event : on.new_events()) {
     if (event.kind != run_event_kind::snapshot || event.seconds == 0) continue;
-    const auto at = event.detail.find("waited ");
-    if (at == std::string::npos) continue;
-    waited = std::strtod(event.detail.c_str() + at + 7, nullptr);
-    blocked_ms += waited;
+    blocked_ms += number_after(event, "waited ");
     saved_ms += 1000 * event.seconds;
     ++count;
   }

@@ -82,17 +82,18 @@ void sim_cluster::restart_control() {
   caf::anon_send_exit(store_, caf::exit_reason::kill);
   caf::anon_send_exit(manager_, caf::exit_reason::kill);
   run(random_() % 100);
-  std::vector<node_role> roles;
-  for (const auto& hosted : nodes_) {
-    roles.push_back(hosted.role);
-    caf::anon_send_exit(hosted.agent, caf::exit_reason::kill);
-  }
-  nodes_.clear();
   paused_.clear();
   values_.start_again();
   start_control();
-  for (const node_role role : roles)
-    add_node(role);
+  for (const hosted_node& node : std::exchange(nodes_, {})) {
+    if (random_() % 4 == 0) {
+      caf::anon_send_exit(node.agent, caf::exit_reason::kill);
+      add_node(node.role);
+    } else {
+      nodes_.push_back(node);
+      join(node);
+    }
+  }
 }
 
 sim_cluster::~sim_cluster() {
@@ -118,13 +119,17 @@ void sim_cluster::add_node(node_role role) {
   const node_id id{std::string(to_string(role)) + "-" + std::to_string(++num_nodes_)};
   auto agent = actors::spawn_node_agent(
       system_, {id, &engines_, &blobs_, actors::worker_threads::inline_scheduler},
-      [](const std::string&) {});
-  attach_request request;
-  request.node = id;
-  request.role = role;
-  nodes_.push_back({role, agent});
+      {.leave = [](const std::string&) {}, .control_lost = [] {}});
+  nodes_.push_back({role, id, agent});
   node_of_[agent.id()] = agent.id();
-  system_.spawn([agent, request, manager = manager_](caf::event_based_actor* self) {
+  join(nodes_.back());
+}
+
+void sim_cluster::join(const hosted_node& node) {
+  attach_request request;
+  request.node = node.id;
+  request.role = node.role;
+  system_.spawn([agent = node.agent, request, manager = manager_](caf::event_based_actor* self) {
     self->request(manager, std::chrono::minutes(60), request, actors::node_agent_actor{agent})
         .then([self, agent, manager](const done&) { self->send(agent, manager); },
               [](const caf::error&) {});

@@ -50,7 +50,8 @@ class sim_cluster {
   [[nodiscard]] std::size_t num_nodes(node_role role) const;
 
   /// Ends the control node's actors as SIGKILL would, with what they had not made durable, and
-  /// starts them again on the same storage. Other nodes leave with it and are replaced.
+  /// starts them again on the same storage. Other nodes join it again, or end with it and are
+  /// replaced.
   void restart_control();
 
   /// Runs messages in seeded order until none is left or `max_messages` ran.
@@ -115,8 +116,10 @@ class sim_cluster {
 
   struct hosted_node {
     node_role role;
+    node_id id;
     actors::node_agent_self agent;
   };
+  void join(const hosted_node& node);
   [[nodiscard]] std::optional<std::size_t> some_node(node_role role);
   [[nodiscard]] bool bring_a_job_to_the_front();
 
