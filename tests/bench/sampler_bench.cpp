@@ -1,9 +1,6 @@
 // Decoding speed: one sequence, eight, eight samples of each of eight prompts, and answers of 16 to
-// 512 tokens that come and go. One JSON object; with --baseline, sampler_baseline.py's numbers from
-// the same machine at the same time and the ratio of each.
-//
-// Usage: sampler_bench [--baseline PYTHON] [--threads N] [--hidden N] [--layers N]
-//                      [--vocabulary N] [--prompt N] [--tokens N]
+// 512 tokens that come and go. One JSON object; beside each rate that of sampler_baseline.py, run
+// on the same machine right after it, the ratio of both and its goal.
 
 #include <algorithm>
 #include <array>
@@ -15,6 +12,7 @@
 #include <random>
 #include <string>
 
+#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 
 #include "gpu/make_engine.hpp"
@@ -28,27 +26,16 @@ struct options {
   std::map<std::string, std::uint32_t> numbers{{"threads", 2},  {"hidden", 512},
                                                {"layers", 8},   {"vocabulary", 8192},
                                                {"prompt", 128}, {"tokens", 64}};
-  std::string python;
+  std::string python = TROUPE_BENCH_PYTHON;
 };
+
+/// Least ratio to the baseline.
+const std::map<std::string, double> goals{
+    {"batch_1", 1.5}, {"batch_8", 2.0}, {"batch_64", 4.0}, {"mixed", 3.0}};
 
 [[noreturn]] void give_up(const std::string& what) {
   std::fprintf(stderr, "%s\n", what.c_str());
   std::exit(1);
-}
-
-options read_options(int argc, char** argv) {
-  options o;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string name = std::string(argv[i]).substr(2);
-    if (name == "baseline") {
-      o.python = argv[i + 1];
-    } else if (o.numbers.contains(name)) {
-      o.numbers[name] = static_cast<std::uint32_t>(std::strtoul(argv[i + 1], nullptr, 10));
-    } else {
-      give_up("unknown option --" + name);
-    }
-  }
-  return o;
 }
 
 model_config model_of(const options& o) {
@@ -175,7 +162,14 @@ boost::json::object run_baseline(const options& o) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const options o = read_options(argc, argv);
+  options o;
+  CLI::App app("How fast a sampler decodes, beside transformers' generate.");
+  app.add_option("--baseline", o.python, "Python with transformers; empty: no baseline");
+  for (auto& [name, number] : o.numbers)
+    app.add_option("--" + name, number, "of the model and its work")->capture_default_str();
+  bool as_json = true;
+  app.add_flag("--json", as_json, "what it prints anyway");
+  CLI11_PARSE(app, argc, argv);
   boost::json::object out;
   for (const auto& [name, rate] : measure(o))
     out[name] = boost::json::object{{"tokens_per_second", rate}};
@@ -186,6 +180,7 @@ int main(int argc, char** argv) {
       const double other = baseline.at(name).to_number<double>();
       entry["transformers"] = other;
       entry["ratio"] = entry.at("tokens_per_second").to_number<double>() / other;
+      entry["goal"] = goals.at(name);
     }
   }
   std::printf("%s\n", boost::json::serialize(out).c_str());
