@@ -8,10 +8,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "storage/delta_chunk.hpp"
 
 namespace troupe::storage {
+
+/// What every codec says of a payload that is not one of its own.
+[[nodiscard]] inline tl::unexpected<error> damaged_chunk(const char* what) {
+  return fail(errc::corrupt, std::string("a delta chunk ") + what,
+              "the file is damaged or was not written as a delta",
+              "sync from the base checkpoint again");
+}
 
 class change_sink {
  public:

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <string>
 
 #include "storage/bit_stream.hpp"
 #include "storage/delta_change_sink.hpp"
@@ -16,12 +15,6 @@ constexpr unsigned gap_shift_max = 12;
 constexpr unsigned value_bits = 16;
 constexpr unsigned xor_class_bits = 4;
 constexpr std::uint32_t long_block_bits = 0x8000;
-
-tl::unexpected<error> damaged(const char* what) {
-  return fail(errc::corrupt, std::string("a delta chunk ") + what,
-              "the file is damaged or was not written as a delta",
-              "sync from the base checkpoint again");
-}
 
 std::uint16_t load16(std::span<const std::byte> bytes, std::size_t offset) {
   std::uint16_t value = 0;
@@ -110,11 +103,11 @@ result<directory> read_directory(std::span<const std::byte> payload, std::size_t
   directory read;
   read.block_bits.reserve(num_blocks);
   for (std::size_t b = 0; b < num_blocks; ++b) {
-    if (payload.size() - read.bytes < 2) return damaged("ends inside its directory");
+    if (payload.size() - read.bytes < 2) return damaged_chunk("ends inside its directory");
     std::uint32_t bits = load16(payload, read.bytes);
     read.bytes += 2;
     if (bits >= long_block_bits) {
-      if (payload.size() - read.bytes < 2) return damaged("ends inside its directory");
+      if (payload.size() - read.bytes < 2) return damaged_chunk("ends inside its directory");
       bits = (bits & (long_block_bits - 1)) | (std::uint32_t{load16(payload, read.bytes)} << 15);
       read.bytes += 2;
     }
@@ -167,20 +160,21 @@ result<void> read_blocks(std::span<const std::byte> payload, std::span<const std
     const std::uint64_t end = in.position() + lengths->block_bits[b];
     const bool whole =
         end <= in.num_bits() && read_block(in, end, b * delta_block_elements, before, read, sink);
-    if (!whole) return damaged("has a block that does not fit its length or its changes");
+    if (!whole) return damaged_chunk("has a block that does not fit its length or its changes");
   }
   if (in.num_bits() - in.position() >= 8 || low_bits(in.peek(), 8) != 0)
-    return damaged("has bytes behind its last block");
+    return damaged_chunk("has bytes behind its last block");
   return {};
 }
 
 result<void> read_dense(std::span<const std::byte> payload, std::span<const std::uint16_t> before,
                         change_sink& sink) {
-  if (payload.size() != before.size_bytes()) return damaged("has another length than its elements");
+  if (payload.size() != before.size_bytes())
+    return damaged_chunk("has another length than its elements");
   for (std::size_t i = 0; i < before.size(); ++i) {
     const std::uint16_t after = load16(payload, 2 * i);
     if (after != before[i] && !sink.put(i, before[i], after))
-      return damaged("changes more than it says");
+      return damaged_chunk("changes more than it says");
   }
   return {};
 }
@@ -188,19 +182,20 @@ result<void> read_dense(std::span<const std::byte> payload, std::span<const std:
 result<void> read_bitmap(std::span<const std::byte> payload, std::span<const std::uint16_t> before,
                          change_sink& sink) {
   const std::size_t map_bytes = (before.size() + 7) / 8;
-  if (payload.size() < map_bytes) return damaged("ends inside its bitmap");
+  if (payload.size() < map_bytes) return damaged_chunk("ends inside its bitmap");
   const std::span<const std::byte> values = payload.subspan(map_bytes);
   std::size_t used = 0;
   for (std::size_t byte = 0; byte < map_bytes; ++byte) {
     for (auto bits = std::to_integer<unsigned>(payload[byte]); bits != 0; bits &= bits - 1) {
       const std::size_t i = 8 * byte + static_cast<std::size_t>(std::countr_zero(bits));
-      if (i >= before.size() || values.size() - used < 2) return damaged("has a wrong bitmap");
+      if (i >= before.size() || values.size() - used < 2)
+        return damaged_chunk("has a wrong bitmap");
       if (!sink.put(i, before[i], load16(values, used)))
-        return damaged("has a bitmap that marks what does not change");
+        return damaged_chunk("has a bitmap that marks what does not change");
       used += 2;
     }
   }
-  if (used != values.size()) return damaged("has values that its bitmap does not announce");
+  if (used != values.size()) return damaged_chunk("has values that its bitmap does not announce");
   return {};
 }
 
@@ -220,7 +215,7 @@ result<void> read_changes(const chunk_form& form, std::span<const std::byte> pay
     case delta_codec::classed:
       return read_classed(payload, before, sink);
   }
-  return damaged("has an unknown codec");
+  return damaged_chunk("has an unknown codec");
 }
 
 }  // namespace
@@ -229,7 +224,7 @@ result<void> decode_chunk(const chunk_form& form, std::span<const std::byte> pay
                           std::span<const std::uint16_t> before, decoded_changes& changes) {
   change_sink sink(form, changes);
   if (auto read = read_changes(form, payload, before, sink); !read) return read;
-  if (!sink.is_full()) return damaged("changes less than it says");
+  if (!sink.is_full()) return damaged_chunk("changes less than it says");
   return {};
 }
 

@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstring>
 #include <memory>
-#include <string>
+#include <numeric>
 
 #include <zstd.h>
 
@@ -27,12 +27,6 @@ constexpr unsigned first_wide = 129;        // symbol of the first step that nee
 constexpr std::uint32_t narrow_steps = 64;  // distances - 1 below this have a symbol each way
 constexpr unsigned narrow_bits = 6;
 constexpr unsigned num_symbols = 209;
-
-tl::unexpected<error> damaged(const char* what) {
-  return fail(errc::corrupt, std::string("a delta chunk ") + what,
-              "the file is damaged or was not written as a delta",
-              "sync from the base checkpoint again");
-}
 
 std::size_t exponent_of(std::uint16_t bits) {
   return (bits >> 7) & 0xffU;
@@ -72,10 +66,16 @@ class_table classes_of(std::span<const std::uint8_t> first_exponents) {
 
 using counts_by_class = std::array<std::size_t, classes_max>;
 
-counts_by_class count_classes(const class_table& table, std::span<const std::uint16_t> before) {
-  std::array<std::size_t, num_exponents> by_exponent{};
+using counts_by_exponent = std::array<std::size_t, num_exponents>;
+
+counts_by_exponent count_exponents(std::span<const std::uint16_t> before) {
+  counts_by_exponent counts{};
   for (const std::uint16_t bits : before)
-    ++by_exponent[exponent_of(bits)];
+    ++counts[exponent_of(bits)];
+  return counts;
+}
+
+counts_by_class count_classes(const class_table& table, const counts_by_exponent& by_exponent) {
   counts_by_class counts{};
   for (std::size_t exponent = 0; exponent < num_exponents; ++exponent)
     counts[table[exponent]] += by_exponent[exponent];
@@ -83,13 +83,10 @@ counts_by_class count_classes(const class_table& table, std::span<const std::uin
 }
 
 /// Neighbouring exponents share a class until it has enough elements.
-std::vector<std::uint8_t> choose_classes(std::span<const std::uint16_t> before) {
-  std::array<std::size_t, num_exponents> counts{};
-  for (const std::uint16_t bits : before)
-    ++counts[exponent_of(bits)];
+std::vector<std::uint8_t> choose_classes(const counts_by_exponent& counts) {
   std::vector<std::uint8_t> first_exponents{0};
   std::size_t held = 0;
-  std::size_t left = before.size();
+  std::size_t left = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
   for (std::size_t exponent = 0; exponent < num_exponents; ++exponent) {
     if (held >= class_elements_min && left >= class_elements_min &&
         first_exponents.size() < classes_max) {
@@ -164,30 +161,30 @@ struct classed_payload {
 
 result<classed_payload> read_classes(std::span<const std::byte> payload,
                                      std::span<const std::uint16_t> before) {
-  if (payload.empty()) return damaged("ends before its classes");
+  if (payload.empty()) return damaged_chunk("ends before its classes");
   const auto num_classes = std::to_integer<std::size_t>(payload[0]);
   payload = payload.subspan(1);
   if (num_classes == 0 || num_classes > classes_max || payload.size() < num_classes)
-    return damaged("ends inside its classes");
+    return damaged_chunk("ends inside its classes");
   std::vector<std::uint8_t> first_exponents(num_classes);
   std::memcpy(first_exponents.data(), payload.data(), num_classes);
   payload = payload.subspan(num_classes);
   const bool ascends = std::is_sorted(first_exponents.begin(), first_exponents.end(),
                                       [](auto a, auto b) { return a <= b; });
-  if (first_exponents[0] != 0 || !ascends) return damaged("has classes out of order");
+  if (first_exponents[0] != 0 || !ascends) return damaged_chunk("has classes out of order");
   classed_payload read;
   read.table = classes_of(first_exponents);
-  read.counts = count_classes(read.table, before);
+  read.counts = count_classes(read.table, count_exponents(before));
   read.symbols.resize(before.size());
   std::span<std::uint8_t> room(read.symbols);
   const unpacker zstd(ZSTD_createDCtx(), &ZSTD_freeDCtx);
   for (std::size_t c = 0; c < num_classes; ++c) {
-    if (payload.size() < length_bytes) return damaged("ends inside a class");
+    if (payload.size() < length_bytes) return damaged_chunk("ends inside a class");
     const std::size_t length = take_length(payload);
     payload = payload.subspan(length_bytes);
-    if (payload.size() < length) return damaged("ends inside a class");
+    if (payload.size() < length) return damaged_chunk("ends inside a class");
     if (!take_class(zstd, payload.first(length), room.first(read.counts[c])))
-      return damaged("has a class that cannot be unpacked");
+      return damaged_chunk("has a class that cannot be unpacked");
     room = room.subspan(read.counts[c]);
     payload = payload.subspan(length);
   }
@@ -199,9 +196,10 @@ result<classed_payload> read_classes(std::span<const std::byte> payload,
 
 std::vector<std::byte> encode_classed(std::span<const std::uint16_t> before,
                                       std::span<const std::uint16_t> after) {
-  const auto first_exponents = choose_classes(before);
+  const counts_by_exponent exponents = count_exponents(before);
+  const auto first_exponents = choose_classes(exponents);
   const class_table table = classes_of(first_exponents);
-  const counts_by_class counts = count_classes(table, before);
+  const counts_by_class counts = count_classes(table, exponents);
   counts_by_class next = begins_of(counts);
   std::vector<std::uint8_t> symbols(before.size());
   std::vector<std::byte> wide(2 * before.size() + 16);
@@ -234,7 +232,7 @@ result<void> read_classed(std::span<const std::byte> payload, std::span<const st
   for (std::size_t i = 0; i < before.size(); ++i) {
     const std::uint8_t symbol = read->symbols[next[read->table[exponent_of(before[i])]]++];
     if (symbol == 0) continue;
-    if (symbol >= num_symbols) return damaged("has a step that means nothing");
+    if (symbol >= num_symbols) return damaged_chunk("has a step that means nothing");
     const unsigned code = symbol - (symbol < first_wide ? 1U : first_wide);
     std::uint32_t distance = code / 2;
     if (symbol >= first_wide) {
@@ -242,16 +240,17 @@ result<void> read_classed(std::span<const std::byte> payload, std::span<const st
       distance = ((4 + (code / 2) % 4) << (width - 2)) |
                  static_cast<std::uint32_t>(wide_steps.peek() & ((1U << (width - 2)) - 1));
       wide_steps.skip(width - 2);
-      if (wide_steps.position() > wide_steps.num_bits()) return damaged("ends inside its steps");
+      if (wide_steps.position() > wide_steps.num_bits())
+        return damaged_chunk("ends inside its steps");
     }
     const std::uint32_t from = ordinal_of(before[i]);
     const std::uint32_t to = code % 2 != 0 ? from - distance - 1 : from + distance + 1;
     if (to > 0xffff || !sink.put(i, before[i], from_ordinal(static_cast<std::uint16_t>(to))))
-      return damaged("has a step off the end, or more than it announces");
+      return damaged_chunk("has a step off the end, or more than it announces");
   }
   const std::uint64_t rest = wide_steps.num_bits() - wide_steps.position();
   if (rest >= 8 || (wide_steps.peek() & 0xffU) != 0)
-    return damaged("has bytes behind its last step");
+    return damaged_chunk("has bytes behind its last step");
   return {};
 }
 
