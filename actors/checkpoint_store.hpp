@@ -71,6 +71,7 @@ class checkpoint_store_state {
   caf::result<garbage_report> collect(const collect_garbage_request& request);
   void collect_by_itself();
   void begin_collection(collection next);
+  void begin_first();
   void collect_slice();
 
   checkpoint_store_self::pointer self_;

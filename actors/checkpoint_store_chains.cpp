@@ -97,7 +97,10 @@ void checkpoint_store_state::collect_by_itself() {
 
 void checkpoint_store_state::begin_collection(collection next) {
   collections_.push_back(std::move(next));
-  if (collections_.size() > 1) return;
+  if (collections_.size() == 1) begin_first();
+}
+
+void checkpoint_store_state::begin_first() {
   garbage_.begin(collections_.front().request, collections_.front().scope);
   tell(self_, checkpoint_store_self{self_}, garbage_slice{});
 }
@@ -115,9 +118,7 @@ void checkpoint_store_state::collect_slice() {
   if (done.promise && step) done.promise->deliver(std::move(**step));
   if (done.promise && !step) done.promise->deliver(to_caf(step.error()));
   if (!done.promise && !step && garbage_stays_) garbage_stays_(step.error());
-  if (collections_.empty()) return;
-  garbage_.begin(collections_.front().request, collections_.front().scope);
-  tell(self_, checkpoint_store_self{self_}, garbage_slice{});
+  if (!collections_.empty()) begin_first();
 }
 
 }  // namespace troupe::actors

@@ -78,17 +78,17 @@ void deployment_state::begin(open_request open) {
   route(std::move(open));
 }
 
+/// Now, or when the reader of its stream asks next.
 void deployment_state::tell(open_request& open, const error& reason) {
   if (!open.stream) return open.promise.deliver(to_caf(reason));
   if (!open.stream->is_opened) return open.stream->opened.deliver(to_caf(reason));
-  if (open.stream->reader) open.stream->reader->deliver(to_caf(reason));
+  if (open.stream->reader) return open.stream->reader->deliver(to_caf(reason));
+  ended_[open.origin] = {reason, now(self_->system())};
 }
 
 /// Ends a request that no replica has.
 void deployment_state::refuse(open_request& open, const error& reason) {
   tell(open, reason);
-  const bool is_untold = open.stream && open.stream->is_opened && !open.stream->reader;
-  if (is_untold) ended_[open.origin] = {reason, now(self_->system())};
   release(open.origin);
 }
 
@@ -175,10 +175,7 @@ void deployment_state::end_active(std::uint64_t request, const error& reason) {
   const auto found = active_.find(request);
   if (found == active_.end()) return;
   tell_cancelled(request);
-  open_request& open = found->second;
-  tell(open, reason);
-  const bool is_untold = open.stream && open.stream->is_opened && !open.stream->reader;
-  if (is_untold) ended_[open.origin] = {reason, now(self_->system())};
+  tell(found->second, reason);
   answered(request);
 }
 

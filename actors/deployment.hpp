@@ -129,7 +129,7 @@ class deployment_state {
   [[nodiscard]] std::optional<error> refusal(const sample_request& request) const;
   void forward(open_request open, std::uint32_t number);
   void answered(std::uint64_t request);
-  static void tell(open_request& open, const error& reason);
+  void tell(open_request& open, const error& reason);
   void refuse(open_request& open, const error& reason);
   void end_active(std::uint64_t request, const error& reason);
 

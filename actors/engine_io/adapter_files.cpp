@@ -24,9 +24,7 @@ class weights_sink final : public gpu::parameter_sink {
 }  // namespace
 
 result<bf16_state> read_directory(opened_model& model) {
-  std::vector<gpu::parameter_slice> slices;
-  for (std::uint32_t i = 0; i < model.layout.size(); ++i)
-    slices.push_back({i, 0, model.layout[i].num_elements()});
+  const auto slices = whole_model(model.layout);
   bf16_state state(slices);
   hf_source files(model);
   for (const auto& slice : slices) {
@@ -39,6 +37,17 @@ result<bf16_state> read_directory(opened_model& model) {
   }
   state.refresh_digest();
   return state;
+}
+
+result<adapter_base> open_base(const checkpoint_manifest& adapter) {
+  auto model = open_model({adapter.model_directory});
+  if (!model) return fail(model.error());
+  auto weights = read_directory(*model);
+  if (!weights) return fail(weights.error());
+  if (weights->digest() != adapter.parent_state)
+    return fail(errc::wrong_base, adapter.model_directory + " is not the base of the adapter",
+                "its files were changed since the adapter was trained", "put the old ones back");
+  return adapter_base{std::move(*model), std::move(*weights)};
 }
 
 adapter_values::adapter_values(const model_config& model, const lora_config& lora)

@@ -22,6 +22,14 @@ namespace troupe::actors {
 /// Whole bf16 weights of a model directory, rounded to nearest.
 [[nodiscard]] result<bf16_state> read_directory(opened_model& model);
 
+struct adapter_base {
+  opened_model model;
+  bf16_state weights;
+};
+
+/// The base of an adapter checkpoint from its directory, its weights compared with the record.
+[[nodiscard]] result<adapter_base> open_base(const checkpoint_manifest& adapter);
+
 /// The adapters of a checkpoint in memory, verified.
 class adapter_values final : public gpu::parameter_source {
  public:

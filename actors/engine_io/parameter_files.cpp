@@ -38,6 +38,13 @@ result<opened_model> open_model(const model_source& source) {
   return opened_model{std::move(*files), std::move(layout)};
 }
 
+std::vector<gpu::parameter_slice> whole_model(const std::vector<parameter_spec>& layout) {
+  std::vector<gpu::parameter_slice> slices;
+  for (std::uint32_t i = 0; i < layout.size(); ++i)
+    slices.push_back({i, 0, layout[i].num_elements()});
+  return slices;
+}
+
 std::string weights_identity(const model_source& source) {
   namespace fs = std::filesystem;
   std::error_code problem;

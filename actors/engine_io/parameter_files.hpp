@@ -33,6 +33,10 @@ struct opened_model {
 
 [[nodiscard]] result<opened_model> open_model(const model_source& source);
 
+/// Every parameter of a layout as one slice.
+[[nodiscard]] std::vector<gpu::parameter_slice> whole_model(
+    const std::vector<parameter_spec>& layout);
+
 /// Names the weights of a directory by its path and the sizes and times of its files, so that other
 /// weights put in the same place are not taken for the old ones. Empty when it cannot be read.
 [[nodiscard]] std::string weights_identity(const model_source& source);

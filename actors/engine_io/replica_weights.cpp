@@ -84,17 +84,12 @@ result<void> replica_weights::stage_adapter(const stage_weights_request& request
 
 result<void> replica_weights::stage_directory(const checkpoint_manifest& manifest,
                                               staged_version& out) {
-  auto model = open_model({manifest.model_directory});
-  if (!model) return fail(model.error());
-  auto state = read_directory(*model);
-  if (!state) return fail(state.error());
-  if (state->digest() != manifest.parent_state)
-    return fail(errc::wrong_base, manifest.model_directory + " is not the base of the adapter",
-                "its files were changed since the adapter was trained", "put the old ones back");
-  auto weights = engine_->stage(*state);
+  auto base = open_base(manifest);
+  if (!base) return fail(base.error());
+  auto weights = engine_->stage(base->weights);
   if (!weights) return fail(weights.error());
   out.weights = std::move(*weights);
-  out.bits = std::move(*state);
+  out.bits = std::move(base->weights);
   return {};
 }
 

@@ -11,13 +11,6 @@
 namespace troupe::actors {
 namespace {
 
-std::vector<gpu::parameter_slice> whole_model(const std::vector<parameter_spec>& layout) {
-  std::vector<gpu::parameter_slice> slices;
-  for (std::uint32_t i = 0; i < layout.size(); ++i)
-    slices.push_back({i, 0, layout[i].num_elements()});
-  return slices;
-}
-
 result<storage::blob_info> write_blob(storage::blob_store& blobs,
                                       std::span<const std::byte> bytes) {
   auto writer = blobs.create();

@@ -82,27 +82,15 @@ class merged_tensors final : public checkpoint_tensors {
 
 result<std::unique_ptr<checkpoint_tensors>> open_merged(storage::blob_store& blobs,
                                                         const checkpoint_manifest& manifest) {
-  auto base = actors::open_model({manifest.model_directory});
+  auto base = actors::open_base(manifest);
   if (!base) return fail(base.error());
-  const auto state = actors::read_directory(*base);
-  if (!state) return fail(state.error());
-  if (state->digest() != manifest.parent_state)
-    return fail(errc::wrong_base, manifest.model_directory + " is not the base of the adapter",
-                "its files were changed since the adapter was trained", "put the old ones back");
   auto adapters = actors::adapter_values::load(blobs, manifest);
   if (!adapters) return fail(adapters.error());
-  return std::make_unique<merged_tensors>(std::move(*base), std::move(*adapters));
+  return std::make_unique<merged_tensors>(std::move(base->model), std::move(*adapters));
 }
 
 bool is_training(checkpoint_kind kind) {
   return kind == checkpoint_kind::training || kind == checkpoint_kind::snapshot;
-}
-
-std::vector<gpu::parameter_slice> whole_model(const std::vector<parameter_spec>& layout) {
-  std::vector<gpu::parameter_slice> out;
-  for (std::uint32_t i = 0; i < layout.size(); ++i)
-    out.push_back({i, 0, layout[i].num_elements()});
-  return out;
 }
 
 }  // namespace
@@ -137,7 +125,7 @@ result<std::unique_ptr<checkpoint_tensors>> open_checkpoint(
     if (wanted.lora) layout = gpu::adapter_layout(wanted.model, *wanted.lora);
     return std::make_unique<training_tensors>(std::move(*slices), std::move(layout), num_frozen);
   }
-  actors::bf16_state state(whole_model(layout));
+  actors::bf16_state state(actors::whole_model(layout));
   if (auto ok = actors::load_chain(blobs, chain, state); !ok) return fail(ok.error());
   return std::make_unique<sampler_tensors>(std::move(state), std::move(layout));
 }
