@@ -8,12 +8,6 @@
 #include "messages/cluster.hpp"
 
 namespace troupe::client {
-namespace {
-
-/// Between two attempts to find a control node that is being started again.
-constexpr std::chrono::milliseconds retry_pause{100};
-
-}  // namespace
 
 struct connection::network {
   explicit network(const apps::cluster_endpoint& endpoint)
@@ -141,15 +135,9 @@ void connection::lost(hub_actor::pointer self) {
 }
 
 void connection::find_again(const std::stop_token& stop) {
-  const auto end = std::chrono::steady_clock::now() + deadlines::capacity;
-  result<void> found = fail(errc::peer_lost, "the cluster went away");
-  while (!stop.stop_requested() && std::chrono::steady_clock::now() < end) {
-    const auto endpoint = apps::read_cluster_endpoint(data_folder_);
-    found = endpoint ? attach(*endpoint, stop) : result<void>(fail(endpoint.error()));
-    if (found) break;
-    std::unique_lock lock(mutex_);
-    pause_.wait_for(lock, stop, retry_pause, [] { return false; });
-  }
+  auto found = search_cluster(data_folder_, stop, [&](const apps::cluster_endpoint& endpoint) {
+    return attach(endpoint, stop);
+  });
   if (!stop.stop_requested()) tell_restored(std::move(found));
 }
 

@@ -1,6 +1,15 @@
 #include "apps/client/front_door_call.hpp"
 
+#include <condition_variable>
+#include <mutex>
+
 namespace troupe::client {
+namespace {
+
+/// Between two attempts to find a control node that is being started again.
+constexpr std::chrono::milliseconds retry_pause{50};
+
+}  // namespace
 
 result<actors::front_door_actor> find_front_door(caf::actor_system& system,
                                                  const apps::cluster_endpoint& endpoint) {
@@ -10,6 +19,23 @@ result<actors::front_door_actor> find_front_door(caf::actor_system& system,
   return fail(errc::peer_lost,
               "cannot reach the cluster at " + endpoint.host + ":" + std::to_string(endpoint.port),
               "it is not running: " + to_string(door.error()), "start it with `troupe up`");
+}
+
+result<void> search_cluster(
+    const std::string& data_folder, const std::stop_token& stop,
+    const std::function<result<void>(const apps::cluster_endpoint&)>& attempt) {
+  std::mutex mutex;
+  std::condition_variable_any pause;
+  const auto end = std::chrono::steady_clock::now() + deadlines::capacity;
+  result<void> found = fail(errc::peer_lost, "the control node went away");
+  while (!stop.stop_requested() && std::chrono::steady_clock::now() < end) {
+    const auto endpoint = apps::read_cluster_endpoint(data_folder);
+    found = endpoint ? attempt(*endpoint) : result<void>(fail(endpoint.error()));
+    if (found) break;
+    std::unique_lock lock(mutex);
+    pause.wait_for(lock, stop, retry_pause, [] { return false; });
+  }
+  return found;
 }
 
 }  // namespace troupe::client

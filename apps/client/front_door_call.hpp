@@ -2,14 +2,17 @@
 
 // One request to a cluster's front door, from a thread. CAF may answer a connect with the handle of
 // a process that has just died, and a request to it would wait for its whole deadline: so whoever
-// is asked is watched, too.
+// is asked is watched, too. Clients and nodes that lost their control node look for the next one
+// here.
 //
-// Threading: any thread; blocks for deadlines::connect and a second at most.
+// Threading: any thread; a call blocks for deadlines::connect and a second at most, a search for
+// deadlines::capacity and a call.
 // Errors: errc::peer_lost when there is no front door or it goes away; errc::cancelled after a
-// stop;
-//         what the door refuses.
+// stop; what the door refuses.
 
+#include <functional>
 #include <stop_token>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -26,6 +29,11 @@ namespace troupe::client {
 
 [[nodiscard]] result<actors::front_door_actor> find_front_door(
     caf::actor_system& system, const apps::cluster_endpoint& endpoint);
+
+/// Calls `attempt` with what the cluster's endpoint file says, again and again, until it succeeds.
+[[nodiscard]] result<void> search_cluster(
+    const std::string& data_folder, const std::stop_token& stop,
+    const std::function<result<void>(const apps::cluster_endpoint&)>& attempt);
 
 template <class... Answers, class... Request>
 [[nodiscard]] result<std::tuple<Answers...>> ask_front_door(caf::actor_system& system,

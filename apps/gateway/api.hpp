@@ -21,6 +21,10 @@ void add_sampling_routes(router& routes, service& all);
 [[nodiscard]] std::optional<boost::json::object> object_of(const call& from,
                                                            const responder& respond);
 
+/// What the desk is to know of an operation on a model.
+[[nodiscard]] request_desk::asked asked_op(const std::shared_ptr<training_model>& model,
+                                           std::uint64_t seq_id);
+
 /// Makes the run of a new model: checks its base and that nodes are idle, then answers the model or
 /// why there is none. One that starts from weights trains what their model `like` trained; null:
 /// what the cluster file says.

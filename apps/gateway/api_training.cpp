@@ -158,15 +158,14 @@ void forward_backward(service& all, call& from, const responder& respond) {
   if (!taken) return respond(refusal(400, taken.error()));
   const auto model = all.find_model(from.key_id, taken->model_id);
   if (!model) return respond(refusal(model.error()));
-  request_desk::asked wanted{
-      op_key(taken->model_id, taken->seq_id), keeping::on_disk, {{"model_id", taken->model_id}}};
+  auto wanted = asked_op(*model, taken->seq_id);
   if (!taken->body) {
+    wanted.number = nullptr;
     return all.desk.take(from, std::move(wanted), respond,
                          [&all, why = taken->body.error()](const std::string& request) {
                            all.futures.resolve(request, failed_future(why));
                          });
   }
-  wanted.number = [model = *model] { return model->promise_number(); };
   // Started at most once; shared because functions are copied.
   const auto once = std::make_shared<tinker::training_call>(std::move(*taken));
   all.desk.take(from, std::move(wanted), respond,
@@ -193,12 +192,8 @@ void optim_step(service& all, call& from, const responder& respond) {
   if (!wanted) return respond(refusal(wanted.error()));
   const auto model = all.find_model(from.key_id, wanted->model_id);
   if (!model) return respond(refusal(model.error()));
-  all.desk.take(from,
-                {op_key(wanted->model_id, wanted->seq_id),
-                 keeping::on_disk,
-                 {{"model_id", wanted->model_id}},
-                 [model = *model] { return model->promise_number(); }},
-                respond, [&all, model = *model, adam = wanted->adam](const std::string& request) {
+  all.desk.take(from, asked_op(*model, wanted->seq_id), respond,
+                [&all, model = *model, adam = wanted->adam](const std::string& request) {
                   model->submit(optim_step_op{adam}, all.desk.place_of(request),
                                 [&all, request,
                                  told = watch(all, "optim_step", 0)](const result<op_reply>& done) {
@@ -209,6 +204,13 @@ void optim_step(service& all, call& from, const responder& respond) {
 }
 
 }  // namespace
+
+request_desk::asked asked_op(const std::shared_ptr<training_model>& model, std::uint64_t seq_id) {
+  const std::string& model_id = model->record().model_id;
+  return {op_key(model_id, seq_id), keeping::on_disk, {{"model_id", model_id}}, [model] {
+            return model->promise_number();
+          }};
+}
 
 void make_model(service& all, const std::string& model_id, const tinker::create_model_call& wanted,
                 const model_record* like, std::function<void(made_model)> then) {

@@ -59,12 +59,7 @@ void save_named(service& all, call& from, std::uint64_t seq_id, naming wanted, b
   const std::string model_id = wanted.path.model_id;
   const auto model = all.find_model(from.key_id, model_id);
   if (!model) return respond(refusal(model.error()));
-  all.desk.take(from,
-                {op_key(model_id, seq_id),
-                 keeping::on_disk,
-                 {{"model_id", model_id}},
-                 [model = *model] { return model->promise_number(); }},
-                respond,
+  all.desk.take(from, asked_op(*model, seq_id), respond,
                 [&all, model = *model, wanted = std::move(wanted), overwrite, op,
                  answer](const std::string& request) {
                   if (const auto ok = check_naming(all, wanted, overwrite, request); !ok) {
@@ -150,12 +145,8 @@ void save_for_new_sampler(service& all, call& from, const tinker::save_for_sampl
   const std::string sampler_id =
       sampler_id_of(session_of(wanted.model_id), wanted.sampling_session_seq_id.value_or(0));
   const std::string directory = (*model)->record().directory;
-  all.desk.take(from,
-                {op_key(wanted.model_id, wanted.seq_id),
-                 keeping::on_disk,
-                 {{"model_id", wanted.model_id}},
-                 [model = *model] { return model->promise_number(); }},
-                respond, [&all, model = *model, directory, sampler_id](const std::string& request) {
+  all.desk.take(from, asked_op(*model, wanted.seq_id), respond,
+                [&all, model = *model, directory, sampler_id](const std::string& request) {
                   model->submit(
                       save_weights_op{"", publish_kind::automatic}, all.desk.place_of(request),
                       [&all, request, directory, sampler_id](const result<op_reply>& done) {
@@ -253,12 +244,7 @@ void load_weights(service& all, call& from, const responder& respond) {
   }
   const auto model = all.find_model(from.key_id, wanted->model_id);
   if (!model) return respond(refusal(model.error()));
-  all.desk.take(from,
-                {op_key(wanted->model_id, wanted->seq_id),
-                 keeping::on_disk,
-                 {{"model_id", wanted->model_id}},
-                 [model = *model] { return model->promise_number(); }},
-                respond,
+  all.desk.take(from, asked_op(*model, wanted->seq_id), respond,
                 [&all, model = *model, find = finder(all, from.key_id, *path),
                  wanted = *wanted](const std::string& request) {
                   model->load(find, wanted.optimizer, all.desk.place_of(request),

@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "apps/support/text_file.hpp"
+
 namespace troupe::gateway {
 namespace {
 
@@ -34,11 +36,6 @@ class open_file {
   int number_;
 };
 
-std::string folder_of(const std::string& path) {
-  const auto mark = path.rfind('/');
-  return mark == std::string::npos ? "." : path.substr(0, mark);
-}
-
 /// Renamed or removed meanwhile: who did that flushes what it is now.
 bool is_gone(const open_file& file) {
   return file.number() < 0 && errno == ENOENT;
@@ -52,16 +49,15 @@ result<void> sync_files(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
     const open_file file(path);
     if (file.number() >= 0) ::sync_file_range(file.number(), 0, 0, SYNC_FILE_RANGE_WRITE);
-    folders.insert(folder_of(path));
+    folders.insert(apps::folder_of(path));
   }
   for (const std::string& path : paths) {
     const open_file file(path);
     if (is_gone(file)) continue;
     if (file.number() < 0 || ::fdatasync(file.number()) != 0) return cannot_flush(path);
   }
-  for (const std::string& path : folders) {
-    const open_file folder(path);
-    if (folder.number() < 0 || ::fsync(folder.number()) != 0) return cannot_flush(path);
+  for (const std::string& folder : folders) {
+    if (!apps::sync_folder(folder)) return cannot_flush(folder);
   }
   return {};
 }

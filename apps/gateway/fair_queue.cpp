@@ -27,31 +27,32 @@ void fair_queue::ended(std::uint64_t number) {
   }
 }
 
-fair_queue::account* fair_queue::first_that_may_enter() {
-  account* first = nullptr;
-  for (auto& [key_id, own] : accounts_) {
+fair_queue::accounts::iterator fair_queue::first_that_may_enter() {
+  auto first = accounts_.end();
+  for (auto it = accounts_.begin(); it != accounts_.end(); ++it) {
+    const account& own = it->second;
     if (own.waiting.empty()) continue;
     const std::uint64_t wanted = own.waiting.front().second.num_sequences;
     if (own.num_open > 0 && num_open_sequences_ + wanted > window_) continue;
     const bool is_earlier =
-        first == nullptr || own.waiting.front().first < first->waiting.front().first;
-    if (is_earlier) first = &own;
+        first == accounts_.end() || own.waiting.front().first < first->second.waiting.front().first;
+    if (is_earlier) first = it;
   }
   return first;
 }
 
 std::vector<std::uint64_t> fair_queue::next() {
   std::vector<std::uint64_t> out;
-  while (account* own = first_that_may_enter()) {
-    const auto [start, entering] = own->waiting.front();
-    own->waiting.pop_front();
+  for (auto found = first_that_may_enter(); found != accounts_.end();
+       found = first_that_may_enter()) {
+    auto& [key_id, own] = *found;
+    const auto [start, entering] = own.waiting.front();
+    own.waiting.pop_front();
     virtual_time_ = std::max(virtual_time_, start);
-    ++own->num_open;
+    ++own.num_open;
     --num_waiting_;
     num_open_sequences_ += entering.num_sequences;
-    const auto owner = std::find_if(accounts_.begin(), accounts_.end(),
-                                    [own](const auto& entry) { return &entry.second == own; });
-    open_.emplace(entering.number, open_job{owner->first, entering.num_sequences});
+    open_.emplace(entering.number, open_job{key_id, entering.num_sequences});
     out.push_back(entering.number);
   }
   return out;

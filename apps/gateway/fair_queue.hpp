@@ -47,13 +47,16 @@ class fair_queue {
     std::uint64_t num_sequences = 0;
   };
 
-  [[nodiscard]] account* first_that_may_enter();
+  using accounts = std::map<std::string, account>;  ///< by key
+
+  /// The end: none.
+  [[nodiscard]] accounts::iterator first_that_may_enter();
 
   std::uint64_t window_;
   std::uint64_t num_open_sequences_ = 0;
   std::size_t num_waiting_ = 0;
   double virtual_time_ = 0;
-  std::map<std::string, account> accounts_;
+  accounts accounts_;
   std::map<std::uint64_t, open_job> open_;
 };
 

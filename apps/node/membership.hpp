@@ -31,8 +31,6 @@ class membership {
   void find_again(const actors::node_agent_self& agent);
 
  private:
-  void search(const std::stop_token& stop, const actors::node_agent_self& agent);
-
   caf::actor_system& system_;
   attach_request request_;
   std::string data_folder_;

@@ -13,17 +13,19 @@ namespace {
 
 constexpr std::streamsize block_bytes = 64 * 1024;
 
-/// Makes a new name durable.
-bool sync_folder_of(const std::string& path) {
+}  // namespace
+
+std::string folder_of(const std::string& path) {
   const auto mark = path.rfind('/');
-  const std::string folder = mark == std::string::npos ? "." : path.substr(0, mark + 1);
+  return mark == std::string::npos ? "." : path.substr(0, mark + 1);
+}
+
+bool sync_folder(const std::string& folder) {
   const int number = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const bool ok = number >= 0 && ::fsync(number) == 0;
   if (number >= 0) ::close(number);
   return ok;
 }
-
-}  // namespace
 
 result<std::string> read_text_file(const std::string& path, std::size_t bytes_max) {
   std::ifstream file(path, std::ios::binary);
@@ -54,7 +56,7 @@ result<void> replace_text_file(const std::string& path, std::string_view text) {
   ok = ok && ::fsync(file) == 0;
   const int reason = errno;
   if (file >= 0) ::close(file);
-  if (!ok || ::rename(part.c_str(), path.c_str()) != 0 || !sync_folder_of(path)) {
+  if (!ok || ::rename(part.c_str(), path.c_str()) != 0 || !sync_folder(folder_of(path))) {
     return fail(errc::storage, "cannot write " + path, std::strerror(ok ? errno : reason),
                 "check that the folder exists, is writable and has space");
   }

@@ -13,6 +13,12 @@
 
 namespace troupe::apps {
 
+/// The folder of a path, which need not exist.
+[[nodiscard]] std::string folder_of(const std::string& path);
+
+/// Makes new names in a folder durable; errno says why not.
+[[nodiscard]] bool sync_folder(const std::string& folder);
+
 [[nodiscard]] result<std::string> read_text_file(const std::string& path, std::size_t bytes_max);
 
 /// Mode 0600, through a temporary file beside it.
