@@ -27,11 +27,13 @@
 #include "gpu/comm/thread_comm.hpp"
 #include "gpu/make_engine.hpp"
 #include "gpu/models/adapters.hpp"
+#include "tests/bench/give_up.hpp"
 #include "tests/conformance/engine_memory.hpp"
 
 namespace {
 
 using namespace troupe;
+using bench::give_up;
 namespace json = boost::json;
 
 struct workload {
@@ -55,11 +57,6 @@ struct options {
   std::string python;
   std::string workload_name;
 };
-
-[[noreturn]] void give_up(const std::string& what) {
-  std::fprintf(stderr, "%s\n", what.c_str());
-  std::exit(1);
-}
 
 template <class T>
 T must(result<T> outcome) {

@@ -17,6 +17,7 @@
 
 #include "storage/garbage_collector.hpp"
 #include "storage/open_store.hpp"
+#include "tests/bench/give_up.hpp"
 #include "tests/bench/timing.hpp"
 #include "tests/support/scratch_folder.hpp"
 
@@ -24,19 +25,11 @@ namespace {
 
 using namespace troupe;
 using bench::ms_since;
+using bench::need;
 using bench::quantile;
 using bench::steady;
 
 constexpr std::uint64_t day_ms = 86'400'000;
-
-template <class T>
-T need(result<T> value) {
-  if (!value) {
-    std::fprintf(stderr, "%s\n", to_string(value.error()).c_str());
-    std::exit(1);
-  }
-  if constexpr (!std::is_void_v<T>) return std::move(*value);
-}
 
 void fill(storage::checkpoint_catalog& catalog, storage::blob_store& blobs, std::uint32_t records) {
   auto writer = need(blobs.create());

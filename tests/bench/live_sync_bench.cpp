@@ -17,27 +17,20 @@
 #include "apps/support/seeded_model.hpp"
 #include "apps/troupe/local_cluster.hpp"
 #include "config/deadlines.hpp"
+#include "tests/bench/give_up.hpp"
 #include "tests/bench/timing.hpp"
 
 namespace {
 
 using namespace troupe;
 using bench::ms_since;
+using bench::need;
 using bench::quantile;
 using bench::steady;
 
 constexpr std::uint32_t hidden_size = 128;
 constexpr std::uint32_t num_layers = 3;
 constexpr double first_token_goal_ms = 250;
-
-template <class T>
-T need(result<T> value) {
-  if (!value) {
-    std::fprintf(stderr, "%s\n", to_string(value.error()).c_str());
-    std::exit(1);
-  }
-  if constexpr (!std::is_void_v<T>) return std::move(*value);
-}
 
 struct loop {
   client::training_client training;

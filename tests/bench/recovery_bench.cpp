@@ -22,26 +22,18 @@
 #include "apps/support/cluster_endpoint.hpp"
 #include "apps/troupe/launcher.hpp"
 #include "config/deadlines.hpp"
+#include "tests/bench/give_up.hpp"
 #include "tests/bench/timing.hpp"
 
 using namespace troupe;
 
 namespace {
 
+using bench::give_up;
 using bench::ms_since;
+using bench::need;
 using bench::quantile;
 using bench::steady;
-
-[[noreturn]] void give_up(const std::string& what) {
-  std::fprintf(stderr, "%s\n", what.c_str());
-  std::exit(1);
-}
-
-template <class T>
-T need(result<T> value) {
-  if (!value) give_up(to_string(value.error()));
-  return std::move(*value);
-}
 
 struct model_shape {
   std::uint32_t hidden = 64;

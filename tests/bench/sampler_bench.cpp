@@ -16,11 +16,13 @@
 #include <boost/json.hpp>
 
 #include "gpu/make_engine.hpp"
+#include "tests/bench/give_up.hpp"
 #include "tests/conformance/engine_memory.hpp"
 
 namespace {
 
 using namespace troupe;
+using bench::give_up;
 
 struct options {
   std::map<std::string, std::uint32_t> numbers{{"threads", 2},  {"hidden", 512},
@@ -32,11 +34,6 @@ struct options {
 /// Least ratio to the baseline.
 const std::map<std::string, double> goals{
     {"batch_1", 1.5}, {"batch_8", 2.0}, {"batch_64", 4.0}, {"mixed", 3.0}};
-
-[[noreturn]] void give_up(const std::string& what) {
-  std::fprintf(stderr, "%s\n", what.c_str());
-  std::exit(1);
-}
 
 model_config model_of(const options& o) {
   model_config m;

@@ -7,6 +7,7 @@
 
 #include "config/limits.hpp"
 #include "tests/simulation/served_run.hpp"
+#include "tests/support/message_types.hpp"
 
 namespace troupe {
 namespace {
@@ -172,11 +173,3 @@ BOOST_AUTO_TEST_CASE(a_full_disk_in_mid_publish_leaves_the_old_version_serving) 
 }
 
 }  // namespace troupe
-
-struct meta_objects {
-  meta_objects() {
-    caf::init_global_meta_objects<caf::id_block::troupe>();
-    caf::core::init_global_meta_objects();
-  }
-};
-BOOST_TEST_GLOBAL_FIXTURE(meta_objects);

@@ -8,6 +8,7 @@
 #include "actors/protocol/type_ids.hpp"
 #include "tests/simulation/scenario.hpp"
 #include "tests/simulation/workload.hpp"
+#include "tests/support/message_types.hpp"
 
 using namespace troupe;
 using namespace troupe::tests;
@@ -60,11 +61,3 @@ BOOST_AUTO_TEST_CASE(a_seed_gives_the_same_trace_again_and_another_seed_another)
   BOOST_TEST(first.trace == again.trace);
   BOOST_TEST(first.trace != other.trace);
 }
-
-struct meta_objects {
-  meta_objects() {
-    caf::init_global_meta_objects<caf::id_block::troupe>();
-    caf::core::init_global_meta_objects();
-  }
-};
-BOOST_TEST_GLOBAL_FIXTURE(meta_objects);

@@ -4,6 +4,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "actors/trainer_shard.hpp"
+#include "tests/support/message_types.hpp"
 #include "tests/support/sim_cluster.hpp"
 
 namespace troupe {
@@ -340,11 +341,3 @@ BOOST_AUTO_TEST_CASE(a_paused_node_is_replaced_and_changes_nothing_later) {
 }
 
 }  // namespace troupe
-
-struct meta_objects {
-  meta_objects() {
-    caf::init_global_meta_objects<caf::id_block::troupe>();
-    caf::core::init_global_meta_objects();
-  }
-};
-BOOST_TEST_GLOBAL_FIXTURE(meta_objects);

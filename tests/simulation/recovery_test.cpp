@@ -7,6 +7,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "tests/simulation/workload.hpp"
+#include "tests/support/message_types.hpp"
 #include "tests/support/sim_cluster.hpp"
 
 namespace troupe {
@@ -203,11 +204,3 @@ BOOST_AUTO_TEST_CASE(a_restarted_control_node_loses_nothing) {
 }
 
 }  // namespace troupe
-
-struct meta_objects {
-  meta_objects() {
-    caf::init_global_meta_objects<caf::id_block::troupe>();
-    caf::core::init_global_meta_objects();
-  }
-};
-BOOST_TEST_GLOBAL_FIXTURE(meta_objects);

@@ -4,6 +4,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "tests/simulation/served_run.hpp"
+#include "tests/support/message_types.hpp"
 
 namespace troupe {
 namespace {
@@ -117,11 +118,3 @@ BOOST_AUTO_TEST_CASE(a_removed_deployment_gives_its_node_back) {
 }
 
 }  // namespace troupe
-
-struct meta_objects {
-  meta_objects() {
-    caf::init_global_meta_objects<caf::id_block::troupe>();
-    caf::core::init_global_meta_objects();
-  }
-};
-BOOST_TEST_GLOBAL_FIXTURE(meta_objects);

@@ -8,6 +8,7 @@
 #include "config/deadlines.hpp"
 #include "config/limits.hpp"
 #include "tests/simulation/served_run.hpp"
+#include "tests/support/message_types.hpp"
 
 namespace troupe {
 namespace {
@@ -338,11 +339,3 @@ BOOST_AUTO_TEST_CASE(requests_that_cannot_be_answered_are_refused) {
 }
 
 }  // namespace troupe
-
-struct meta_objects {
-  meta_objects() {
-    caf::init_global_meta_objects<caf::id_block::troupe>();
-    caf::core::init_global_meta_objects();
-  }
-};
-BOOST_TEST_GLOBAL_FIXTURE(meta_objects);

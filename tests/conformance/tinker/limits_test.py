@@ -164,10 +164,11 @@ class Tenants(Gateway):
             worker.join()
         self.assertEqual(problems, [])
         self.assertEqual(seen, wanted)
-        for batch in answers[:1]:
-            self.assertEqual([a for a in batch if not isinstance(a, dict)], [])
-            self.assertEqual({a["category"] for a in batch}, {"user"}, batch)
+        # Later ones met weights that this tenant had ruined: their answers are its own affair.
         self.assertGreaterEqual(len(answers), 1)
+        first = answers[0]
+        self.assertEqual([a for a in first if not isinstance(a, dict)], [])
+        self.assertEqual({a["category"] for a in first}, {"user"}, first)
         bad.finish(bad_session)
 
     def test_slow_and_half_open_clients_hold_nobody_up(self):

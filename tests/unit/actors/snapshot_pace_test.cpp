@@ -30,9 +30,9 @@ BOOST_AUTO_TEST_CASE(losses_make_them_more_frequent_and_peace_rarer) {
   const double calm = pace.interval_s();
   double now = 0;
   for (int i = 0; i < 20; ++i)
-    pace.lost(now += 15);
+    pace.lost(now += 5);
   const double stormy = pace.interval_s();
-  BOOST_TEST(stormy < calm / 2);
+  BOOST_TEST(stormy < calm / 4);
   pace.taken(1, now, 0.02);
   BOOST_TEST(!pace.is_due(2, now + stormy / 2));
   BOOST_TEST(pace.is_due(2, now + stormy * 2));
