@@ -15,7 +15,6 @@ void retrieve_future(service& all, call& from, const responder& respond) {
   all.futures.retrieve(request, from.key_id, respond);
 }
 
-/// The work may go on; its client is done with it.
 void cancel_future(service& all, call& from, const responder& respond) {
   const auto object = object_of(from, respond);
   if (!object) return;
@@ -32,6 +31,7 @@ void cancel_future(service& all, call& from, const responder& respond) {
   }
   all.futures.resolve(request,
                       failed_future({errc::cancelled, "the request was cancelled", "", ""}));
+  all.cancel_sample(request);
   respond(json_reply({}));
 }
 

@@ -143,7 +143,8 @@ void draw(service& all, const std::string& key_id, const std::string& request,
   if (!full) return ended(all, channel, request, fail(full.error()));
   all.sample_room.take(key_id);
   all.pool_of(*sampler.base)
-      .sample(key_id, sampler.session.weights, std::move(*full),
+      .sample({key_id, session_of(wanted.sampling_session_id), request}, sampler.session.weights,
+              std::move(*full),
               [&all, key_id, channel, request, prompt, stops,
                texts = sampler.base->texts](result<sample_reply> done) {
                 all.sample_room.give_back(key_id);

@@ -18,7 +18,33 @@ void fair_queue::ended(std::uint64_t number) {
   if (!known) return;
   num_open_sequences_ -= known.mapped().num_sequences;
   const auto own = accounts_.find(known.mapped().key_id);
-  if (--own->second.num_open > 0 || !own->second.waiting.empty()) return;
+  --own->second.num_open;
+  close_if_idle(own);
+}
+
+bool fair_queue::withdraw(const std::string& key_id, std::uint64_t number) {
+  const auto own = accounts_.find(key_id);
+  if (own == accounts_.end()) return false;
+  auto& waiting = own->second.waiting;
+  const auto found = std::find_if(waiting.begin(), waiting.end(), [number](const auto& entry) {
+    return entry.second.number == number;
+  });
+  if (found == waiting.end()) return false;
+  const double num_tokens = found->second.num_tokens;
+  // Those behind it move up, but not to before the present.
+  const auto earlier = [this, num_tokens](double time) {
+    return std::min(time, std::max(virtual_time_, time - num_tokens));
+  };
+  for (auto later = waiting.erase(found); later != waiting.end(); ++later)
+    later->first = earlier(later->first);
+  own->second.finish = earlier(own->second.finish);
+  --num_waiting_;
+  close_if_idle(own);
+  return true;
+}
+
+void fair_queue::close_if_idle(accounts::iterator own) {
+  if (own->second.num_open > 0 || !own->second.waiting.empty()) return;
   if (open_.empty() && num_waiting_ == 0) {
     accounts_.clear();
     virtual_time_ = 0;

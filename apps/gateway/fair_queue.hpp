@@ -32,6 +32,8 @@ class fair_queue {
   void add(const std::string& key_id, const job& wanted);
   /// A job that was let in is over.
   void ended(std::uint64_t number);
+  /// Takes out a job that waits, as if it had never come. False when it does not wait.
+  bool withdraw(const std::string& key_id, std::uint64_t number);
   /// Jobs that enter now, in their order.
   [[nodiscard]] std::vector<std::uint64_t> next();
   [[nodiscard]] std::size_t num_waiting() const { return num_waiting_; }
@@ -51,6 +53,7 @@ class fair_queue {
 
   /// The end: none.
   [[nodiscard]] accounts::iterator first_that_may_enter();
+  void close_if_idle(accounts::iterator own);
 
   std::uint64_t window_;
   std::uint64_t num_open_sequences_ = 0;

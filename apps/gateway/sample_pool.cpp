@@ -16,6 +16,10 @@ constexpr auto sync_attempts_max =
 
 constexpr std::size_t id_digits = 16;
 
+error cancelled() {
+  return {errc::cancelled, "the request was cancelled", "", ""};
+}
+
 /// What one sampler decodes at once, and some more that take the places of those that end.
 constexpr std::uint64_t window_sequences = limits::sampler_active_max + 64;
 
@@ -36,13 +40,14 @@ sample_pool::sample_pool(cluster_link& link, std::string directory,
       pause_(link.loop()),
       queue_(window_sequences) {}
 
-void sample_pool::sample(const std::string& key_id, const checkpoint_id& weights,
-                         sample_request request, answer then) {
+void sample_pool::sample(asker who, const checkpoint_id& weights, sample_request request,
+                         answer then) {
   request.deployment = id_;
   // A node drops what it cannot decode, and the client would wait for nothing.
   if (const auto ok = wire::validate(request); !ok) return then(fail(ok.error()));
   const std::uint64_t number = ++next_job_;
-  jobs_.emplace(number, job{key_id, weights.value, std::move(request), std::move(then)});
+  numbers_[who.request_id] = number;
+  jobs_.emplace(number, job{std::move(who), weights.value, std::move(request), std::move(then)});
   if (weights.empty() || is_adapter_.contains(weights.value)) {
     add(number);
     return go_on();
@@ -64,8 +69,8 @@ void sample_pool::learn_kind(const std::string& weights) {
         for (const std::uint64_t number : waiting) {
           if (record) {
             self->add(number);
-          } else if (auto node = self->jobs_.extract(number); !node.empty()) {
-            node.mapped().then(fail(record.error()));
+          } else if (self->jobs_.contains(number)) {
+            self->end(number, fail(record.error()));
           }
         }
         self->go_on();
@@ -80,7 +85,7 @@ void sample_pool::add(std::uint64_t number) {
   if (!open.weights.empty() && is_adapter_.at(open.weights)) {
     open.request.adapter.value = std::exchange(open.weights, {});
   }
-  queue_.add(open.key_id, {number, open.request.num_samples, num_tokens_of(open.request)});
+  queue_.add(open.who.key_id, {number, open.request.num_samples, num_tokens_of(open.request)});
   let_in();
 }
 
@@ -94,8 +99,41 @@ void sample_pool::let_in() {
 
 void sample_pool::end(std::uint64_t number, result<sample_reply> outcome) {
   auto node = jobs_.extract(number);
+  numbers_.erase(node.mapped().who.request_id);
   queue_.ended(number);
   node.mapped().then(std::move(outcome));
+}
+
+void sample_pool::cancel(const std::string& request_id) {
+  const auto known = numbers_.find(request_id);
+  if (known == numbers_.end()) return;
+  cancel(known->second);
+  let_in();
+  go_on();
+}
+
+void sample_pool::cancel_session(const std::string& session_id) {
+  std::vector<std::uint64_t> of_it;
+  for (const auto& [number, open] : jobs_)
+    if (open.who.session_id == session_id) of_it.push_back(number);
+  for (const std::uint64_t number : of_it)
+    cancel(number);
+  let_in();
+  go_on();
+}
+
+/// What waits here ends at once; what is decoded ends by the deployment's answer.
+void sample_pool::cancel(std::uint64_t number) {
+  job& open = jobs_.at(number);
+  const std::uint64_t ticket = open.request.ticket;
+  if (ticket != 0) {
+    open.is_cancelled = true;
+    return link_.ask_once<done>(*deployment_, deadlines::control,
+                                cancel_sample_request{id_, ticket}, [](const result<done>&) {});
+  }
+  queue_.withdraw(open.who.key_id, number);
+  rotation_.withdraw(number);
+  end(number, fail(cancelled()));
 }
 
 void sample_pool::control_lost() {
@@ -104,8 +142,17 @@ void sample_pool::control_lost() {
   deployment_.reset();
   live_ = {};
   rotation_ = {};
-  for (const auto& [number, open] : jobs_)
-    if (open.has_entered) rotation_.add(open.weights, number);
+  std::vector<std::uint64_t> given_up;
+  for (auto& [number, open] : jobs_) {
+    open.request.ticket = 0;
+    if (open.is_cancelled) {
+      given_up.push_back(number);
+    } else if (open.has_entered) {
+      rotation_.add(open.weights, number);
+    }
+  }
+  for (const std::uint64_t number : given_up)
+    end(number, fail(cancelled()));
 }
 
 void sample_pool::control_restored(const result<void>& outcome) {
@@ -113,6 +160,7 @@ void sample_pool::control_restored(const result<void>& outcome) {
   if (outcome) return go_on();
   rotation_ = {};
   queue_ = fair_queue(window_sequences);
+  numbers_.clear();
   for (auto& [number, open] : std::exchange(jobs_, {}))
     open.then(fail(outcome.error()));
 }
@@ -126,8 +174,10 @@ void sample_pool::go_on() {
 }
 
 void sample_pool::start(std::uint64_t number) {
+  job& open = jobs_.at(number);
+  open.request.ticket = ++last_ticket_;
   link_.ask_once<sample_reply>(
-      *deployment_, deadlines::sample, jobs_.at(number).request,
+      *deployment_, deadlines::sample, open.request,
       [self = shared_from_this(), number, at = generation_](result<sample_reply> reply) {
         // What a lost control node left open is asked again.
         if (at != self->generation_) return;

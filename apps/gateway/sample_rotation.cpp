@@ -8,6 +8,10 @@ void sample_rotation::switched(std::string weights) {
   is_fresh_ = true;
 }
 
+bool sample_rotation::withdraw(std::uint64_t job) {
+  return std::erase_if(waiting_, [job](const auto& entry) { return entry.second == job; }) > 0;
+}
+
 std::vector<std::uint64_t> sample_rotation::take(const std::string& weights) {
   std::vector<std::uint64_t> out;
   std::deque<std::pair<std::string, std::uint64_t>> rest;

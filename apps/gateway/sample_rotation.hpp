@@ -27,6 +27,8 @@ class sample_rotation {
 
   void add(std::string weights, std::uint64_t job) { waiting_.emplace_back(weights, job); }
   void ended() { --num_running_; }
+  /// Takes out a job that waits. False when it does not wait.
+  bool withdraw(std::uint64_t job);
   void switched(std::string weights);
   /// Gives the jobs that cannot run.
   [[nodiscard]] std::vector<std::uint64_t> switch_failed(const std::string& weights);

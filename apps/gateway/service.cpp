@@ -76,6 +76,8 @@ void service::end_session(const std::string& session_id, boost::json::object end
   if (!sessions.end(session_id, std::move(ending))) return then();
   samplers.end_session(session_id);
   completions.forget(session_id);
+  for (const auto& [directory, pool] : pools_)
+    pool->cancel_session(session_id);
   // The last reference calls back, when every model has let go of it.
   const std::shared_ptr<void> all_parked(nullptr, [then = std::move(then)](void*) { then(); });
   // Runs of an earlier gateway hold nodes, too.
@@ -95,6 +97,11 @@ sample_pool& service::pool_of(const base_model& base) {
       watched.synced(done.pause_ms / 1000, done.logprob_gap_mean, done.logprob_gap_max);
     });
   return *pool;
+}
+
+void service::cancel_sample(const std::string& request_id) {
+  for (const auto& [directory, pool] : pools_)
+    pool->cancel(request_id);
 }
 
 std::size_t service::num_samples() const {

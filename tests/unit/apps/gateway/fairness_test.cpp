@@ -143,6 +143,33 @@ BOOST_AUTO_TEST_CASE(silence_gives_no_credit) {
   BOOST_TEST(std::count_if(order.begin(), order.end(), [](auto n) { return n >= 4; }) >= 2);
 }
 
+BOOST_AUTO_TEST_CASE(what_is_withdrawn_costs_its_key_nothing) {
+  fair_queue queue(1);
+  queue.add("c", {1, 1, 10});
+  BOOST_TEST(queue.next().size() == 1U);
+  queue.add("a", {2, 1, 10});
+  queue.add("b", {3, 1, 10});
+  BOOST_TEST((queue.next() == std::vector<std::uint64_t>{2, 3}));
+  queue.add("a", {4, 1, 1000});
+  queue.add("a", {5, 1, 10});
+  queue.add("b", {6, 1, 100});
+  queue.add("b", {7, 1, 10});
+  BOOST_TEST(queue.withdraw("a", 4));
+  BOOST_TEST(!queue.withdraw("a", 4));
+  BOOST_TEST(!queue.withdraw("a", 2));
+  BOOST_TEST(!queue.withdraw("nobody", 5));
+  BOOST_TEST(queue.num_waiting() == 3U);
+  std::vector<std::uint64_t> order;
+  for (const std::uint64_t over : {1, 2, 3, 5, 6, 7}) {
+    queue.ended(over);
+    const auto entered = queue.next();
+    order.insert(order.end(), entered.begin(), entered.end());
+  }
+  // Behind the thousand tokens that were taken back, 5 would have come last.
+  BOOST_TEST((order == std::vector<std::uint64_t>{5, 6, 7}));
+  BOOST_TEST(queue.num_waiting() == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(no_key_fills_the_room_of_all) {
   shared_room room(900);
   std::size_t greedy = 0;

@@ -53,6 +53,36 @@ BOOST_AUTO_TEST_CASE(a_failed_switch_fails_its_jobs_only) {
   BOOST_TEST(turn.next().switch_to.value() == "b");
 }
 
+BOOST_AUTO_TEST_CASE(a_withdrawn_job_never_runs_and_stops_nobody) {
+  sample_rotation turn;
+  turn.add("a", 1);
+  BOOST_REQUIRE(turn.next().switch_to.has_value());
+  turn.add("b", 2);
+  turn.add("a", 3);
+  turn.add("a", 4);
+  BOOST_TEST(turn.withdraw(3));
+  BOOST_TEST(!turn.withdraw(3));
+  turn.switched("a");
+  BOOST_TEST((turn.next().start == jobs{1, 4}));
+  BOOST_TEST(!turn.withdraw(4));
+  turn.add("a", 5);
+  BOOST_TEST(turn.next().start.empty());
+  BOOST_TEST(turn.withdraw(2));
+  BOOST_TEST((turn.next().start == jobs{5}));
+}
+
+BOOST_AUTO_TEST_CASE(a_switch_that_nobody_waits_for_any_more_does_no_harm) {
+  sample_rotation turn;
+  turn.add("a", 1);
+  BOOST_REQUIRE(turn.next().switch_to.has_value());
+  turn.add("b", 2);
+  BOOST_TEST(turn.withdraw(1));
+  turn.switched("a");
+  BOOST_TEST(turn.next().switch_to.value() == "b");
+  turn.switched("b");
+  BOOST_TEST((turn.next().start == jobs{2}));
+}
+
 BOOST_AUTO_TEST_CASE(any_arrival_order_runs_every_job_once_under_its_own_weights) {
   std::uint64_t state = 7;
   const auto random = [&state](std::uint64_t below) {
