@@ -155,26 +155,28 @@ void set_ttl(service& all, call& from, const responder& respond) {
 struct url_maker {
   export_shop& exports;
   std::string origin;
-  checkpoint_id checkpoint;
+  export_order order;
   std::uint64_t expires_unix_s;
 
   [[nodiscard]] std::string url(const std::string& file) const {
-    return origin + exports.signed_path(checkpoint, file, expires_unix_s);
+    return origin + exports.signed_path(order, file, expires_unix_s);
   }
   [[nodiscard]] std::string expires() const { return rfc3339(expires_unix_s * 1000); }
 };
 
-url_maker urls_of(service& all, const call& from, const checkpoint_id& checkpoint) {
+url_maker urls_of(service& all, const call& from, const saved_weights& entry) {
   const auto valid = static_cast<std::uint64_t>(deadlines::export_url.count());
-  return {all.exports, all.scheme() + "://" + from.http.host, checkpoint,
+  return {all.exports,
+          all.scheme() + "://" + from.http.host,
+          {entry.checkpoint, entry.recipients},
           now_unix_ms() / 1000 + valid};
 }
 
 void archive(service& all, call& from, const responder& respond) {
   const auto entry = own_weights(all, from);
   if (!entry) return respond(refusal(entry.error()));
-  const auto urls = urls_of(all, from, entry->checkpoint);
-  all.exports.pack(entry->checkpoint, [urls, respond](const result<export_shop::file_names>& made) {
+  const auto urls = urls_of(all, from, *entry);
+  all.exports.pack(urls.order, [urls, respond](const result<export_shop::file_names>& made) {
     if (!made) return respond(refusal(made.error()));
     respond(json_reply({{"url", urls.url("archive.tar")}, {"expires", urls.expires()}}));
   });
@@ -183,8 +185,8 @@ void archive(service& all, call& from, const responder& respond) {
 void external_urls(service& all, call& from, const responder& respond) {
   const auto entry = own_weights(all, from);
   if (!entry) return respond(refusal(entry.error()));
-  const auto urls = urls_of(all, from, entry->checkpoint);
-  all.exports.pack(entry->checkpoint, [urls, respond](const result<export_shop::file_names>& made) {
+  const auto urls = urls_of(all, from, *entry);
+  all.exports.pack(urls.order, [urls, respond](const result<export_shop::file_names>& made) {
     if (!made) return respond(refusal(made.error()));
     boost::json::object list;
     for (const std::string& name : *made)

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "apps/gateway/api.hpp"
+#include "apps/gateway/forward_loss.hpp"
 #include "apps/gateway/idle_nodes.hpp"
 #include "apps/gateway/names.hpp"
 #include "apps/gateway/unix_time.hpp"
@@ -96,16 +97,18 @@ void unload_model(service& all, call& from, const responder& respond) {
 
 /// What the answer needs of the request once the logprobs are there.
 struct asked_pass {
-  std::vector<datum> weights;  ///< of a forward, for its loss
+  std::optional<forward_loss> loss;  ///< of a forward; the engine tells that of a forward_backward
   std::vector<std::size_t> columns;
 };
 
-asked_pass asked_of(const tinker::training_call& taken) {
+result<asked_pass> asked_of(const tinker::training_call& taken) {
+  if (!taken.body) return fail(taken.body.error());
   asked_pass out{{}, taken.columns};
   const auto* forward = std::get_if<forward_op>(&*taken.body);
   if (forward == nullptr) return out;
-  for (const datum& row : forward->batch)
-    out.weights.emplace_back().weights = row.weights;
+  auto loss = forward_loss::of(taken.loss, taken.loss_config, forward->batch);
+  if (!loss) return fail(loss.error());
+  out.loss = std::move(*loss);
   return out;
 }
 
@@ -113,13 +116,10 @@ reply training_reply(const result<op_reply>& done, const asked_pass& asked) {
   if (!done) return failed_future(done.error());
   const auto* output = std::get_if<forward_result>(&done->output);
   if (output == nullptr) return unexpected_result();
-  if (asked.weights.empty()) {
-    return protobuf_reply(tinker::encode_training_output(*output, asked.columns));
-  }
+  if (!asked.loss) return protobuf_reply(tinker::encode_training_output(*output, asked.columns));
   forward_result with_loss = *output;
   std::erase_if(with_loss.metrics, [](const auto& m) { return m.first == "loss:sum"; });
-  with_loss.metrics.emplace_back("loss:sum",
-                                 tinker::cross_entropy(asked.weights, output->logprobs));
+  with_loss.metrics.emplace_back("loss:sum", asked.loss->value(output->logprobs));
   return protobuf_reply(tinker::encode_training_output(with_loss, asked.columns));
 }
 
@@ -140,12 +140,10 @@ std::function<void()> watch(service& all, const char* kind, std::size_t tokens) 
   };
 }
 
-void run_pass(service& all, training_model& model, tinker::training_call taken,
+void run_pass(service& all, training_model& model, op_body body, asked_pass asked,
               const std::string& request) {
-  const bool is_forward = std::holds_alternative<forward_op>(*taken.body);
-  auto told = watch(all, is_forward ? "forward" : "forward_backward", tokens_of(*taken.body));
-  auto asked = asked_of(taken);
-  model.submit(std::move(*taken.body), all.desk.place_of(request),
+  auto told = watch(all, asked.loss ? "forward" : "forward_backward", tokens_of(body));
+  model.submit(std::move(body), all.desk.place_of(request),
                [&all, request, told = std::move(told),
                 asked = std::move(asked)](const result<op_reply>& done) {
                  told();
@@ -159,18 +157,20 @@ void forward_backward(service& all, call& from, const responder& respond) {
   const auto model = all.find_model(from.key_id, taken->model_id);
   if (!model) return respond(refusal(model.error()));
   auto wanted = asked_op(*model, taken->seq_id);
-  if (!taken->body) {
+  auto asked = asked_of(*taken);
+  if (!asked) {
     wanted.number = nullptr;
     return all.desk.take(from, std::move(wanted), respond,
-                         [&all, why = taken->body.error()](const std::string& request) {
+                         [&all, why = asked.error()](const std::string& request) {
                            all.futures.resolve(request, failed_future(why));
                          });
   }
   // Started at most once; shared because functions are copied.
-  const auto once = std::make_shared<tinker::training_call>(std::move(*taken));
+  const auto once =
+      std::make_shared<std::pair<op_body, asked_pass>>(std::move(*taken->body), std::move(*asked));
   all.desk.take(from, std::move(wanted), respond,
                 [&all, model = *model, once](const std::string& request) {
-                  run_pass(all, *model, std::move(*once), request);
+                  run_pass(all, *model, std::move(once->first), std::move(once->second), request);
                 });
 }
 

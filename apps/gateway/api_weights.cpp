@@ -1,3 +1,4 @@
+#include "apps/gateway/age_recipient.hpp"
 #include "apps/gateway/api.hpp"
 #include "apps/gateway/names.hpp"
 #include "apps/gateway/unix_time.hpp"
@@ -16,6 +17,7 @@ struct naming {
   checkpoint_path path;
   std::uint64_t ttl_seconds = 0;
   boost::json::object user_metadata;
+  std::vector<std::string> recipients = {};
 };
 
 /// The name is written down before its future resolves.
@@ -31,6 +33,7 @@ result<saved_weights> name_it(service& all, const std::string& request,
   entry.created_unix_ms = now_unix_ms();
   entry.user_metadata = wanted.user_metadata;
   entry.made_by = request;
+  entry.recipients = wanted.recipients;
   if (wanted.ttl_seconds > 0) {
     entry.expires_unix_ms = entry.created_unix_ms + wanted.ttl_seconds * 1000;
   }
@@ -92,26 +95,37 @@ void save_weights(service& all, call& from, const responder& respond) {
       respond);
 }
 
+constexpr std::size_t recipients_max = 10;
+
+result<std::vector<std::string>> recipients_of(const tinker::json_fields& in) {
+  std::vector<std::string> out;
+  const auto* list = in.find("age_encryption_recipients");
+  if (list == nullptr) return out;
+  if (!list->is_array() || list->get_array().size() > recipients_max) {
+    return fail(errc::invalid_argument, "age_encryption_recipients is no list of up to 10 keys", "",
+                "pass the age1... lines of `age-keygen`");
+  }
+  for (const auto& one : list->get_array()) {
+    const auto* text = one.if_string();
+    out.push_back(text == nullptr ? std::string() : std::string(text->data(), text->size()));
+    if (const auto key = parse_age_recipient(out.back()); !key) return fail(key.error());
+  }
+  return out;
+}
+
 /// A training checkpoint under a name from which its files can be fetched.
 void save_external(service& all, call& from, const responder& respond) {
   const auto object = object_of(from, respond);
   if (!object) return;
-  tinker::json_fields in(*object);
-  const auto* recipients = in.find("age_encryption_recipients");
-  const bool is_encrypted =
-      recipients != nullptr && !(recipients->is_array() && recipients->get_array().empty());
-  if (is_encrypted) {
-    in.refuse("age_encryption_recipients",
-              "is not served: files are fetched over the same "
-              "connection that carries the data");
-  }
+  auto recipients = recipients_of(tinker::json_fields(*object));
   auto wanted = tinker::decode_save_weights(*object);
-  if (in.failure()) return respond(refusal(*in.failure()));
+  if (!recipients) return respond(refusal(recipients.error()));
   if (!wanted) return respond(refusal(wanted.error()));
   if (wanted->name.empty()) wanted->name = "export-" + std::to_string(wanted->seq_id);
   const checkpoint_path path{wanted->model_id, weights_kind::external, wanted->name};
   save_named(
-      all, from, wanted->seq_id, {path, wanted->ttl_seconds, std::move(wanted->user_metadata)},
+      all, from, wanted->seq_id,
+      {path, wanted->ttl_seconds, std::move(wanted->user_metadata), std::move(*recipients)},
       wanted->overwrite, save_state_op{wanted->name},
       [](const saved_weights& entry) {
         return json_reply({{"path", to_string(entry.path)},

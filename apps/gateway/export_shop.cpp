@@ -6,6 +6,8 @@
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
 
+#include "apps/gateway/age_file.hpp"
+#include "apps/gateway/key_file.hpp"
 #include "apps/gateway/tar_file.hpp"
 #include "apps/gateway/unix_time.hpp"
 #include "apps/support/checkpoint_export.hpp"
@@ -20,6 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* archive_name = "archive.tar";
 constexpr const char* marker_name = "checkpoint_complete";
+constexpr std::size_t name_digits = 16;
 
 result<export_shop::file_names> names_in(const std::string& folder) {
   export_shop::file_names out;
@@ -33,8 +36,27 @@ result<export_shop::file_names> names_in(const std::string& folder) {
   return out;
 }
 
+/// Each file in the place of its plain one.
+result<void> encrypt_files(const std::string& folder, const export_shop::file_names& names,
+                           const std::vector<std::string>& recipients) {
+  std::vector<age_key> keys;
+  for (const std::string& text : recipients) {
+    const auto key = parse_age_recipient(text);
+    if (!key) return fail(key.error());
+    keys.push_back(*key);
+  }
+  for (const std::string& name : names) {
+    const std::string plain = folder + "/" + name;
+    if (auto ok = write_age_file(plain, plain + ".age", keys); !ok) return ok;
+    std::error_code problem;
+    fs::remove(plain, problem);
+    if (problem) return fail(errc::storage, "cannot remove " + plain, problem.message());
+  }
+  return {};
+}
+
 result<export_shop::file_names> make_files(const std::string& storage_root,
-                                           const checkpoint_list& chain,
+                                           const checkpoint_list& chain, const export_order& order,
                                            const std::string& folder) {
   std::error_code problem;
   const std::string part = folder + ".part";
@@ -45,7 +67,11 @@ result<export_shop::file_names> make_files(const std::string& storage_root,
   if (auto ok = apps::export_checkpoint(**blobs, chain.records, part); !ok) {
     return fail(ok.error());
   }
-  const auto names = names_in(part);
+  auto names = names_in(part);
+  if (names && !order.recipients.empty()) {
+    if (auto ok = encrypt_files(part, *names, order.recipients); !ok) return fail(ok.error());
+    names = names_in(part);
+  }
   if (!names) return names;
   if (auto ok = write_tar(part + "/" + archive_name, part, *names, marker_name); !ok) {
     return fail(ok.error());
@@ -67,6 +93,14 @@ std::string hexadecimal(const unsigned char* bytes, std::size_t count) {
 
 }  // namespace
 
+std::string export_order::name() const {
+  if (recipients.empty()) return checkpoint.value;
+  std::string all;
+  for (const std::string& recipient : recipients)
+    all += recipient + "\n";
+  return checkpoint.value + "-" + sha256_text(all).substr(0, name_digits);
+}
+
 export_shop::export_shop(cluster_link& link, std::string folder)
     : link_(link), folder_(std::move(folder)), secret_(apps::random_token().value_or("")) {
   // URLs of an earlier gateway are signed by another secret.
@@ -74,32 +108,31 @@ export_shop::export_shop(cluster_link& link, std::string folder)
   fs::remove_all(folder_, problem);
 }
 
-void export_shop::packed(const checkpoint_id& checkpoint, const result<file_names>& files) {
-  const auto node = waiting_.extract(checkpoint);
+void export_shop::packed(const std::string& order_name, const result<file_names>& files) {
+  const auto node = waiting_.extract(order_name);
   for (const auto& then : node.mapped())
     then(files);
 }
 
-void export_shop::pack(const checkpoint_id& checkpoint,
-                       std::function<void(result<file_names>)> then) {
-  const std::string folder = folder_ + "/" + checkpoint.value;
+void export_shop::pack(const export_order& order, std::function<void(result<file_names>)> then) {
+  const std::string folder = folder_ + "/" + order.name();
   std::error_code problem;
   if (fs::exists(folder, problem)) {
     fs::last_write_time(folder, fs::file_time_type::clock::now(), problem);
     return then(names_in(folder));
   }
-  auto& waiting = waiting_[checkpoint];
+  auto& waiting = waiting_[order.name()];
   waiting.push_back(std::move(then));
   if (waiting.size() > 1) return;
   link_.ask_store<checkpoint_list>(
-      deadlines::store, checkpoint_chain_request{checkpoint},
-      [this, checkpoint, folder](result<checkpoint_list> chain) {
-        if (!chain) return packed(checkpoint, fail(chain.error()));
-        boost::asio::post(packer_, [this, checkpoint, folder, chain = std::move(*chain),
+      deadlines::store, checkpoint_chain_request{order.checkpoint},
+      [this, order, folder](result<checkpoint_list> chain) {
+        if (!chain) return packed(order.name(), fail(chain.error()));
+        boost::asio::post(packer_, [this, order, folder, chain = std::move(*chain),
                                     root = link_.link()->storage_root()] {
-          auto files = make_files(root, chain, folder);
-          boost::asio::post(link_.loop(), [this, checkpoint, files = std::move(files)] {
-            packed(checkpoint, files);
+          auto files = make_files(root, chain, order, folder);
+          boost::asio::post(link_.loop(), [this, name = order.name(), files = std::move(files)] {
+            packed(name, files);
           });
         });
       });
@@ -113,18 +146,18 @@ std::string export_shop::signature(const std::string& text) const {
   return hexadecimal(digest, count);
 }
 
-std::string export_shop::signed_path(const checkpoint_id& checkpoint, const std::string& file,
+std::string export_shop::signed_path(const export_order& order, const std::string& file,
                                      std::uint64_t expires_unix_s) const {
-  const std::string path = checkpoint.value + "/" + file;
+  const std::string path = order.name() + "/" + file;
   const std::string until = std::to_string(expires_unix_s);
   return "/api/v1/exports/" + path + "?expires=" + until +
          "&signature=" + signature(path + "?" + until);
 }
 
-result<std::string> export_shop::open(const std::string& checkpoint, const std::string& file,
+result<std::string> export_shop::open(const std::string& order_name, const std::string& file,
                                       std::uint64_t expires_unix_s,
                                       const std::string& given) const {
-  const std::string path = checkpoint + "/" + file;
+  const std::string path = order_name + "/" + file;
   const std::string wanted = signature(path + "?" + std::to_string(expires_unix_s));
   const bool fits = !secret_.empty() && wanted.size() == given.size() &&
                     CRYPTO_memcmp(wanted.data(), given.data(), wanted.size()) == 0;

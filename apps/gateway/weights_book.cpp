@@ -12,6 +12,7 @@ namespace troupe::gateway {
 namespace {
 
 boost::json::object object_of(const saved_weights& entry) {
+  boost::json::array recipients(entry.recipients.begin(), entry.recipients.end());
   return {{"path", to_string(entry.path)},
           {"checkpoint", entry.checkpoint.value},
           {"bytes", entry.bytes},
@@ -19,7 +20,8 @@ boost::json::object object_of(const saved_weights& entry) {
           {"expires_unix_ms", entry.expires_unix_ms},
           {"is_public", entry.readers == visibility::everybody},
           {"user_metadata", entry.user_metadata},
-          {"made_by", entry.made_by}};
+          {"made_by", entry.made_by},
+          {"recipients", std::move(recipients)}};
 }
 
 std::optional<saved_weights> entry_of(const boost::json::value& value) {
@@ -35,6 +37,10 @@ std::optional<saved_weights> entry_of(const boost::json::value& value) {
   if (in.truth("is_public").value_or(false)) out.readers = visibility::everybody;
   if (const auto* metadata = in.find("user_metadata"); metadata && metadata->is_object()) {
     out.user_metadata = metadata->get_object();
+  }
+  if (const auto* list = in.find("recipients"); list && list->is_array()) {
+    for (const auto& one : list->get_array())
+      if (one.is_string()) out.recipients.emplace_back(one.get_string().c_str());
   }
   if (in.failure() || !path) return std::nullopt;
   out.path = std::move(*path);

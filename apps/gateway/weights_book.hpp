@@ -29,7 +29,8 @@ struct saved_weights {
   std::uint64_t expires_unix_ms = 0;  ///< 0: never
   visibility readers = visibility::owner;
   boost::json::object user_metadata;
-  std::string made_by;  ///< the request that gave the name
+  std::string made_by;                  ///< the request that gave the name
+  std::vector<std::string> recipients;  ///< age keys for which its files are encrypted
 };
 
 class weights_book {

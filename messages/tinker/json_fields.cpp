@@ -24,8 +24,8 @@ result<boost::json::object> parse_object(std::string_view body) {
 void json_fields::refuse(std::string_view key, const std::string& what) {
   if (failure_) return;
   failure_ = error{errc::invalid_argument, "field " + std::string(key) + " " + what,
-                   "the client is of another version or not the SDK",
-                   "send the request from the tinker SDK"};
+                   "the program passed it so, or its SDK is of a version that is not known here",
+                   "correct it; docs/tinker.md lists what is served"};
 }
 
 const boost::json::value* json_fields::find(std::string_view key) const {

@@ -135,11 +135,13 @@ result<loss_fn_config> config_of(const tinker_public::ForwardBackwardRequest& in
   return out;
 }
 
-result<op_body> body_of(const tinker_public::ForwardBackwardRequest& in) {
+result<op_body> body_of(const tinker_public::ForwardBackwardRequest& in, training_call& call) {
   const auto loss = loss_of(in.loss_fn());
   if (!loss) return fail(loss.error());
   auto config = config_of(in);
   if (!config) return fail(config.error());
+  call.loss = *loss;
+  call.loss_config = *config;
   const auto num_datums = static_cast<std::size_t>(in.data_size());
   if (num_datums == 0 || num_datums > limits::batch_datums_max) {
     return fail(errc::invalid_argument, "the batch has " + std::to_string(num_datums) + " datums",
@@ -171,22 +173,13 @@ result<training_call> decode_training_call(std::string_view bytes) {
     return fail(errc::invalid_argument, "seq_id " + std::to_string(in.seq_id()) + " is no turn",
                 "turns start at 1", "use the tinker SDK");
   }
-  training_call out{in.model_id(), static_cast<std::uint64_t>(in.seq_id()), body_of(in), {}};
+  training_call out;
+  out.model_id = in.model_id();
+  out.seq_id = static_cast<std::uint64_t>(in.seq_id());
+  out.body = body_of(in, out);
   for (int i = 0; out.body && i < in.data_size(); ++i)
     out.columns.push_back(columns_of(in.data(i)));
   return out;
-}
-
-double cross_entropy(const std::vector<datum>& batch,
-                     const std::vector<std::vector<float>>& logprobs) {
-  double sum = 0;
-  for (std::size_t i = 0; i < batch.size() && i < logprobs.size(); ++i) {
-    const auto& weights = batch[i].weights;
-    for (std::size_t j = 0; j < weights.size() && j < logprobs[i].size(); ++j) {
-      sum -= static_cast<double>(weights[j]) * static_cast<double>(logprobs[i][j]);
-    }
-  }
-  return sum;
 }
 
 }  // namespace troupe::tinker

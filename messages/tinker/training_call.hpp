@@ -21,13 +21,11 @@ struct training_call {
   std::string model_id;
   std::uint64_t seq_id = 0;
   result<op_body> body;
-  std::vector<std::size_t> columns;  ///< of each datum's targets; 0: they have one dimension
+  std::vector<std::size_t> columns;       ///< of each datum's targets; 0: they have one dimension
+  loss_fn loss = loss_fn::cross_entropy;  ///< with its options: of a forward, too
+  loss_fn_config loss_config;
 };
 
 [[nodiscard]] result<training_call> decode_training_call(std::string_view bytes);
-
-/// Minus the weighted sum of logprobs: what cross_entropy of `batch` is.
-[[nodiscard]] double cross_entropy(const std::vector<datum>& batch,
-                                   const std::vector<std::vector<float>>& logprobs);
 
 }  // namespace troupe::tinker

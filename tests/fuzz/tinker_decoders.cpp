@@ -4,7 +4,9 @@
 
 #include <zstd.h>
 
+#include "apps/gateway/age_recipient.hpp"
 #include "apps/gateway/body_coding.hpp"
+#include "apps/gateway/forward_loss.hpp"
 #include "apps/gateway/token_texts.hpp"
 #include "messages/tinker/checkpoint_path.hpp"
 #include "messages/tinker/json_fields.hpp"
@@ -31,7 +33,7 @@ void require(bool holds) {
   if (!holds) std::abort();
 }
 
-/// Rows of one datum fit together; finite numbers only.
+/// Rows of one datum fit together.
 void try_training(std::string_view bytes) {
   const auto call = decode_training_call(bytes);
   if (!call || !call->body) return;
@@ -40,7 +42,8 @@ void try_training(std::string_view bytes) {
   if (const auto* op = std::get_if<forward_backward_op>(&*call->body)) batch = &op->batch;
   require(batch != nullptr && !batch->empty());
   for (const datum& row : *batch)
-    require(!row.tokens.empty() && row.target_tokens.size() == row.tokens.size());
+    require(!row.tokens.empty() && row.target_tokens.size() % row.tokens.size() == 0);
+  (void)gateway::forward_loss::of(call->loss, call->loss_config, *batch);
 }
 
 void try_sample(const boost::json::object& object) {
@@ -58,6 +61,7 @@ void try_json(pick which, std::string_view text) {
 }
 
 void try_path(std::string_view text) {
+  (void)gateway::parse_age_recipient(text);
   const auto path = parse_checkpoint_path(text);
   if (path) require(parse_checkpoint_path(to_string(*path)) == path);
 }
@@ -129,6 +133,7 @@ std::vector<fuzz::input> fuzz::seed_inputs() {
            R"("optimizer":true})"),
       seed(pick::step, R"({"model_id":"m","seq_id":1,"adam_params":{"learning_rate":0.1}})"),
       seed(pick::path, "tinker://s:train:0/sampler_weights/name"),
+      seed(pick::path, "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"),
       seed(pick::zstd, packed(std::string(5000, 'a') + "tail")),
       seed(pick::tokenizer, R"({"model":{"vocab":{"a":0,"\u0120b":1}},"decoder":{"type":)"
                             R"("ByteLevel"},"added_tokens":[{"id":2,"content":"x"}]})"),

@@ -16,7 +16,9 @@ import tempfile
 import unittest
 
 import tinker
+from safetensors.torch import load_file
 from tinker import types
+from tinker_cookbook import weights
 
 from chat_model import make_model
 from live_cluster import LiveCluster
@@ -31,6 +33,8 @@ class Recipes(unittest.TestCase):
         cls.model = cls.folder / "model"
         make_model(cls.model)
         cls.cluster = LiveCluster(PROGRAMS, f'"{cls.model}" = "{cls.model}"\n')
+        os.environ["TINKER_BASE_URL"] = cls.cluster.url
+        os.environ["TINKER_API_KEY"] = cls.cluster.key
         cls.log = cls.folder / "log"
 
     @classmethod
@@ -39,8 +43,6 @@ class Recipes(unittest.TestCase):
         shutil.rmtree(cls.folder, ignore_errors=True)
 
     def test_a_stop_text_ends_a_sample(self):
-        os.environ["TINKER_BASE_URL"] = self.cluster.url
-        os.environ["TINKER_API_KEY"] = self.cluster.key
         with tinker.ServiceClient() as service:
             sampling = service.create_sampling_client(base_model=str(self.model)).result()
             tokenizer = sampling.get_tokenizer()
@@ -62,14 +64,33 @@ class Recipes(unittest.TestCase):
         self.assertEqual(list(cut.tokens), list(whole.tokens)[: len(cut.tokens)])
         self.assertEqual(len(cut.logprobs), len(cut.tokens))
 
+    def test_saved_weights_are_downloaded(self):
+        """Through an export that is encrypted for this download alone."""
+        tokens = list(range(20))
+        row = types.Datum(
+            model_input=types.ModelInput.from_ints(tokens[:-1]),
+            loss_fn_inputs={"target_tokens": tokens[1:], "weights": [1.0] * 19},
+        )
+        with tinker.ServiceClient() as service:
+            training = service.create_lora_training_client(
+                base_model=str(self.model), rank=4).result()
+            training.forward_backward([row], "cross_entropy")
+            training.optim_step(types.AdamParams(learning_rate=1e-2)).result()
+            path = training.save_state("end").result().path
+        folder = self.folder / "download"
+        weights.download(tinker_path=path, output_dir=str(folder))
+        self.assertEqual(json.loads((folder / "adapter_config.json").read_text())["r"], 4)
+        adapter = load_file(folder / "adapter_model.safetensors")
+        learnt = [value for name, value in adapter.items() if "lora_B" in name]
+        self.assertTrue(learnt and all(value.abs().max() > 0 for value in learnt))
+
     def recipe(self, name, **options):
         options = {"model_name": self.model, "renderer_name": "qwen3",
                    "behavior_if_log_dir_exists": "resume", **options}
         done = subprocess.run(
             [sys.executable, "-m", f"tinker_cookbook.recipes.{name}.train",
              *[f"{key}={value}" for key, value in options.items()]],
-            env={**os.environ, "TINKER_BASE_URL": self.cluster.url,
-                 "TINKER_API_KEY": self.cluster.key, "HF_HUB_OFFLINE": "1"},
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
             capture_output=True, text=True, timeout=400, check=False,
         )
         self.assertEqual(done.returncode, 0, done.stdout[-3000:] + done.stderr[-3000:])

@@ -6,7 +6,9 @@ Usage: rest_test.py FOLDER_OF_PROGRAMS
 import io
 import json
 import os
+import pathlib
 import pickle
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -15,6 +17,7 @@ import urllib.error
 import urllib.request
 
 import peft
+import pyrage
 import tinker
 import torch
 import transformers
@@ -54,9 +57,9 @@ class RestTest(unittest.TestCase):
     def tearDown(self):
         self.service.close("success").result()
 
-    def trained(self, **options):
+    def trained(self, rank=8, **options):
         training = self.service.create_lora_training_client(
-            base_model="tiny", rank=8, **options
+            base_model="tiny", rank=rank, **options
         ).result()
         training.forward_backward([ROW], "cross_entropy")
         training.optim_step(types.AdamParams(learning_rate=1e-2)).result()
@@ -217,6 +220,40 @@ class Files(RestTest):
             content = urllib.request.urlopen(url, timeout=60).read()
             if name == "adapter_config.json":
                 self.assertEqual(json.loads(content)["r"], 8)
+
+    def test_the_command_line_of_the_sdk_downloads_weights(self):
+        training = self.trained()
+        path = training.save_state("whole").result().path
+        wanted = torch.tensor(self.logprobs(training))
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([sys.executable, "-m", "tinker.cli", "checkpoint", "download", path,
+                            "--output", folder], check=True, capture_output=True, timeout=120)
+            (made,) = pathlib.Path(folder).iterdir()
+            scores = self.scored(peft.PeftModel.from_pretrained(self.base(), made))
+        torch.testing.assert_close(scores, wanted, rtol=1e-3, atol=1e-3)
+
+    def test_external_weights_for_certain_readers_are_encrypted(self):
+        """The readers' own program opens them, whatever their size; others get no plain file."""
+        mine, second = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
+        training = self.trained(rank=0)
+        plain = training.save_weights_external("plain").result()
+        sealed = training.save_weights_external(
+            "sealed", age_encryption_recipients=[str(mine.to_public()), str(second.to_public())]
+        ).result()
+        wanted = {name + ".age": urllib.request.urlopen(url, timeout=60).read() for name, url in
+                  self.rest.get_external_weights_urls(plain.path).result().urls.items()}
+        made = self.rest.get_external_weights_urls(sealed.path).result().urls
+        self.assertEqual(set(made), set(wanted))
+        for name, url in made.items():
+            content = urllib.request.urlopen(url, timeout=60).read()
+            for reader in (mine, second):
+                self.assertEqual(pyrage.decrypt(content, [reader]), wanted[name])
+            with self.assertRaises(pyrage.DecryptError):
+                pyrage.decrypt(content, [pyrage.x25519.Identity.generate()])
+        self.assertGreater(max(map(len, wanted.values())), 64 * 1024)
+        for wrong in ("age1mistyped", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA"):
+            with self.assertRaisesRegex(tinker.BadRequestError, "age-keygen"):
+                training.save_weights_external("no", age_encryption_recipients=[wrong]).result()
 
 
 if __name__ == "__main__":

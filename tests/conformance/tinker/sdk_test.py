@@ -194,8 +194,11 @@ class Training(ClusterTest):
             ("cispo", config, bounded * logprobs * 0.5),
             ("dro", {"beta": 0.05}, dro),
         ]:
-            passed = training.forward_backward([row], loss, loss_fn_config=options).result()
-            self.assertAlmostEqual(passed.metrics["loss:sum"], -wanted.sum().item(), delta=1e-3)
+            for call in (training.forward_backward, training.forward):
+                passed = call([row], loss, loss_fn_config=options).result()
+                self.assertAlmostEqual(passed.metrics["loss:sum"], -wanted.sum().item(), delta=1e-3)
+        with self.assertRaisesRegex(tinker.RequestFailedError, "beta"):
+            training.forward([row], "ppo", loss_fn_config={"beta": 0.1}).result()
         high = torch.linspace(0.5, 1.5, len(ratio)) * ratio.detach()
         own = {"clip_low_threshold": [0.0] * len(ratio), "clip_high_threshold": high.tolist()}
         row = types.Datum(model_input=row.model_input, loss_fn_inputs={**inputs, **own})

@@ -247,10 +247,3 @@ BOOST_AUTO_TEST_CASE(datums_of_other_shapes_stand_in_other_records) {
   BOOST_TEST(wide.offsets() == bytes<std::int64_t>({0, 8, 24}));
   BOOST_TEST(out.loss_fn_outputs(1).num_datums() == 2);
 }
-
-BOOST_AUTO_TEST_CASE(cross_entropy_is_a_weighted_sum) {
-  std::vector<datum> batch(2);
-  batch[0].weights = {1.0F, 0.5F};
-  batch[1].weights = {-2.0F};
-  BOOST_TEST(tinker::cross_entropy(batch, {{-1.0F, -4.0F}, {-3.0F}}) == 3.0 - 6.0);
-}
