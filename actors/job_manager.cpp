@@ -305,10 +305,21 @@ void job_manager_state::release(const std::string& hosting) {
   grant_waiting();
 }
 
+/// CAF's name of the host; nodes that are gone share one.
+std::string job_manager_state::machine_of(const node_id& node) const {
+  const auto agent = agents_.find(node);
+  if (agent == agents_.end()) return {};
+  const std::string process = to_string(agent->second.node());
+  return process.substr(0, process.find('#'));
+}
+
 caf::result<done> job_manager_state::take(const take_turn& request) {
   end_turn_of(request.hosting);
   const double now_s = static_cast<double>(now_ms()) / 1000;
-  if (turns_.take({request.hosting, request.tenant, request.nodes}, now_s)) return done{};
+  logic::work_turns::turn wanted{request.hosting, request.tenant, {}};
+  for (const node_id& node : request.nodes)
+    wanted.places.push_back({node, machine_of(node)});
+  if (turns_.take(std::move(wanted), now_s)) return done{};
   auto promise = self_->make_response_promise<done>();
   turn_waiters_.insert_or_assign(request.hosting, promise);
   return promise;

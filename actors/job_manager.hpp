@@ -76,6 +76,7 @@ class job_manager_state {
       const std::vector<std::string>& hosting) const;
   caf::result<node_grant> acquire(const acquire_nodes& request);
   void release(const std::string& hosting);
+  [[nodiscard]] std::string machine_of(const node_id& node) const;
   caf::result<done> take(const take_turn& request);
   void end_turn_of(const std::string& hosting);
   void grant_waiting();

@@ -7,33 +7,35 @@ namespace troupe::logic {
 namespace {
 
 bool share_a_node(const work_turns::turn& one, const work_turns::turn& other) {
-  return std::any_of(one.nodes.begin(), one.nodes.end(), [&other](const node_id& node) {
-    return std::find(other.nodes.begin(), other.nodes.end(), node) != other.nodes.end();
+  return std::any_of(one.places.begin(), one.places.end(), [&other](const auto& place) {
+    return std::any_of(other.places.begin(), other.places.end(),
+                       [&place](const auto& theirs) { return theirs.node == place.node; });
   });
 }
 
 }  // namespace
 
-bool work_turns::is_met(const uses& node, const std::string& tenant, double now_s) const {
-  return std::any_of(node.begin(), node.end(), [&](const auto& entry) {
+bool work_turns::is_met(const std::string& machine, const std::string& tenant, double now_s) const {
+  const auto found = machines_.find(machine);
+  if (found == machines_.end()) return false;
+  return std::any_of(found->second.begin(), found->second.end(), [&](const auto& entry) {
     const use& other = entry.second;
     return entry.first != tenant && (other.num_working > 0 || now_s - other.last_s < memory_s);
   });
 }
 
 bool work_turns::may_work(const turn& wanted, double now_s) const {
-  return std::all_of(wanted.nodes.begin(), wanted.nodes.end(), [&](const node_id& id) {
-    const auto node = nodes_.find(id);
-    if (node == nodes_.end()) return true;
-    const auto own = node->second.find(wanted.tenant);
-    const bool is_working = own != node->second.end() && own->second.num_working > 0;
-    return !is_working || !is_met(node->second, wanted.tenant, now_s);
+  return std::all_of(wanted.places.begin(), wanted.places.end(), [&](const place& at) {
+    const auto node = working_on_.find(at.node);
+    const bool is_working = node != working_on_.end() && node->second.contains(wanted.tenant);
+    return !is_working || !is_met(at.machine, wanted.tenant, now_s);
   });
 }
 
 void work_turns::begin(turn wanted, double now_s) {
-  for (const node_id& node : wanted.nodes) {
-    use& own = nodes_[node][wanted.tenant];
+  for (const place& at : wanted.places) {
+    ++working_on_[at.node][wanted.tenant];
+    use& own = machines_[at.machine][wanted.tenant];
     ++own.num_working;
     own.last_s = now_s;
   }
@@ -42,12 +44,15 @@ void work_turns::begin(turn wanted, double now_s) {
 }
 
 void work_turns::leave(const turn& working, double now_s) {
-  for (const node_id& id : working.nodes) {
-    uses& node = nodes_[id];
-    use& own = node[working.tenant];
+  for (const place& at : working.places) {
+    auto& node = working_on_[at.node];
+    if (--node[working.tenant] == 0) node.erase(working.tenant);
+    if (node.empty()) working_on_.erase(at.node);
+    uses& machine = machines_[at.machine];
+    use& own = machine[working.tenant];
     --own.num_working;
     own.last_s = now_s;
-    std::erase_if(node, [&](const auto& entry) {
+    std::erase_if(machine, [&](const auto& entry) {
       return entry.second.num_working == 0 && now_s - entry.second.last_s >= memory_s;
     });
   }

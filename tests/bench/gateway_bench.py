@@ -32,7 +32,7 @@ from tinker.proto import tinker_public_pb2 as pb  # noqa: E402
 from transformers import Qwen3Config, Qwen3ForCausalLM  # noqa: E402
 
 from live_cluster import LiveCluster  # noqa: E402
-from raw_client import PROTOBUF, Client  # noqa: E402
+from raw_client import PROTOBUF, Client, pass_body  # noqa: E402
 
 VOCABULARY = 4096
 TRAINERS = 2
@@ -93,6 +93,22 @@ class Bench:
         with tinker.ServiceClient() as service:
             yield service.create_lora_training_client(base_model=model, rank=8).result()
 
+    def raw_pass(self, client, session, rank=0):
+        """A call that does a tiny forward_backward over HTTP, and where it notes the milliseconds
+        to each acknowledgement."""
+        model = client.result(client.model(session, rank=rank))["model_id"]
+        turn = iter(range(1, 10_000))
+        acknowledged = []
+
+        def post_once():
+            body = pass_body(model, next(turn), [1] * 16, [1] * 16, [1.0] * 16)
+            begin = time.perf_counter()
+            ack = client.post("forward_backward", body.SerializeToString(), PROTOBUF)[1]
+            acknowledged.append(1000 * (time.perf_counter() - begin))
+            client.result(ack)
+
+        return post_once, acknowledged
+
     def latency(self):
         """A tiny forward_backward: as the SDK sees it, over raw HTTP, and inside the cluster."""
         with self.training("tiny") as training:
@@ -107,25 +123,7 @@ class Bench:
             processor = 10 * (time.process_time() - begin)
         client = Client(self.cluster)
         session = client.session()
-        model = client.result(client.model(session))["model_id"]
-        turn = iter(range(1, 1000))
-
-        def post_once():
-            body = pb.ForwardBackwardRequest(model_id=model, seq_id=next(turn),
-                                             loss_fn="cross_entropy")
-            row = body.data.add()
-            row.model_input.add().encoded_text.tokens = struct.pack("<16i", *[1] * 16)
-            for name, code, kind in (("target_tokens", "q", pb.DTYPE_INT64),
-                                     ("weights", "f", pb.DTYPE_FLOAT32)):
-                tensor = row.loss_fn_inputs[name]
-                tensor.dense, tensor.dtype = struct.pack(f"<16{code}", *[1] * 16), kind
-                tensor.shape.append(16)
-            begin = time.perf_counter()
-            ack = client.post("forward_backward", body.SerializeToString(), PROTOBUF)[1]
-            acknowledged.append(1000 * (time.perf_counter() - begin))
-            client.result(ack)
-
-        acknowledged = []
+        post_once, acknowledged = self.raw_pass(client, session)
         milliseconds(post_once, 10)
         acknowledged.clear()
         raw = milliseconds(post_once, 100)
@@ -162,21 +160,33 @@ class Bench:
             os.close(file)
         return times
 
+    @contextlib.contextmanager
+    def flood(self):
+        """Another tenant in a process of its own: a call that tells it what to do."""
+        key = self.cluster.create_key("greedy")["key"]
+        process = subprocess.Popen(
+            [sys.executable, pathlib.Path(__file__).with_name("gateway_flood.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "TINKER_API_KEY": key})
+
+        def order(line):
+            print(line, file=process.stdin, flush=True)
+            return process.stdout.readline().strip()
+
+        yield order
+        process.stdin.close()
+        process.wait(60)
+
     def tenants(self):
-        """A tiny pass of one key, alone and beside seven runs of another with large batches on the
-        same trainers; and a short sample beside a flood of long ones."""
-        other = self.cluster.create_key("greedy")["key"]
-        stop = threading.Event()
+        """A tiny pass of one key, alone and beside fourteen runs of another with large batches on
+        the same trainers; and a short sample beside a flood of long ones."""
         batch = [datum(16, vocabulary=256)]
-        big = [datum(256, n, vocabulary=256) for n in range(16)]
         params = types.SamplingParams(max_tokens=4, stop=[])
         prompt = types.ModelInput.from_ints([1, 2, 3])
-
-        def flood(training):
-            while not stop.is_set():
-                training.forward_backward(big, "cross_entropy").result()
-
-        with self.training("tiny") as modest, tinker.ServiceClient(api_key=other) as greedy:
+        client = Client(self.cluster)
+        session = client.session()
+        post_once, acknowledged = self.raw_pass(client, session, rank=8)
+        with self.training("tiny") as modest, self.flood() as order:
             sampling = self.service.create_sampling_client(base_model="tiny").result()
 
             def pass_once():
@@ -185,32 +195,27 @@ class Bench:
             def draw_once():
                 sampling.sample(prompt, 1, params).result()
 
-            milliseconds(pass_once, 5), milliseconds(draw_once, 5)
-            alone = milliseconds(pass_once, 50)
-            drawn_alone = milliseconds(draw_once, 20)
-            runs = [greedy.create_lora_training_client(base_model="tiny", rank=8).result()
-                    for _ in range(14)]
-            theirs = greedy.create_sampling_client(base_model="tiny").result()
-            workers = [threading.Thread(target=flood, args=(run,)) for run in runs]
-            for worker in workers:
-                worker.start()
-            runs[0].forward_backward(batch, "cross_entropy").result()
-            beside = milliseconds(pass_once, 50)
-            stop.set()
-            for worker in workers:
-                worker.join()
-            long = types.SamplingParams(max_tokens=128, stop=[])
-            begin = time.perf_counter()
-            samples = [theirs.sample(prompt, 1, long) for _ in range(1500)]
-            drawn_beside = milliseconds(draw_once, 5)
-            for sample in samples:
-                sample.result()
-            whole = 1000 * (time.perf_counter() - begin)
-        return {"pass_alone_ms": quantiles(alone), "pass_beside_ms": quantiles(beside),
-                "pass_ratio": statistics.median(beside) / statistics.median(alone),
-                "sample_alone_ms": quantiles(drawn_alone),
-                "sample_beside_ms": quantiles(drawn_beside), "flood_ms": whole,
-                "sample_part_of_flood": statistics.median(drawn_beside) / whole}
+            def measure():
+                acknowledged.clear()
+                return {"sdk_ms": quantiles(milliseconds(pass_once, 50)),
+                        "http_ms": quantiles(milliseconds(post_once, 50)),
+                        "acknowledged_ms": quantiles(acknowledged)}
+
+            milliseconds(pass_once, 5), milliseconds(post_once, 5), milliseconds(draw_once, 5)
+            alone, drawn_alone = measure(), quantiles(milliseconds(draw_once, 20))
+            order("passes 14")
+            beside = measure()
+            passes = int(order("stop"))
+            order("samples 1500")
+            drawn_beside = quantiles(milliseconds(draw_once, 20))
+            flood_ms = 1000 * float(order("wait"))
+        client.finish(session)
+        ratio = {name: beside[name]["p50"] / alone[name]["p50"] for name in alone}
+        return {"pass_alone": alone, "pass_beside": beside, "pass_ratio_p50": ratio,
+                "passes_of_the_other": passes, "sample_alone_ms": drawn_alone,
+                "sample_beside_ms": drawn_beside, "flood_ms": flood_ms,
+                "of_goal": {"pass_ratio_2.5": ratio["http_ms"] / 2.5,
+                            "sample_half_of_the_flood": drawn_beside["p50"] / (flood_ms / 2)}}
 
     def lora_step(self):
         """Rank 8, 8x256 tokens, through the SDK; beside a bare full-parameter loop."""
@@ -339,6 +344,7 @@ class Bench:
                 "answered": sum(answer is not None for _, _, answer in answers),
                 "seconds": time.perf_counter() - begin,
                 "acknowledged_ms": quantiles([took for _, took, _ in answers]),
+                "of_goal": {"not_answered_0": sum(answer is None for _, _, answer in answers)},
             }
         client.finish(session)
         return out

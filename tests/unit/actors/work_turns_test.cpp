@@ -13,8 +13,11 @@ using logic::work_turns;
 
 namespace {
 
-const std::vector<node_id> one_node{node_id{"a"}};
-const std::vector<node_id> two_nodes{node_id{"a"}, node_id{"b"}};
+const work_turns::place here{node_id{"a"}, "machine"};
+const work_turns::place beside{node_id{"b"}, "machine"};
+const work_turns::place elsewhere{node_id{"c"}, "another machine"};
+const std::vector<work_turns::place> one_node{here};
+const std::vector<work_turns::place> two_nodes{here, beside};
 
 /// A run whose client submits its next op `pause_s` after the last one was answered.
 struct looping_run {
@@ -129,13 +132,29 @@ BOOST_AUTO_TEST_CASE(a_tenant_alone_is_not_limited) {
   BOOST_TEST(turns.take({"a", "t", one_node}, 1 + work_turns::memory_s));
 }
 
+BOOST_AUTO_TEST_CASE(tenants_meet_on_a_machine_and_are_limited_on_a_node) {
+  work_turns turns;
+  BOOST_TEST(turns.take({"a", "t", one_node}, 0));
+  BOOST_TEST(turns.take({"other", "u", {beside}}, 0));
+  // One op on each node, whichever the other tenant uses.
+  BOOST_TEST(!turns.take({"b", "t", one_node}, 0));
+  BOOST_TEST(turns.take({"c", "t", {beside}}, 0));
+  BOOST_TEST(!turns.take({"d", "t", two_nodes}, 0));
+  // Nobody else is there.
+  BOOST_TEST(turns.take({"e", "t", {elsewhere}}, 0));
+  BOOST_TEST(turns.take({"f", "t", {elsewhere}}, 0));
+  BOOST_TEST((turns.end("a", 0) == std::vector<std::string>{"b"}));
+  BOOST_TEST(turns.end("c", 0).empty());
+  BOOST_TEST((turns.end("b", 0) == std::vector<std::string>{"d"}));
+}
+
 BOOST_AUTO_TEST_CASE(who_waits_is_served_in_order_of_arrival) {
   work_turns turns;
   BOOST_TEST(turns.take({"other", "u", two_nodes}, 0));
   BOOST_TEST(turns.take({"a", "t", one_node}, 0));
   BOOST_TEST(!turns.take({"b", "t", two_nodes}, 0));
   // On a free node, but not before the one that waits for both.
-  BOOST_TEST(!turns.take({"c", "t", {node_id{"b"}}}, 0));
+  BOOST_TEST(!turns.take({"c", "t", {beside}}, 0));
   BOOST_TEST(turns.num_waiting() == 2U);
   BOOST_TEST((turns.end("a", 0) == std::vector<std::string>{"b"}));
   BOOST_TEST((turns.end("b", 0) == std::vector<std::string>{"c"}));
