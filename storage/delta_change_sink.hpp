@@ -4,13 +4,14 @@
 // announced, so that the inner loop neither allocates nor believes the payload.
 //
 // Threading: one thread at a time. Invariants: SINK-1 no more changes than announced, each one a
-// real change; `is_full()` at the end says that none is missing.
+// real change; `finish()` says that none is missing.
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "storage/delta_chunk.hpp"
+#include "storage/delta_rows.hpp"
 
 namespace troupe::storage {
 
@@ -23,10 +24,12 @@ namespace troupe::storage {
 
 class change_sink {
  public:
-  change_sink(const chunk_form& form, decoded_changes& out) : first_(form.first_element) {
-    out.elements.resize(form.num_changed);
-    out.before.resize(form.num_changed);
-    out.after.resize(form.num_changed);
+  change_sink(const chunk_form& form, decoded_changes& out)
+      : out_(out), first_(form.first_element) {
+    const std::size_t room = form.num_changed + row_slack;
+    out.elements.resize(room);
+    out.before.resize(room);
+    out.after.resize(room);
     elements_ = out.elements.data();
     before_ = out.before.data();
     after_ = out.after.data();
@@ -42,9 +45,28 @@ class change_sink {
     return true;
   }
 
-  [[nodiscard]] bool is_full() const { return elements_ == end_; }
+  /// Takes those of a row of elements from `position` on that differ.
+  [[nodiscard]] bool put_row(std::size_t position, const row_pair& row) {
+    if (count_changed(row) > static_cast<std::size_t>(end_ - elements_)) return false;
+    const std::size_t count = changed_of_row(row, first_ + position, {elements_, before_, after_});
+    elements_ += count;
+    before_ += count;
+    after_ += count;
+    return true;
+  }
+
+  /// False when fewer changes came than announced.
+  [[nodiscard]] bool finish() {
+    const bool is_full = elements_ == end_;
+    const std::size_t count = out_.elements.size() - row_slack;
+    out_.elements.resize(count);
+    out_.before.resize(count);
+    out_.after.resize(count);
+    return is_full;
+  }
 
  private:
+  decoded_changes& out_;
   std::uint64_t first_;
   std::uint64_t* elements_;
   std::uint64_t* end_;

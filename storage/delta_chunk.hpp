@@ -31,28 +31,30 @@ inline constexpr std::uint8_t num_delta_codecs = 6;
 inline constexpr std::size_t delta_chunk_elements = 1024 * 1024;
 inline constexpr std::size_t delta_block_elements = 4096;
 
+/// Elements of one chunk that change; only memory that is used again between two encoders' chunks.
 struct chunk_changes {
   std::vector<std::uint32_t> positions;  ///< ascending
   std::vector<std::uint16_t> before;
   std::vector<std::uint16_t> after;
-
-  void clear() {
-    positions.clear();
-    before.clear();
-    after.clear();
-  }
 };
 
 struct coded_chunk {
   delta_codec codec = delta_codec::dense;
-  std::uint8_t step_shift = 0;  ///< low bits of a step that are written as they are
+  std::uint8_t step_shift = 0;    ///< low bits of a step that are written as they are
+  std::uint32_t num_changed = 0;  ///< 0: both states are equal, and there is no payload
   std::vector<std::byte> payload;
 };
 
-/// Requires: at least one change; both states of the whole chunk, of at most delta_chunk_elements.
-[[nodiscard]] coded_chunk encode_chunk(const chunk_changes& changes,
-                                       std::span<const std::uint16_t> before,
-                                       std::span<const std::uint16_t> after);
+/// Requires: both states of the whole chunk, of at most delta_chunk_elements. `changes` is room for
+/// the encoder; it holds the changes afterwards, unless they are so many that it did not list them.
+[[nodiscard]] coded_chunk encode_chunk(std::span<const std::uint16_t> before,
+                                       std::span<const std::uint16_t> after,
+                                       chunk_changes& changes);
+
+/// From this share of changed elements on, going over all of them is cheaper than over a list.
+[[nodiscard]] constexpr bool is_dense(std::size_t num_changed, std::size_t num_elements) {
+  return num_changed >= num_elements / 4;
+}
 
 /// What is written of a chunk, and where it lies.
 struct chunk_form {
@@ -84,6 +86,17 @@ inline constexpr unsigned step_escape = 20;
 [[nodiscard]] constexpr std::uint16_t ordinal_of(std::uint16_t bits) {
   const std::uint32_t mask = (bits & 0x8000U) != 0 ? 0xffffU : 0x8000U;
   return static_cast<std::uint16_t>(bits ^ mask);
+}
+
+/// Steps in one row: 0, one up, one down, two up, ...
+[[nodiscard]] constexpr std::uint32_t zigzag_of(std::uint16_t before, std::uint16_t after) {
+  const std::int32_t back = std::int32_t{ordinal_of(before)} - std::int32_t{ordinal_of(after)};
+  return (static_cast<std::uint32_t>(back) << 1) ^ static_cast<std::uint32_t>(back >> 31);
+}
+
+/// Where such a step leads; above 65535 when it leaves the order.
+[[nodiscard]] constexpr std::uint32_t moved_ordinal(std::uint16_t before, std::uint32_t zigzag) {
+  return ordinal_of(before) - ((zigzag >> 1) ^ (0U - (zigzag & 1)));
 }
 
 [[nodiscard]] constexpr std::uint16_t from_ordinal(std::uint16_t ordinal) {

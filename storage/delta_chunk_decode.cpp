@@ -224,7 +224,7 @@ result<void> decode_chunk(const chunk_form& form, std::span<const std::byte> pay
                           std::span<const std::uint16_t> before, decoded_changes& changes) {
   change_sink sink(form, changes);
   if (auto read = read_changes(form, payload, before, sink); !read) return read;
-  if (!sink.is_full()) return damaged_chunk("changes less than it says");
+  if (!sink.finish()) return damaged_chunk("changes less than it says");
   return {};
 }
 

@@ -7,6 +7,7 @@
 
 #include "storage/bit_stream.hpp"
 #include "storage/delta_classed.hpp"
+#include "storage/delta_rows.hpp"
 
 namespace troupe::storage {
 
@@ -18,8 +19,6 @@ constexpr unsigned value_bits = 16;
 constexpr unsigned xor_class_bits = 4;
 // Lengths from here on take a second directory entry.
 constexpr std::uint64_t long_block_bits = 0x8000;
-// With fewer changes a symbol for every element costs more than their places.
-constexpr std::size_t classed_share = 4;
 constexpr std::size_t steps_counted = step_escape << step_shift_max;
 
 /// Changes [first, last) of one block and what their gaps cost.
@@ -43,7 +42,7 @@ std::uint64_t step_cost(std::uint32_t distance, unsigned shift) {
   return zeros < step_escape ? zeros + 1 + shift + 1 : step_escape + value_bits;
 }
 
-std::uint64_t xor_cost(std::uint16_t flipped) {
+std::uint64_t xor_cost(std::uint32_t flipped) {
   return xor_class_bits + static_cast<std::uint64_t>(std::bit_width(flipped)) - 1;
 }
 
@@ -51,17 +50,70 @@ std::uint64_t directory_bytes(std::uint64_t block_bits) {
   return block_bits < long_block_bits ? 2 : 4;
 }
 
+/// Grows the lists by room for `more` changes behind the first `held`. What was room before is not
+/// cleared again.
+void make_room(chunk_changes& changes, std::size_t held, std::size_t more) {
+  changes.positions.resize(held + more);
+  changes.before.resize(held + more);
+  changes.after.resize(held + more);
+}
+
+/// Collects where two spans of one length differ.
+void find_changes(std::span<const std::uint16_t> before, std::span<const std::uint16_t> after,
+                  chunk_changes& changes) {
+  std::size_t held = 0;
+  for (std::size_t begin = 0; begin < before.size(); begin += delta_block_elements) {
+    const std::size_t count = std::min(delta_block_elements, before.size() - begin);
+    make_room(changes, held, count + row_slack);
+    held += changed_of_row({before.data() + begin, after.data() + begin, count},
+                           static_cast<std::uint32_t>(begin),
+                           {changes.positions.data() + held, changes.before.data() + held,
+                            changes.after.data() + held});
+  }
+  make_room(changes, held, 0);
+}
+
+/// Bytes that no codec of blocks goes below: one bit for each gap, and values of the least
+/// distances. Bits flip at least up to the highest one of a distance. That it is far above what
+/// classes take is the rule where they are tried, and spares counting the others exactly.
+std::uint64_t blocks_bytes_min(std::span<const counted_step> steps) {
+  std::uint64_t gaps = 0;
+  std::uint64_t flips = 0;
+  std::array<std::uint64_t, step_shift_max + 1> ulps{};
+  for (const counted_step& step : steps) {
+    gaps += step.count;
+    flips += step.count * xor_cost(step.distance_min + 1);
+    for (unsigned shift = 0; shift <= step_shift_max; ++shift)
+      ulps[shift] += step.count * step_cost(step.distance_min, shift);
+  }
+  const std::uint64_t sets = gaps * value_bits;
+  return (gaps + std::min({flips, sets, *std::ranges::min_element(ulps)})) / 8;
+}
+
 class chunk_encoder {
  public:
-  chunk_encoder(const chunk_changes& changes, std::span<const std::uint16_t> before,
-                std::span<const std::uint16_t> after)
+  chunk_encoder(std::span<const std::uint16_t> before, std::span<const std::uint16_t> after,
+                chunk_changes& changes)
       : changes_(changes), before_(before), after_(after) {}
 
   coded_chunk encode() {
-    plan_blocks();
-    step_shift_ = best_step_shift();
+    const std::size_t count = count_changed({before_.data(), after_.data(), before_.size()});
+    coded_chunk coded;
+    coded.num_changed = static_cast<std::uint32_t>(count);
+    if (count == 0) return coded;
     const std::uint64_t dense = 2 * std::uint64_t{after_.size()};
-    const std::uint64_t bitmap = (after_.size() + 7) / 8 + 2 * changes_.positions.size();
+    const std::uint64_t bitmap = (after_.size() + 7) / 8 + 2 * count;
+    // With fewer changes a symbol for every element costs more than their places.
+    classed_chunk classed;
+    if (is_dense(count, after_.size())) {
+      classed = encode_classed(before_, after_);
+      const std::uint64_t others = std::min({dense, bitmap, blocks_bytes_min(classed.steps)});
+      if (classed.payload.size() < others) return with_classes(coded, classed);
+    }
+    find_changes(before_, after_, changes_);
+    plan_blocks();
+    count_values();
+    step_shift_ = best_step_shift();
     measure();
     const std::array<std::pair<std::uint64_t, delta_codec>, 5> sizes = {
         {{dense, delta_codec::dense},
@@ -70,11 +122,9 @@ class chunk_encoder {
          {xor_bytes_, delta_codec::rice_xor},
          {set_bytes_, delta_codec::set}}};
     const auto best = std::min_element(sizes.begin(), sizes.end());
-    if (changes_.positions.size() >= after_.size() / classed_share) {
-      auto classed = encode_classed(before_, after_);
-      if (classed.size() < best->first) return {delta_codec::classed, 0, std::move(classed)};
-    }
-    coded_chunk coded{best->second, 0, {}};
+    if (!classed.payload.empty() && classed.payload.size() < best->first)
+      return with_classes(coded, classed);
+    coded.codec = best->second;
     if (coded.codec == delta_codec::rice_ulp)
       coded.step_shift = static_cast<std::uint8_t>(step_shift_);
     coded.payload.resize(best->first);
@@ -83,6 +133,12 @@ class chunk_encoder {
   }
 
  private:
+  static coded_chunk with_classes(coded_chunk& coded, classed_chunk& classed) {
+    coded.codec = delta_codec::classed;
+    coded.payload = std::move(classed.payload);
+    return std::move(coded);
+  }
+
   void plan_blocks() {
     const std::size_t num_blocks =
         (after_.size() + delta_block_elements - 1) / delta_block_elements;
@@ -131,18 +187,31 @@ class chunk_encoder {
     block.gap_bits += gap_shift_bits;
   }
 
-  unsigned best_step_shift() const {
-    std::vector<std::uint32_t> counts(steps_counted + 1);
+  void count_values() {
+    steps_.assign(steps_counted + 1, 0);
+    std::size_t farthest = 0;
     for (std::size_t i = 0; i < changes_.positions.size(); ++i) {
-      const std::uint32_t distance = distance_of(changes_.before[i], changes_.after[i]);
-      ++counts[std::min<std::size_t>(distance, steps_counted)];
+      const std::size_t distance =
+          std::min<std::size_t>(distance_of(changes_.before[i], changes_.after[i]), steps_counted);
+      farthest = std::max(farthest, distance);
+      ++steps_[distance];
+      ++flips_[static_cast<unsigned>(std::bit_width(flipped(i)))];
     }
+    steps_.resize(farthest + 1);
+  }
+
+  std::uint64_t ulp_value_bits(unsigned shift) const {
+    std::uint64_t bits = 0;
+    for (std::uint32_t distance = 0; distance < steps_.size(); ++distance)
+      bits += steps_[distance] * step_cost(distance, shift);
+    return bits;
+  }
+
+  unsigned best_step_shift() const {
     std::uint64_t best_bits = ~std::uint64_t{0};
     unsigned best = 0;
     for (unsigned shift = 0; shift <= step_shift_max; ++shift) {
-      std::uint64_t bits = 0;
-      for (std::uint32_t distance = 0; distance <= steps_counted; ++distance)
-        bits += counts[distance] * step_cost(distance, shift);
+      const std::uint64_t bits = ulp_value_bits(shift);
       if (bits < best_bits) {
         best_bits = bits;
         best = shift;
@@ -151,28 +220,40 @@ class chunk_encoder {
     return best;
   }
 
+  std::uint32_t flipped(std::size_t i) const {
+    return std::uint32_t{changes_.before[i]} ^ changes_.after[i];
+  }
+
   void measure() {
-    std::uint64_t ulp_bits = 0;
-    std::uint64_t xor_bits = 0;
-    std::uint64_t set_bits = 0;
+    std::uint64_t gap_bits = 0;
     for (const block_plan& block : blocks_) {
-      std::uint64_t ulp = block.gap_bits;
-      std::uint64_t flips = block.gap_bits;
+      gap_bits += block.gap_bits;
+      measure_directory(block);
+    }
+    std::uint64_t flip_bits = 0;
+    for (unsigned width = 1; width < flips_.size(); ++width)
+      flip_bits += flips_[width] * xor_cost(1U << (width - 1));
+    const std::uint64_t set_bits = value_bits * std::uint64_t{changes_.positions.size()};
+    ulp_bytes_ += (gap_bits + ulp_value_bits(step_shift_) + 7) / 8;
+    xor_bytes_ += (gap_bits + flip_bits + 7) / 8;
+    set_bytes_ += (gap_bits + set_bits + 7) / 8;
+  }
+
+  /// Blocks long enough for a second entry are rare; only those that may be are measured.
+  void measure_directory(const block_plan& block) {
+    const std::size_t count = block.last - block.first;
+    std::uint64_t ulp = block.gap_bits;
+    std::uint64_t flips = block.gap_bits;
+    const std::uint64_t set = block.gap_bits + value_bits * count;
+    if (block.gap_bits + (step_escape + value_bits) * count >= long_block_bits) {
       for (std::size_t i = block.first; i < block.last; ++i) {
         ulp += step_cost(distance_of(changes_.before[i], changes_.after[i]), step_shift_);
-        flips += xor_cost(static_cast<std::uint16_t>(changes_.before[i] ^ changes_.after[i]));
+        flips += xor_cost(flipped(i));
       }
-      const std::uint64_t set = block.gap_bits + value_bits * (block.last - block.first);
-      ulp_bytes_ += directory_bytes(ulp);
-      xor_bytes_ += directory_bytes(flips);
-      set_bytes_ += directory_bytes(set);
-      ulp_bits += ulp;
-      xor_bits += flips;
-      set_bits += set;
     }
-    ulp_bytes_ += (ulp_bits + 7) / 8;
-    xor_bytes_ += (xor_bits + 7) / 8;
-    set_bytes_ += (set_bits + 7) / 8;
+    ulp_bytes_ += directory_bytes(ulp);
+    xor_bytes_ += directory_bytes(flips);
+    set_bytes_ += directory_bytes(set);
   }
 
   void write(coded_chunk& coded) const {
@@ -248,16 +329,18 @@ class chunk_encoder {
   }
 
   void put_flips(bit_writer& out, std::size_t i) const {
-    const std::uint32_t flipped = std::uint32_t{changes_.before[i]} ^ changes_.after[i];
-    const auto below = static_cast<unsigned>(std::bit_width(flipped)) - 1;
+    const std::uint32_t flips = flipped(i);
+    const auto below = static_cast<unsigned>(std::bit_width(flips)) - 1;
     out.put(below, xor_class_bits);
-    out.put(flipped & ((1U << below) - 1), below);
+    out.put(flips & ((1U << below) - 1), below);
   }
 
-  const chunk_changes& changes_;
+  chunk_changes& changes_;
   std::span<const std::uint16_t> before_;
   std::span<const std::uint16_t> after_;
   std::vector<block_plan> blocks_;
+  std::vector<std::uint32_t> steps_;                   ///< by distance, the last one or more
+  std::array<std::uint32_t, value_bits + 1> flips_{};  ///< by the width of what flips
   unsigned step_shift_ = 0;
   std::uint64_t ulp_bytes_ = 0;
   std::uint64_t xor_bytes_ = 0;
@@ -266,9 +349,9 @@ class chunk_encoder {
 
 }  // namespace
 
-coded_chunk encode_chunk(const chunk_changes& changes, std::span<const std::uint16_t> before,
-                         std::span<const std::uint16_t> after) {
-  return chunk_encoder(changes, before, after).encode();
+coded_chunk encode_chunk(std::span<const std::uint16_t> before,
+                         std::span<const std::uint16_t> after, chunk_changes& changes) {
+  return chunk_encoder(before, after, changes).encode();
 }
 
 }  // namespace troupe::storage

@@ -18,9 +18,20 @@
 
 namespace troupe::storage {
 
+/// So many elements move by this distance or more; a neighbouring value has distance 0.
+struct counted_step {
+  std::uint32_t distance_min = 0;
+  std::uint32_t count = 0;
+};
+
+struct classed_chunk {
+  std::vector<std::byte> payload;
+  std::vector<counted_step> steps;  ///< enough to bound what other codecs would make of them
+};
+
 /// Requires: spans of one length, at most delta_chunk_elements.
-[[nodiscard]] std::vector<std::byte> encode_classed(std::span<const std::uint16_t> before,
-                                                    std::span<const std::uint16_t> after);
+[[nodiscard]] classed_chunk encode_classed(std::span<const std::uint16_t> before,
+                                           std::span<const std::uint16_t> after);
 
 /// errc::corrupt for any bytes that are not such a payload.
 [[nodiscard]] result<void> read_classed(std::span<const std::byte> payload,

@@ -1,6 +1,7 @@
 #include <algorithm>
-#include <bit>
+#include <array>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -14,42 +15,81 @@ namespace {
 
 using bits_span = std::span<const std::uint16_t>;
 
-/// Collects where two spans of one length differ; four elements are compared at a time, because
-/// most of them are equal.
-void find_changes(bits_span before, bits_span after, chunk_changes& changes) {
-  changes.clear();
-  const auto add_if_changed = [&](std::size_t i) {
-    if (before[i] == after[i]) return;
-    changes.positions.push_back(static_cast<std::uint32_t>(i));
-    changes.before.push_back(before[i]);
-    changes.after.push_back(after[i]);
-  };
-  std::size_t i = 0;
-  for (; i + 4 <= before.size(); i += 4) {
-    std::uint64_t old_four = 0;
-    std::uint64_t new_four = 0;
-    std::memcpy(&old_four, before.data() + i, sizeof old_four);
-    std::memcpy(&new_four, after.data() + i, sizeof new_four);
-    std::uint64_t flipped = old_four ^ new_four;
-    while (flipped != 0) {
-      const auto lane = static_cast<unsigned>(std::countr_zero(flipped)) / 16;
-      add_if_changed(i + lane);
-      flipped &= ~(std::uint64_t{0xffff} << (16 * lane));
-    }
-  }
-  for (; i < before.size(); ++i)
-    add_if_changed(i);
+constexpr std::size_t chunks_at_once = 64;
+
+/// One chunk of a slice, and what it becomes in the file.
+struct chunk_work {
+  std::uint32_t parameter = 0;
+  std::uint64_t first = 0;
+  bits_span before;
+  bits_span after;
+  std::uint32_t num_changed = 0;
+  std::array<std::byte, delta_chunk_header_bytes> header{};
+  std::vector<std::byte> payload = {};
+};
+
+/// What the listed changes add to the low half of a digest.
+std::uint64_t change_of_digest(const chunk_work& chunk, const chunk_changes& changes,
+                               std::vector<std::uint64_t>& elements) {
+  elements.resize(changes.positions.size());
+  std::transform(changes.positions.begin(), changes.positions.end(), elements.begin(),
+                 [&](std::uint32_t position) { return chunk.first + position; });
+  state_digest change;
+  replace_elements(change, chunk.parameter, elements, changes.before, changes.after);
+  return change.low;
 }
 
-class delta_encoder {
- public:
-  void add(const slice_change& slice) {
-    encoded_.stats.num_elements += slice.before.size();
-    for (std::size_t begin = 0; begin < slice.before.size(); begin += delta_chunk_elements) {
-      const std::size_t count = std::min(delta_chunk_elements, slice.before.size() - begin);
-      add_chunk(slice.parameter, slice.begin + begin, slice.before.subspan(begin, count),
-                slice.after.subspan(begin, count));
+void encode(chunk_work& chunk) {
+  thread_local chunk_changes changes;
+  thread_local std::vector<std::uint64_t> elements;
+  coded_chunk coded = encode_chunk(chunk.before, chunk.after, changes);
+  chunk.num_changed = coded.num_changed;
+  if (coded.num_changed == 0) return;
+  delta_chunk_header header;
+  header.parameter = chunk.parameter;
+  header.num_elements = static_cast<std::uint32_t>(chunk.before.size());
+  header.first_element = chunk.first;
+  header.num_changed = coded.num_changed;
+  header.payload_bytes = static_cast<std::uint32_t>(coded.payload.size());
+  header.codec = coded.codec;
+  header.step_shift = coded.step_shift;
+  header.payload_check = delta_checksum(coded.payload);
+  header.before = low_digest(chunk.parameter, chunk.first, chunk.before);
+  header.after = is_dense(coded.num_changed, chunk.before.size())
+                     ? low_digest(chunk.parameter, chunk.first, chunk.after)
+                     : header.before + change_of_digest(chunk, changes, elements);
+  chunk.header = packed(header);
+  chunk.payload = std::move(coded.payload);
+}
+
+/// The chunks of all slices in the order of the file.
+std::vector<chunk_work> cut(const std::vector<const slice_change*>& slices) {
+  std::vector<chunk_work> chunks;
+  for (const slice_change* slice : slices) {
+    for (std::size_t begin = 0; begin < slice->before.size(); begin += delta_chunk_elements) {
+      const std::size_t count = std::min(delta_chunk_elements, slice->before.size() - begin);
+      chunks.push_back({slice->parameter, slice->begin + begin, slice->before.subspan(begin, count),
+                        slice->after.subspan(begin, count)});
     }
+  }
+  return chunks;
+}
+
+std::uint64_t num_elements_of(std::span<const slice_change> changes) {
+  return std::accumulate(
+      changes.begin(), changes.end(), std::uint64_t{0},
+      [](std::uint64_t sum, const slice_change& slice) { return sum + slice.before.size(); });
+}
+
+class delta_writer {
+ public:
+  void append(const chunk_work& chunk) {
+    encoded_.stats.num_elements += chunk.before.size();
+    encoded_.stats.num_changed += chunk.num_changed;
+    if (chunk.num_changed == 0) return;
+    ++num_chunks_;
+    encoded_.file.insert(encoded_.file.end(), chunk.header.begin(), chunk.header.end());
+    encoded_.file.insert(encoded_.file.end(), chunk.payload.begin(), chunk.payload.end());
   }
 
   encoded_delta finish() {
@@ -65,40 +105,8 @@ class delta_encoder {
   }
 
  private:
-  void add_chunk(std::uint32_t parameter, std::uint64_t first, bits_span before, bits_span after) {
-    find_changes(before, after, changes_);
-    if (changes_.positions.empty()) return;
-    const coded_chunk coded = encode_chunk(changes_, before, after);
-    delta_chunk_header header;
-    header.parameter = parameter;
-    header.num_elements = static_cast<std::uint32_t>(before.size());
-    header.first_element = first;
-    header.num_changed = static_cast<std::uint32_t>(changes_.positions.size());
-    header.payload_bytes = static_cast<std::uint32_t>(coded.payload.size());
-    header.codec = coded.codec;
-    header.step_shift = coded.step_shift;
-    header.payload_check = delta_checksum(coded.payload);
-    header.before = low_digest(parameter, first, before);
-    elements_.resize(changes_.positions.size());
-    std::transform(changes_.positions.begin(), changes_.positions.end(), elements_.begin(),
-                   [&](std::uint32_t position) { return first + position; });
-    state_digest change;
-    replace_elements(change, parameter, elements_, changes_.before, changes_.after);
-    header.after = header.before + change.low;
-    append(packed(header));
-    append(coded.payload);
-    ++num_chunks_;
-    encoded_.stats.num_changed += changes_.positions.size();
-  }
-
-  void append(std::span<const std::byte> bytes) {
-    encoded_.file.insert(encoded_.file.end(), bytes.begin(), bytes.end());
-  }
-
   encoded_delta encoded_{std::vector<std::byte>(sizeof(delta_file_header)), {}};
   std::uint32_t num_chunks_ = 0;
-  chunk_changes changes_;
-  std::vector<std::uint64_t> elements_;
 };
 
 tl::unexpected<error> wrong_slice(const slice_change& slice, const std::string& what) {
@@ -134,13 +142,27 @@ result<std::vector<const slice_change*>> sorted(std::span<const slice_change> ch
 
 }  // namespace
 
-result<encoded_delta> encode_delta(std::span<const slice_change> changes) {
+result<encoded_delta> encode_delta(std::span<const slice_change> changes, cores use) {
   const auto slices = sorted(changes);
   if (!slices) return fail(slices.error());
-  delta_encoder encoder;
-  for (const slice_change* slice : *slices)
-    encoder.add(*slice);
-  return encoder.finish();
+  std::vector<chunk_work> chunks = cut(*slices);
+  delta_writer file;
+  const cores helpers = worth(use, num_elements_of(changes));
+  // What is encoded waits in memory for what stands before it in the file.
+  for (std::size_t begin = 0; begin < chunks.size(); begin += chunks_at_once) {
+    const std::size_t count = std::min(chunks_at_once, chunks.size() - begin);
+    const auto work = std::span(chunks).subspan(begin, count);
+    auto done = for_each_index(count, helpers, [&](std::size_t i) -> result<void> {
+      encode(work[i]);
+      return {};
+    });
+    if (!done) return fail(done.error());
+    for (chunk_work& chunk : work) {
+      file.append(chunk);
+      chunk.payload = {};
+    }
+  }
+  return file.finish();
 }
 
 }  // namespace troupe::storage

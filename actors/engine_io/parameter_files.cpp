@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <filesystem>
+#include <numeric>
 #include <system_error>
 
 #include "config/failpoint.hpp"
@@ -134,14 +135,22 @@ result<void> bf16_state::write(const gpu::parameter_slice& slice,
   return {};
 }
 
-result<void> bf16_state::read(const gpu::parameter_slice& slice, std::span<std::uint16_t> out) {
-  const auto* from = find(slice.parameter, slice.begin, slice.end);
+result<std::span<std::uint16_t>> bf16_state::elements(const gpu::parameter_slice& slice) {
+  auto* const from = find(slice.parameter, slice.begin, slice.end);
   if (from == nullptr) {
-    return fail(errc::wrong_base, "elements " + std::to_string(slice.begin) + " to " +
-                                      std::to_string(slice.end) + " of parameter " +
-                                      std::to_string(slice.parameter) + " are not held here");
+    return fail(errc::wrong_base,
+                "elements " + std::to_string(slice.begin) + " to " + std::to_string(slice.end) +
+                    " of parameter " + std::to_string(slice.parameter) + " are not held here",
+                "the weights are of another model",
+                "sync a checkpoint of the model that is served");
   }
-  std::copy(from, from + out.size(), out.begin());
+  return std::span(from, slice.num_elements());
+}
+
+result<void> bf16_state::read(const gpu::parameter_slice& slice, std::span<std::uint16_t> out) {
+  const auto from = elements(slice);
+  if (!from) return fail(from.error());
+  std::copy(from->begin(), from->end(), out.begin());
   return {};
 }
 
@@ -171,11 +180,19 @@ void bf16_state::apply(const std::vector<storage::decoded_chunk>& chunks,
 }
 
 void bf16_state::refresh_digest() {
-  digest_ = {};
-  for (std::size_t i = 0; i < slices_.size(); ++i) {
-    add_elements(digest_, slices_[i].parameter, slices_[i].begin,
+  std::vector<state_digest> parts(slices_.size());
+  std::uint64_t num_elements = 0;
+  for (const auto& slice : slices_)
+    num_elements += slice.num_elements();
+  const auto use = storage::worth(storage::cores::all, num_elements);
+  // Nothing of it can fail.
+  (void)storage::for_each_index(parts.size(), use, [&](std::size_t i) {
+    add_elements(parts[i], slices_[i].parameter, slices_[i].begin,
                  std::span<const std::uint16_t>(bits_[i]));
-  }
+    return result<void>{};
+  });
+  digest_ = std::accumulate(parts.begin(), parts.end(), state_digest{},
+                            [](state_digest sum, const state_digest& part) { return sum += part; });
 }
 
 result<void> load_base(storage::blob_store& blobs, const checkpoint_manifest& base,
@@ -184,11 +201,10 @@ result<void> load_base(storage::blob_store& blobs, const checkpoint_manifest& ba
   auto reader = storage::slice_reader::open(blobs, base.files, verification::contents);
   if (!reader) return fail(reader.error());
   for (const auto& slice : state.slices()) {
-    std::vector<std::uint16_t> bits(slice.num_elements());
-    auto got = reader->read(storage::slice_part::weights, slice.parameter, slice.begin,
-                            std::span<std::uint16_t>(bits));
+    const auto bits = state.elements(slice);
+    if (!bits) return fail(bits.error());
+    auto got = reader->read(storage::slice_part::weights, slice.parameter, slice.begin, *bits);
     if (!got) return got;
-    if (auto put = state.write(slice, bits); !put) return put;
   }
   state.refresh_digest();
   return {};

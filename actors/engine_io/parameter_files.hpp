@@ -97,6 +97,11 @@ class bf16_state final : public gpu::bf16_sink, public gpu::bf16_source {
                      std::span<const std::uint16_t> bits) override;
   result<void> read(const gpu::parameter_slice& slice, std::span<std::uint16_t> out) override;
 
+  /// A slice to be changed in place by who knows what that adds to the digest; errc::wrong_base
+  /// where it is not held here. Reads of other slices may run beside it.
+  [[nodiscard]] result<std::span<std::uint16_t>> elements(const gpu::parameter_slice& slice);
+  void add_to_digest(const state_digest& change) { digest_ += change; }
+
   /// The digest these changes would give; errc::wrong_base for elements that are not held here.
   [[nodiscard]] result<state_digest> digest_with(const std::vector<storage::decoded_chunk>& chunks);
 

@@ -78,19 +78,17 @@ void try_chunk(delta_codec codec, std::span<const std::byte> input) {
   decoded_changes read;
   if (!decode_chunk({codec, shift, 0, count}, input.subspan(3), before, read)) return;
   require(read.elements.size() == count);
-  chunk_changes changes;
   std::vector<std::uint16_t> after = before;
   for (std::size_t i = 0; i < count; ++i) {
     require(read.elements[i] < before.size() &&
             (i == 0 || read.elements[i - 1] < read.elements[i]));
     require(read.before[i] == before[read.elements[i]] && read.before[i] != read.after[i]);
     after[read.elements[i]] = read.after[i];
-    changes.positions.push_back(static_cast<std::uint32_t>(read.elements[i]));
   }
   if (count == 0) return;
-  changes.before = read.before;
-  changes.after = read.after;
-  const coded_chunk coded = encode_chunk(changes, before, after);
+  chunk_changes room;
+  const coded_chunk coded = encode_chunk(before, after, room);
+  require(coded.num_changed == count);
   decoded_changes again;
   require(decode_chunk({coded.codec, coded.step_shift, 0, count}, coded.payload, before, again)
               .has_value());
@@ -122,15 +120,9 @@ fuzz::input chunk_seed(unsigned kind) {
     if (kind == 5)
       after[i] = from_ordinal(static_cast<std::uint16_t>(ordinal_of(before[i]) + random() % 8));
   }
-  chunk_changes changes;
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    if (before[i] == after[i]) continue;
-    changes.positions.push_back(static_cast<std::uint32_t>(i));
-    changes.before.push_back(before[i]);
-    changes.after.push_back(after[i]);
-  }
-  const coded_chunk coded = encode_chunk(changes, before, after);
-  const std::size_t count = changes.positions.size();
+  chunk_changes room;
+  const coded_chunk coded = encode_chunk(before, after, room);
+  const std::size_t count = coded.num_changed;
   std::vector<std::byte> bytes = {static_cast<std::byte>(coded.step_shift),
                                   static_cast<std::byte>(count),
                                   static_cast<std::byte>(count >> 8)};

@@ -197,6 +197,33 @@ BOOST_FIXTURE_TEST_CASE(readers_and_repeated_loads_keep_theirs, fixture) {
   BOOST_TEST(!exists(loaded));
 }
 
+BOOST_FIXTURE_TEST_CASE(what_a_client_holds_outlives_the_control_node_and_then_ends, fixture) {
+  // Weights of a sampling session that nothing else needs any more.
+  const auto base = put(checkpoint_kind::sampler_base, 1);
+  const auto held = delta_after(base);
+  const auto lease = static_cast<std::uint64_t>(garbage_rules{}.lease.count());
+  now += 2 * day;
+  BOOST_REQUIRE(garbage.hold({held.id}, now));
+  now += lease - 1;
+  garbage_collector next_node{values, *blobs, {}};
+  const auto collected = [&] { return next_node.collect({false, 0}, now).value(); };
+  BOOST_TEST((next_node.remove(held.id, now).error().code == errc::in_use));
+  BOOST_TEST((next_node.remove(base.id, now).error().code == errc::in_use));
+  collected();
+  BOOST_TEST(exists(held));
+  BOOST_TEST(exists(base));
+  // The session goes on: its gateway asks again.
+  BOOST_REQUIRE(next_node.hold({held.id}, now));
+  now += lease - 1;
+  collected();
+  BOOST_TEST(exists(held));
+  BOOST_TEST(has_file(held));
+  now += 2;
+  collected();
+  BOOST_TEST(!exists(held));
+  BOOST_TEST(!exists(base));
+}
+
 BOOST_FIXTURE_TEST_CASE(files_go_after_their_grace_and_only_if_nobody_names_them, fixture) {
   const auto old = put(checkpoint_kind::sampler_base, 1, "", "shared");
   const auto alone = put(checkpoint_kind::sampler_base, 2);

@@ -1,11 +1,14 @@
 #include "storage/weight_delta.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <map>
 #include <random>
+#include <string_view>
 
 #include <boost/test/unit_test.hpp>
+#include <xxhash.h>
 
 #include "messages/state_digest.hpp"
 #include "storage/delta_format.hpp"
@@ -61,6 +64,18 @@ struct two_states {
                        [](const auto& slice) { return slice.second.first == slice.second.second; });
   }
 };
+
+using bits_span = std::span<const std::uint16_t>;
+
+/// The elements of a state of one parameter.
+state_elements reaching(bits& state) {
+  return [&state](std::uint32_t parameter, std::uint64_t begin,
+                  std::uint64_t count) -> result<std::span<std::uint16_t>> {
+    if (parameter != 0 || begin + count > state.size())
+      return fail(errc::wrong_base, "not held here");
+    return std::span(state).subspan(begin, count);
+  };
+}
 
 bits random_bits(std::mt19937& random, std::size_t size) {
   bits values(size);
@@ -265,15 +280,157 @@ BOOST_AUTO_TEST_CASE(impossible_slices_are_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(five_hundred_deltas_in_a_row_stay_exact) {
+  // Both zeros, infinities, the least and the greatest denormals, NaNs quiet and signalling.
+  constexpr std::array<std::uint16_t, 14> special = {0x0000, 0x8000, 0x7f80, 0xff80, 0x0001,
+                                                     0x8001, 0x007f, 0x807f, 0x7fc0, 0xffc0,
+                                                     0x7f81, 0xff81, 0x7fff, 0xffff};
   std::mt19937 random(8);
   two_states states;
   bits now = random_bits(random, 3000);
+  std::copy(special.begin(), special.end(), now.begin());
+  bits walked = now;
+  delta_walk walk(reaching(walked));
   for (int step = 0; step < 500; ++step) {
-    const bits next = changed(random, now, 0.02);
+    bits next = changed(random, now, 0.02);
+    for (std::size_t i = 0; i < special.size(); ++i) {
+      next[i] = special[(i + static_cast<std::size_t>(step)) % special.size()];
+      next[100 + random() % 2900] = special[i];
+    }
     states.add(0, 0, now, next);
     const auto encoded = encode_delta(states.changes()).value();
     states.apply(decode_delta(encoded.file, states.reader()).value());
+    BOOST_REQUIRE(walk.apply(encoded.file).has_value());
     now = states.slices.begin()->second.first;
     BOOST_REQUIRE((now == next));
+    BOOST_REQUIRE((walked == next));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_walk_refuses_what_a_single_delta_refuses) {
+  std::mt19937 random(9);
+  const bits first = random_bits(random, 5000);
+  const bits second = changed(random, first, 0.02);
+  const bits third = changed(random, second, 0.02);
+  const auto delta = [](const bits& before, const bits& after, std::size_t begin, std::size_t end) {
+    const std::vector<slice_change> change{{0, begin, std::span(before).subspan(begin, end - begin),
+                                            std::span(after).subspan(begin, end - begin)}};
+    return encode_delta(change).value().file;
+  };
+  const auto code = [&](const std::vector<std::vector<std::byte>>& files) {
+    bits live = first;
+    delta_walk walk(reaching(live));
+    for (const auto& file : files)
+      if (const auto done = walk.apply(file); !done) return done.error().code;
+    return live == third ? errc::none : errc::internal;
+  };
+  const auto one = delta(first, second, 0, 5000);
+  const auto two = delta(second, third, 0, 5000);
+  BOOST_TEST((code({one, two}) == errc::none));
+  BOOST_TEST((code({two}) == errc::wrong_base));
+  BOOST_TEST((code({one, one}) == errc::wrong_base));
+  BOOST_TEST((code({one, two, two}) == errc::wrong_base));
+  // Other cuts of the model, as other numbers of ranks make them.
+  const auto low = delta(second, third, 0, 1999);
+  const auto high = delta(second, third, 1999, 5000);
+  BOOST_TEST((code({one, low, high}) == errc::none));
+  BOOST_TEST((code({one, high, low}) == errc::none));
+  BOOST_TEST((code({one, low, two}) == errc::wrong_base));
+  const auto inner = delta(first, second, 700, 1800);
+  BOOST_TEST((code({inner, one}) == errc::wrong_base));
+  const auto model_of_another_size = delta(bits(6000), bits(6000, 1), 0, 6000);
+  BOOST_TEST((code({model_of_another_size}) == errc::wrong_base));
+}
+
+BOOST_AUTO_TEST_CASE(the_number_of_cores_changes_nothing) {
+  std::mt19937 random(10);
+  two_states states;
+  for (std::uint32_t parameter = 0; parameter < 5; ++parameter) {
+    const bits before = random_bits(random, 700'000 + parameter);
+    states.add(parameter, 0, before, changed(random, before, parameter == 2 ? 0.9 : 0.01));
+  }
+  const auto alone = encode_delta(states.changes(), cores::one).value();
+  BOOST_TEST((encode_delta(states.changes(), cores::all).value().file == alone.file));
+  auto damaged = alone.file;
+  damaged[damaged.size() / 2] ^= std::byte{4};
+  const auto refused = decode_delta(damaged, states.reader(), cores::all);
+  BOOST_REQUIRE(!refused);
+  BOOST_TEST((refused.error() == decode_delta(damaged, states.reader(), cores::one).error()));
+  states.apply(decode_delta(alone.file, states.reader(), cores::all).value());
+  BOOST_TEST(states.is_after());
+}
+
+namespace {
+
+template <class T>
+void put(std::vector<std::byte>& out, T value) {
+  std::array<std::byte, sizeof value> raw;
+  std::memcpy(raw.data(), &value, sizeof value);
+  out.insert(out.end(), raw.begin(), raw.end());
+}
+
+/// A file as version 1 of docs/formats/delta.md lays it out, field after field.
+std::vector<std::byte> as_version_1(const std::vector<std::byte>& file, const two_states& states) {
+  const auto now = read_file_header(file, file.size()).value();
+  std::vector<std::byte> chunks;
+  for (const auto bytes : chunks_of(file)) {
+    const auto [h, payload, size] = read_chunk(bytes, delta_version).value();
+    BOOST_REQUIRE((h.codec != delta_codec::classed));
+    const auto& [before, after] = states.slices.at({h.parameter, h.first_element});
+    state_digest digest_before, digest_after;
+    add_elements(digest_before, h.parameter, h.first_element, bits_span(before));
+    add_elements(digest_after, h.parameter, h.first_element, bits_span(after));
+    std::vector<std::byte> header;
+    put(header, h.parameter);
+    put(header, h.num_elements);
+    put(header, h.first_element);
+    put(header, h.num_changed);
+    put(header, h.payload_bytes);
+    for (const auto half : {digest_before.low, digest_before.high, digest_after.low,
+                            digest_after.high, XXH3_64bits(payload.data(), payload.size())})
+      put(header, std::uint64_t{half});
+    put(header, static_cast<std::uint8_t>(h.codec));
+    put(header, h.step_shift);
+    header.resize(header.size() + 6);
+    put(header, std::uint64_t{XXH3_64bits(header.data(), header.size())});
+    chunks.insert(chunks.end(), header.begin(), header.end());
+    chunks.insert(chunks.end(), payload.begin(), payload.end());
+  }
+  std::vector<std::byte> out;
+  for (const char letter : std::string_view("TRPDELTA"))
+    put(out, letter);
+  put(out, std::uint32_t{1});
+  put(out, now.num_chunks);
+  put(out, now.num_elements);
+  put(out, now.num_changed);
+  put(out, std::uint64_t{48 + chunks.size()});
+  put(out, std::uint64_t{XXH3_64bits(out.data(), out.size())});
+  out.insert(out.end(), chunks.begin(), chunks.end());
+  return out;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(files_of_version_1_are_read) {
+  std::mt19937 random(11);
+  // Few changes, many, and all: the codecs there were.
+  for (const double share : {0.01, 0.2, 1.0}) {
+    two_states states;
+    for (const std::uint64_t begin : {0, 9000}) {
+      const bits before = random_bits(random, 9000);
+      bits after = changed(random, before, share);
+      if (share == 1.0) after = random_bits(random, before.size());
+      states.add(3, begin, before, after);
+    }
+    const auto file = as_version_1(encode_delta(states.changes()).value().file, states);
+    const auto read = decode_delta(file, states.reader());
+    BOOST_REQUIRE(read.has_value());
+    auto applied = states;
+    applied.apply(*read);
+    BOOST_TEST(applied.is_after());
+    for (std::size_t at = 0; at < file.size(); at += 1 + random() % 7) {
+      auto damaged = file;
+      damaged[at] ^= std::byte{0x10};
+      BOOST_REQUIRE(!decode_delta(damaged, states.reader()));
+    }
   }
 }
