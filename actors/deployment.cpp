@@ -7,6 +7,7 @@
 #include "actors/weight_syncer.hpp"
 #include "config/deadlines.hpp"
 #include "config/limits.hpp"
+#include "gpu/token_choice.hpp"
 
 namespace troupe::actors {
 namespace {
@@ -56,12 +57,20 @@ caf::result<sample_reply> deployment_state::sample(const sample_request& request
 /// What is wrong with a request whatever is served.
 std::optional<error> deployment_state::misfit(const sample_request& request) const {
   const std::uint64_t positions = config_.model.max_positions;
+  if (request.num_samples < 1 || request.num_samples > limits::samples_per_request_max) {
+    return error{errc::invalid_argument,
+                 "a request for " + std::to_string(request.num_samples) + " samples",
+                 "num_samples is out of range",
+                 "ask for 1 to " + std::to_string(limits::samples_per_request_max)};
+  }
+  if (const auto ok = gpu::check_sampling(request.params); !ok) return ok.error();
   if (request.prompt.empty() || request.prompt.size() + request.params.max_tokens > positions) {
     return error{errc::invalid_argument,
                  "a prompt of " + std::to_string(request.prompt.size()) + " tokens and " +
                      std::to_string(request.params.max_tokens) + " new ones do not fit into " +
                      std::to_string(positions) + " positions",
-                 "", "shorten the prompt or lower max_tokens"};
+                 "prompt and answer share the positions of the model, and a prompt has a token",
+                 "shorten the prompt or lower max_tokens"};
   }
   return std::nullopt;
 }
@@ -72,8 +81,8 @@ void deployment_state::begin(open_request open) {
   if (const auto wrong = misfit(open.request)) return refuse(open, *wrong);
   if (open.origin.ticket != 0 && find(open.origin) != nullptr) {
     return refuse(open, {errc::already_exists,
-                         "request " + std::to_string(open.origin.ticket) + " is open already", "",
-                         "give each open request its own ticket"});
+                         "request " + std::to_string(open.origin.ticket) + " is open already",
+                         "a client used a number twice", "give each open request its own ticket"});
   }
   route(std::move(open));
 }
@@ -141,7 +150,8 @@ void deployment_state::route(open_request open) {
 /// For a replica, or for the record of its adapter.
 void deployment_state::wait(open_request open) {
   if (waiting_.size() >= limits::sampler_waiting_max) {
-    return refuse(open, {errc::busy, "no replica serves and the queue is full", "", "try later"});
+    return refuse(open, {errc::busy, "no replica serves and the queue is full",
+                         "replicas are starting, or too many clients ask", "try later"});
   }
   waiting_.push_back(std::move(open));
 }
@@ -217,7 +227,7 @@ caf::result<sync_reply> deployment_state::sync(const sync_request& request) {
 void deployment_state::sync_place(const round_ptr& round, std::uint32_t number) {
   place& p = places_.at(number);
   auto syncer = spawn_weight_syncer(self_->system(), config_.store,
-                                    {p.replica, p.node, version_ + 1, number});
+                                    {p.replica, p.node, version_ + 1, number, config_.model});
   ask(
       self_, syncer, deadlines::sync, round->request,
       [this, round, number, opening = p.opening](const sync_reply& reply) {

@@ -111,8 +111,8 @@ void deployment_state::catch_up(std::uint32_t number) {
   place& p = places_.at(number);
   p.phase = replica_phase::catching_up;
   changed();
-  auto syncer =
-      spawn_weight_syncer(self_->system(), config_.store, {p.replica, p.node, version_, number});
+  auto syncer = spawn_weight_syncer(self_->system(), config_.store,
+                                    {p.replica, p.node, version_, number, config_.model});
   ask(
       self_, syncer, deadlines::sync, sync_request{id_, checkpoint_},
       [this, number, opening = p.opening, version = version_](const sync_reply&) {

@@ -133,12 +133,13 @@ caf::result<deployment_info, deployment_actor> job_manager_state::create_deploym
     const create_deployment_request& request) {
   const deployment_id id{request.name};
   if (!is_valid_name(request.name)) {
-    return to_caf({errc::invalid_argument, "'" + request.name + "' cannot name a deployment", "",
+    return to_caf({errc::invalid_argument, "'" + request.name + "' cannot name a deployment",
+                   "it is empty, too long or has other characters",
                    "use 1 to 128 characters of [A-Za-z0-9._-]"});
   }
   if (deployments_.contains(id)) {
-    return to_caf({errc::already_exists, "deployment " + id.value + " exists already", "",
-                   "choose another name"});
+    return to_caf({errc::already_exists, "deployment " + id.value + " exists already",
+                   "somebody made it before", "choose another name, or sync that one"});
   }
   auto model = open_model(request.model);
   if (!model) return to_caf(model.error());
@@ -183,8 +184,8 @@ void job_manager_state::restore_deployments() {
 caf::result<done> job_manager_state::remove_deployment(const remove_deployment_request& request) {
   const auto known = deployments_.find(request.deployment);
   if (known == deployments_.end()) {
-    return to_caf({errc::not_found, "there is no deployment " + request.deployment.value, "",
-                   "`troupe status` lists the deployments"});
+    return to_caf({errc::not_found, "there is no deployment " + request.deployment.value,
+                   "it is mistyped, or was removed", "`troupe status` lists the deployments"});
   }
   caf::anon_send_exit(known->second.actor, caf::exit_reason::user_shutdown);
   deployments_.erase(known);
@@ -199,8 +200,8 @@ caf::result<deployment_info> job_manager_state::scale_deployment(
     const scale_deployment_request& request) {
   const auto known = deployments_.find(request.deployment);
   if (known == deployments_.end()) {
-    return to_caf({errc::not_found, "there is no deployment " + request.deployment.value, "",
-                   "`troupe status` lists the deployments"});
+    return to_caf({errc::not_found, "there is no deployment " + request.deployment.value,
+                   "it is mistyped, or was removed", "`troupe status` lists the deployments"});
   }
   auto promise = self_->make_response_promise<deployment_info>();
   relay<deployment_info>(self_, known->second.actor, deadlines::control, request, promise);
@@ -395,7 +396,8 @@ job_manager_self::behavior_type job_manager_state::make_behavior() {
       [this](const deployment_status_request& r) -> caf::result<deployment_info, deployment_actor> {
         const auto known = deployments_.find(r.deployment);
         if (known == deployments_.end()) {
-          return to_caf({errc::not_found, "there is no deployment " + r.deployment.value, "",
+          return to_caf({errc::not_found, "there is no deployment " + r.deployment.value,
+                         "it is mistyped, or was removed",
                          "`troupe status` lists the deployments"});
         }
         auto promise = self_->make_response_promise<deployment_info, deployment_actor>();

@@ -39,8 +39,8 @@ std::optional<error> sampler_state::refusal(const sample_request& request) const
                  "newer weights went live", "ask for the live version"};
   }
   if (!request.adapter.empty() && !request.adapter_record && !shelf_.has(request.adapter)) {
-    return error{errc::not_found, "the replica does not hold adapter " + request.adapter.value, "",
-                 "send its record along"};
+    return error{errc::not_found, "the replica does not hold adapter " + request.adapter.value,
+                 "its record did not come with the request", "send its record along"};
   }
   return std::nullopt;
 }
@@ -74,8 +74,8 @@ void sampler_state::load(const sample_request& request) {
 
 void sampler_state::loaded(const checkpoint_id& adapter, const adapter_loaded& ready) {
   if (ready.base != base_) {
-    return load_failed(
-        adapter, {errc::aborted, "other weights went live under the adapter", "", "ask again"});
+    return load_failed(adapter, {errc::aborted, "other weights went live under the adapter",
+                                 "a sync came between", "ask again"});
   }
   const auto gone = shelf_.add(adapter, ready.adapter->num_bytes());
   if (!gone) return load_failed(adapter, gone.error());
@@ -207,7 +207,8 @@ void sampler_state::serve(std::uint64_t request) {
 }
 
 caf::result<done> sampler_state::cancel(const cancel_sample_request& request) {
-  const error cancelled{errc::cancelled, "the request was cancelled", "", ""};
+  const error cancelled{errc::cancelled, "the request was cancelled",
+                        "its client wanted that, or went away", "send it again if it is needed"};
   for (auto& [adapter, waiters] : loading_) {
     for (open_request& open : waiters)
       if (open.request.ticket == request.ticket) refuse(open, cancelled);

@@ -26,6 +26,24 @@ bool is_doubtful(const error& e) {
   return e.code == errc::wrong_base || e.code == errc::corrupt || e.code == errc::not_found;
 }
 
+/// Why a replica of `model` cannot serve the checkpoint, however whole its files are. Its chain is
+/// not doubted for that.
+std::optional<error> misfit(const checkpoint_record& record, const model_config& model) {
+  const checkpoint_kind kind = record.manifest.kind;
+  if (kind == checkpoint_kind::training || kind == checkpoint_kind::snapshot) {
+    return error{errc::invalid_argument, "checkpoint " + record.id.value + " holds training state",
+                 "it was made to go on training from",
+                 "sync one that save_weights_for_sampler made"};
+  }
+  if (record.manifest.model != model) {
+    return error{errc::invalid_argument,
+                 "checkpoint " + record.id.value + " is of another model than the deployment's",
+                 "it was trained from " + record.manifest.model_directory,
+                 "sync a deployment of that model"};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 struct weight_syncer_state::running {
@@ -70,6 +88,7 @@ void weight_syncer_state::find_chain(const running_ptr& run, const state_digest&
       self_, store_, deadlines::store, checkpoint_chain_request{run->request.checkpoint, form},
       [this, run, live](const checkpoint_list& list) {
         run->chain = list.records;
+        if (const auto wrong = misfit(run->chain.back(), target_.model)) return end(run, wrong);
         const auto& last = run->chain.back().manifest;
         const bool fits = last.kind == checkpoint_kind::sampler_delta && live == last.parent_state;
         if (run->step == sync_step::delta && !fits) {

@@ -23,6 +23,7 @@ struct sync_target {
   node_id node;
   std::uint64_t version = 0;
   std::uint32_t place = 0;  ///< of the replica in its deployment
+  model_config model = {};  ///< that it serves
 };
 
 class weight_syncer_state {

@@ -15,7 +15,7 @@ namespace troupe::gpu {
 namespace {
 
 result<void> refuse(const std::string& what, const std::string& action) {
-  return fail(errc::invalid_argument, what, "", action);
+  return fail(errc::invalid_argument, what, "a sampling parameter is out of range", action);
 }
 
 std::size_t argmax(std::span<const float> values) {
