@@ -140,7 +140,8 @@ void trainer_group_state::open_rank(const forming_ptr& form, std::uint32_t rank,
   const auto& request = form->request;
   self_
       ->request(agent, deadlines::shard_open,
-                open_shard_request{id, request.model, request.seed, form->comm_token, request.lora})
+                open_shard_request{id, request.model, request.seed, form->comm_token, request.lora,
+                                   request.shard_size})
       .then(
           [this, form, rank](const open_shard_reply& reply, const trainer_shard_actor& shard) {
             form->addresses[rank] = reply.comm_address;

@@ -34,6 +34,7 @@ void training_run_state::pump() {
 void training_run_state::execute(const op_request& op) {
   if (const auto* load = std::get_if<load_state_op>(&op.body)) return execute_load(op, *load);
   if (const auto* save = std::get_if<save_weights_op>(&op.body)) return execute_publish(op, *save);
+  if (const auto ok = logic::check_answer(op.body, model_); !ok) return finish(op, ok.error());
   logic::batch_plan forward_plan;
   if (const auto* backward = std::get_if<backward_op>(&op.body)) {
     const auto known = forward_plans_.find(backward->forward_seq_id);
@@ -139,7 +140,7 @@ op_output training_run_state::output_of(const op_request& op,
   }
   if (std::holds_alternative<load_state_op>(op.body))
     return load_state_result{step_, merged.weights};
-  return forward_result{merged.logprobs, merged.metrics};
+  return forward_result{merged.logprobs, merged.metrics, merged.details};
 }
 
 void training_run_state::apply_output(const op_request& op, const op_output& output) {

@@ -163,10 +163,12 @@ void training_run_state::form() {
   if (config::is_planted(config::bug::suspect_not_durable)) durable.suspect_losses = 0;
   if (record_.incarnation > 1) config::failpoint("b3");
   const auto form_now = [this](std::vector<checkpoint_record> chain) {
-    form_group request{record_.incarnation,        record_.run,          record_.request.model,
-                       record_.request.world_size, record_.request.seed, {},
-                       record_.published,          std::move(chain),     record_.request.lora,
-                       record_.request.tenant};
+    form_group request{record_.incarnation,       record_.run,
+                       record_.request.model,     record_.request.world_size,
+                       record_.request.seed,      {},
+                       record_.published,         std::move(chain),
+                       record_.request.lora,      record_.request.tenant,
+                       record_.request.shard_size};
     if (snapshot_) request.resume.push_back(*snapshot_);
     ask(
         self_, group_, deadlines::capacity + 2 * deadlines::shard_open, std::move(request),

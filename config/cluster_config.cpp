@@ -98,6 +98,9 @@ void read_group(reader& in, const toml::table& table, std::string_view name, pro
       if (choice != "fp32" && choice != "bf16")
         in.refuse(node, key.str(), "is neither fp32 nor bf16");
       out.compute = choice == "bf16" ? product_type::bf16 : product_type::fp32;
+    } else if (key == "kept_activations_mib" && name == "trainers") {
+      in.read(node, key.str(), out.kept_activations_mib, 0,
+              limits::batch_activation_bytes_max / limits::mebibyte);
     } else if (key == "slots" && name == "trainers") {
       in.read(node, key.str(), out.slots, 1, limits::node_slots_max);
     } else {

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/limits.hpp"
 #include "messages/error.hpp"
 
 namespace troupe::config {
@@ -25,6 +26,8 @@ struct process_group {
   std::uint32_t threads = 1;                  ///< of the maths library, in each process
   std::uint32_t slots = 1;                    ///< trainers: adapter runs that share a process
   product_type compute = product_type::fp32;  ///< trainers
+  /// Trainers: what a batch keeps for its backward; 0: nothing that can be computed again.
+  std::uint32_t kept_activations_mib = limits::kept_activation_bytes_max / limits::mebibyte;
 
   bool operator==(const process_group&) const = default;
 };

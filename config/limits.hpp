@@ -157,6 +157,10 @@ static_assert(delta_depth_max + 1 <= checkpoint_chain_max, "a chain is a base an
 inline constexpr std::size_t op_bytes_max = 5 * mebibyte;
 static_assert(op_bytes_max + op_bytes_max / 2 + mebibyte / 4 <= frame_bytes_max);
 
+/// Numbers that the reply of one op tells of its batch: logprobs of targets, and the details that
+/// a forward was asked for.
+inline constexpr std::size_t answer_numbers_max = op_bytes_max / 2 / 4;
+
 /// Ops in one page of a run's log.
 inline constexpr std::uint32_t log_page_ops_max = 1024;
 

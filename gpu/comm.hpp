@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "messages/error.hpp"
@@ -34,8 +35,28 @@ class comm {
   /// values become their sums over ranks, in double.
   virtual result<void> all_reduce(std::span<double> values) = 0;
 
+  /// A communicator of some of the ranks: `members` ascending, this rank among them, which become
+  /// 0, 1, ... in it. Its calls and those of this one form one order; an error in either breaks
+  /// both. All members call it alike. This one must outlive it.
+  virtual result<std::unique_ptr<comm>> subset(std::span<const std::uint32_t> members);
+
   /// Makes the pending and all later calls of this rank fail; callable from any thread.
   virtual void abort() = 0;
+};
+
+inline result<std::unique_ptr<comm>> comm::subset(std::span<const std::uint32_t>) {
+  return fail(errc::unsupported, "this communicator forms no groups of its ranks", "",
+              "leave shard_size out: all ranks then share one copy of the state");
+}
+
+/// The ranks of a model, and how many of them share one copy of its state; 0: all.
+struct rank_set {
+  /// Implicit, because most sets hold one copy.
+  rank_set(std::unique_ptr<comm> ranks, std::uint32_t size = 0)
+      : all(std::move(ranks)), shard_size(size) {}
+
+  std::unique_ptr<comm> all;
+  std::uint32_t shard_size;
 };
 
 /// A rank's side of forming a communicator: first it listens, then all addresses are known.

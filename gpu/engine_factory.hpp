@@ -41,19 +41,19 @@ class engine_factory {
 
   /// Weights are undefined until load.
   virtual result<std::unique_ptr<trainer_engine>> make_trainer(const model_config& model,
-                                                               std::unique_ptr<comm> ranks) = 0;
+                                                               rank_set ranks) = 0;
 
   /// The same with low-rank adapters beside frozen weights; errc::unsupported where an engine has
   /// none, errc::invalid_argument for impossible ones.
   virtual result<std::unique_ptr<trainer_engine>> make_adapter_trainer(const adapter_base& base,
                                                                        const lora_config& lora,
-                                                                       std::unique_ptr<comm> ranks);
+                                                                       rank_set ranks);
 
   virtual result<std::unique_ptr<sampler_engine>> make_sampler(const model_config& model) = 0;
 };
 
 inline result<std::unique_ptr<trainer_engine>> engine_factory::make_adapter_trainer(
-    const adapter_base&, const lora_config&, std::unique_ptr<comm>) {
+    const adapter_base&, const lora_config&, rank_set) {
   return fail(errc::unsupported, "this engine trains no low-rank adapters", "",
               "create the run without LoRA");
 }

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <span>
 
-#include "messages/sampling.hpp"
+#include "messages/likeliest.hpp"
 
 namespace troupe::gpu {
 

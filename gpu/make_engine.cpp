@@ -31,17 +31,18 @@ class cpu_engines final : public engine_factory {
   }
 
   result<std::unique_ptr<trainer_engine>> make_trainer(const model_config& model,
-                                                       std::unique_ptr<comm> ranks) override {
+                                                       rank_set ranks) override {
     if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
     return make_torch_trainer(model, std::nullopt, std::move(ranks), resources_);
   }
 
-  result<std::unique_ptr<trainer_engine>> make_adapter_trainer(
-      const adapter_base& base, const lora_config& lora, std::unique_ptr<comm> ranks) override {
+  result<std::unique_ptr<trainer_engine>> make_adapter_trainer(const adapter_base& base,
+                                                               const lora_config& lora,
+                                                               rank_set ranks) override {
     if (auto ok = validate(base.model); !ok) return fail(std::move(ok.error()));
     if (auto ok = validate(base.model, lora); !ok) return fail(std::move(ok.error()));
-    auto frozen =
-        bases_.find_or_make({base.identity, base.model, ranks->rank(), ranks->world_size()});
+    auto frozen = bases_.find_or_make(
+        {base.identity, base.model, ranks.all->rank(), ranks.all->world_size(), ranks.shard_size});
     return make_torch_trainer(base.model, adapter_setup{lora, std::move(frozen)}, std::move(ranks),
                               resources_);
   }
@@ -73,6 +74,7 @@ result<std::unique_ptr<engine_factory>> make_engine_factory(const engine_options
   prepare_maths_library();
   engine_resources resources;
   resources.compute = options.compute;
+  resources.kept_activation_bytes = options.kept_activation_bytes;
   resources.threads = std::make_shared<thread_pool>(options.num_threads);
   return std::make_unique<cpu_engines>(options.comm_address, std::move(resources));
 }

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "config/limits.hpp"
 #include "gpu/engine_factory.hpp"
 
 namespace troupe::gpu {
@@ -18,7 +19,9 @@ struct engine_options {
   std::string device = "cpu";
   std::uint32_t num_threads = 1;              ///< of the maths library in this process
   compute_type compute = compute_type::fp32;  ///< of trainers
-  std::string comm_address = "127.0.0.1";     ///< interface on which ranks meet
+  /// What a batch of a trainer keeps for its backward; the rest is computed again.
+  std::size_t kept_activation_bytes = limits::kept_activation_bytes_max;
+  std::string comm_address = "127.0.0.1";  ///< interface on which ranks meet
 };
 
 [[nodiscard]] result<std::unique_ptr<engine_factory>> make_engine_factory(

@@ -37,23 +37,28 @@ class trainer_engine {
   virtual ~trainer_engine() = default;
 
   /// Slices of canonical space this rank owns; together the ranks own everything that is trained
-  /// exactly once. With adapters these are theirs, and the model's own weights are frozen.
+  /// exactly once, however many copies they hold. With adapters these are theirs, and the model's
+  /// own weights are frozen.
   [[nodiscard]] virtual std::vector<parameter_slice> owned_slices() const = 0;
 
   /// Loads the frozen weights that adapters stand beside, once and before load.
   virtual result<void> load_frozen(parameter_source& source);
 
-  /// Loads owned slices. With optimizer_state::reset moments are zero and the count is 0; with
-  /// restore they are read from `source` and the count is `optimizer_steps`. Clears gradients and
-  /// kept forwards.
+  /// Loads what this rank holds. With optimizer_state::reset moments are zero and the count is 0;
+  /// with restore they are read from `source` and the count is `optimizer_steps`. Clears gradients
+  /// and kept forwards.
   virtual result<void> load(parameter_source& source, optimizer_state optimizer,
                             std::uint64_t optimizer_steps) = 0;
 
-  /// Logprobs of target_tokens. With keep_for_backward the pass is kept under `seq_id`, and
-  /// several may be open; within a budget of bytes older ones are computed again for their
-  /// backward, and beyond limits::kept_forwards_max the oldest is dropped.
+  /// Logprobs of target_tokens, and `details` of each datum. With keep_for_backward the pass is
+  /// kept under `seq_id`, and several may be open; within a budget of bytes older ones are computed
+  /// again for their backward, and beyond limits::kept_forwards_max the oldest is dropped.
   virtual result<forward_result> forward(std::uint64_t seq_id, std::span<const datum> batch,
-                                         retention keep) = 0;
+                                         retention keep, const forward_details& details) = 0;
+  result<forward_result> forward(std::uint64_t seq_id, std::span<const datum> batch,
+                                 retention keep) {
+    return forward(seq_id, batch, keep, {});
+  }
 
   /// Adds the gradient of a built-in loss. Metric "loss:sum" is always present.
   virtual result<forward_result> forward_backward(std::uint64_t seq_id,

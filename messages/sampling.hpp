@@ -15,6 +15,7 @@
 
 #include "messages/checkpoint.hpp"
 #include "messages/ids.hpp"
+#include "messages/likeliest.hpp"
 #include "messages/model.hpp"
 
 namespace troupe {
@@ -54,14 +55,6 @@ struct sample_request {
 };
 
 enum class stop_reason : std::uint8_t { stop = 0, length = 1 };
-
-/// The likeliest tokens at each of a row of positions, best first: `per_position` for each of them.
-struct likeliest_tokens {
-  std::uint32_t per_position = 0;
-  std::vector<token_id> tokens;
-  std::vector<float> logprobs;  ///< same length as tokens
-  bool operator==(const likeliest_tokens&) const = default;
-};
 
 /// A sampled token with what its request wanted to know of it; not a message by itself.
 struct scored_token {

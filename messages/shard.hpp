@@ -31,6 +31,7 @@ struct open_shard_request {
   std::uint64_t seed = 0;
   std::string comm_token;  ///< secret of this incarnation: strangers cannot enter the ring
   std::optional<lora_config> lora = std::nullopt;
+  std::uint32_t shard_size = 0;  ///< as in create_run_request
   bool operator==(const open_shard_request&) const = default;
 };
 
@@ -60,6 +61,7 @@ struct start_shard_reply {
 struct shard_forward {
   std::vector<datum> batch;  ///< this rank's datums; may be empty
   retention keep = retention::discard;
+  forward_details details = {};
   bool operator==(const shard_forward&) const = default;
 };
 
@@ -134,11 +136,12 @@ struct shard_work_reply {
   std::uint64_t seq_id = 0;
   std::vector<std::vector<float>> logprobs;  ///< forward, forward_backward: by datum of the part
   metric_list metrics;
-  state_digest weights;                ///< fp32 master slices after the work
-  state_digest published_before;       ///< save_weights: bf16 slices last published
-  state_digest published;              ///< save_weights: bf16 slices just written
-  std::vector<checkpoint_file> files;  ///< durable blobs just written
-  std::vector<float> probe_logprobs;   ///< save_weights, rank 0: as in checkpoint_manifest
+  state_digest weights;                     ///< fp32 master slices after the work
+  state_digest published_before;            ///< save_weights: bf16 slices last published
+  state_digest published;                   ///< save_weights: bf16 slices just written
+  std::vector<checkpoint_file> files;       ///< durable blobs just written
+  std::vector<float> probe_logprobs;        ///< save_weights, rank 0: as in checkpoint_manifest
+  std::vector<datum_details> details = {};  ///< forward: by datum of the part, when asked for
   bool operator==(const shard_work_reply&) const = default;
 };
 

@@ -18,6 +18,7 @@
 
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
+#include "messages/likeliest.hpp"
 #include "messages/model.hpp"
 
 namespace troupe {
@@ -77,11 +78,26 @@ struct adam_params {
 /// Whether a forward keeps what its backward will need.
 enum class retention : std::uint8_t { discard = 0, keep_for_backward = 1 };
 
+/// Which final hidden states a forward tells: those behind the last norm, which the head reads. Of
+/// a datum's last position, their mean over its positions, or all of them.
+enum class embedding_kind : std::uint8_t { none = 0, last = 1, mean = 2, per_token = 3 };
+
+/// What a forward tells beside the logprobs of its targets.
+struct forward_details {
+  std::uint32_t topk_logprobs = 0;  ///< likeliest tokens to name at each position
+  bool entropy = false;             ///< of the distribution at each position
+  embedding_kind embedding = embedding_kind::none;
+
+  [[nodiscard]] bool any() const { return *this != forward_details{}; }
+  bool operator==(const forward_details&) const = default;
+};
+
 /// Per-token logprobs of a batch. With keep_for_backward the pass stays open under its own seq_id
 /// until one `backward` consumes it or an optim_step or load_state ends its weights.
 struct forward_op {
   std::vector<datum> batch;
   retention keep = retention::discard;
+  forward_details details = {};
   bool operator==(const forward_op&) const = default;
 };
 
@@ -145,9 +161,18 @@ struct op_request {
 /// Named numbers of an op. The suffix says how ranks were merged: ":sum", ":max", ":mean".
 using metric_list = std::vector<std::pair<std::string, double>>;
 
+/// What a forward told of one datum; what was not asked for is empty.
+struct datum_details {
+  likeliest_tokens topk = {};         ///< at each of its N positions
+  std::vector<float> entropies = {};  ///< [N], in nats
+  std::vector<float> embedding = {};  ///< [hidden size], or [N, hidden size] row-major
+  bool operator==(const datum_details&) const = default;
+};
+
 struct forward_result {
   std::vector<std::vector<float>> logprobs;  ///< per datum, of target_tokens
   metric_list metrics;
+  std::vector<datum_details> details = {};  ///< per datum; empty when none were asked for
   bool operator==(const forward_result&) const = default;
 };
 
@@ -200,6 +225,9 @@ struct create_run_request {
   /// Whose it is: on a node that several tenants use, each has one op at a time. A valid name, or
   /// empty.
   std::string tenant = {};
+  /// Ranks that share one copy of the state; a divisor of world_size, which holds as many copies as
+  /// it has such groups. 0: all ranks share one.
+  std::uint32_t shard_size = 0;
   bool operator==(const create_run_request&) const = default;
 };
 

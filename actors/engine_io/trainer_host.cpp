@@ -42,10 +42,11 @@ result<start_shard_reply> trainer_host::start(const start_shard_request& request
   if (!ranks) return fail(ranks.error());
   comm_ = ranks->get();
   const model_config& config = model_.files->config();
+  gpu::rank_set set(std::move(*ranks), opened_.shard_size);
   auto engine = opened_.lora
                     ? engines_.make_adapter_trainer({config, weights_identity(opened_.model)},
-                                                    *opened_.lora, std::move(*ranks))
-                    : engines_.make_trainer(config, std::move(*ranks));
+                                                    *opened_.lora, std::move(set))
+                    : engines_.make_trainer(config, std::move(set));
   if (!engine) return fail(engine.error());
   engine_ = std::move(*engine);
   if (auto loaded = load_weights(request); !loaded) return fail(loaded.error());
@@ -104,9 +105,10 @@ result<shard_work_reply> trainer_host::run(const shard_work& request) {
       [&](const auto& body) -> result<void> {
         using body_type = std::decay_t<decltype(body)>;
         if constexpr (std::is_same_v<body_type, shard_forward>) {
-          auto out = engine_->forward(request.seq_id, body.batch, body.keep);
+          auto out = engine_->forward(request.seq_id, body.batch, body.keep, body.details);
           if (!out) return fail(out.error());
           reply.logprobs = std::move(out->logprobs);
+          reply.details = std::move(out->details);
           reply.metrics = std::move(out->metrics);
           return {};
         } else if constexpr (std::is_same_v<body_type, shard_forward_backward>) {

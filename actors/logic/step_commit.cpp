@@ -5,6 +5,8 @@
 #include <string_view>
 #include <type_traits>
 
+#include "config/limits.hpp"
+
 namespace troupe::logic {
 namespace {
 
@@ -13,7 +15,7 @@ constexpr bool has_batch =
     std::is_same_v<Op, forward_op> || std::is_same_v<Op, forward_backward_op>;
 
 shard_body part_of(const forward_op& op, const std::vector<std::size_t>& positions) {
-  return shard_forward{take_part(op.batch, positions), op.keep};
+  return shard_forward{take_part(op.batch, positions), op.keep, op.details};
 }
 
 shard_body part_of(const forward_backward_op& op, const std::vector<std::size_t>& positions) {
@@ -88,8 +90,10 @@ result<merged_reply> merge(const std::vector<shard_work_reply>& ranks, const bat
   out.logprobs.resize(num_datums);
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
     const shard_work_reply& reply = ranks[rank];
-    const bool has_logprobs = !reply.logprobs.empty();
-    if (reply.seq_id != seq_id || (has_logprobs && reply.logprobs.size() != plan[rank].size())) {
+    const auto fits = [&](const auto& by_datum) {
+      return by_datum.empty() || by_datum.size() == plan[rank].size();
+    };
+    if (reply.seq_id != seq_id || !fits(reply.logprobs) || !fits(reply.details)) {
       return fail(errc::internal, "rank " + std::to_string(rank) + " answered for op " +
                                       std::to_string(reply.seq_id) + " instead of " +
                                       std::to_string(seq_id));
@@ -97,6 +101,9 @@ result<merged_reply> merge(const std::vector<shard_work_reply>& ranks, const bat
     for (std::size_t i = 0; i < reply.logprobs.size(); ++i) {
       out.logprobs[plan[rank][i]] = reply.logprobs[i];
     }
+    if (!reply.details.empty()) out.details.resize(num_datums);
+    for (std::size_t i = 0; i < reply.details.size(); ++i)
+      out.details[plan[rank][i]] = reply.details[i];
     for (const auto& [name, value] : reply.metrics)
       merge_metric(out.metrics, name, value);
     out.weights += reply.weights;
@@ -109,6 +116,24 @@ result<merged_reply> merge(const std::vector<shard_work_reply>& ranks, const bat
     if (std::string_view(name).ends_with(":mean")) value /= static_cast<double>(ranks.size());
   }
   return out;
+}
+
+result<void> check_answer(const op_body& body, const model_config& model) {
+  const auto* op = std::get_if<forward_op>(&body);
+  if (op == nullptr || op->details.embedding == embedding_kind::none) return {};
+  const bool is_whole = op->details.embedding == embedding_kind::per_token;
+  std::size_t numbers = 0;
+  for (const datum& each : op->batch) {
+    const std::size_t rows = each.tokens.size();
+    numbers += each.target_tokens.size() + rows * 2 * op->details.topk_logprobs +
+               (op->details.entropy ? rows : 0) + (is_whole ? rows : 1) * model.hidden_size;
+  }
+  if (numbers <= limits::answer_numbers_max) return {};
+  return fail(errc::invalid_argument,
+              "the answer to this forward would have " + std::to_string(numbers) +
+                  " numbers, an op may have " + std::to_string(limits::answer_numbers_max),
+              "hidden states of a batch are many numbers",
+              "send fewer datums at a time, or ask for pooled embeddings");
 }
 
 bool changes_state(const op_body& body) {
@@ -133,7 +158,7 @@ bool same_outcome(const op_output& journalled, const op_output& replayed) {
   }
   if (const auto* pass = std::get_if<forward_result>(&journalled)) {
     const auto* again = std::get_if<forward_result>(&replayed);
-    return again != nullptr && pass->logprobs == again->logprobs;
+    return again != nullptr && pass->logprobs == again->logprobs && pass->details == again->details;
   }
   return journalled.index() == replayed.index();
 }

@@ -37,11 +37,15 @@ struct merged_reply {
   state_digest published_before;
   state_digest published;
   std::vector<checkpoint_file> files;
-  std::vector<float> probe_logprobs;  ///< of rank 0
+  std::vector<float> probe_logprobs;   ///< of rank 0
+  std::vector<datum_details> details;  ///< in the batch's order
 };
 
 [[nodiscard]] result<merged_reply> merge(const std::vector<shard_work_reply>& ranks,
                                          const batch_plan& plan, std::uint64_t seq_id);
+
+/// errc::invalid_argument when the answer to an op would be too large for the model's hidden size.
+[[nodiscard]] result<void> check_answer(const op_body& body, const model_config& model);
 
 /// Whether an op changes weights, gradients or kept forwards, so that a replay must repeat it.
 [[nodiscard]] bool changes_state(const op_body& body);

@@ -71,6 +71,7 @@ struct form_group {
   std::vector<checkpoint_record> published_chain;
   std::optional<lora_config> lora;
   std::string tenant;
+  std::uint32_t shard_size = 0;
 };
 
 struct group_formed {

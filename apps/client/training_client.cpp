@@ -83,6 +83,12 @@ future<forward_result> training_client::forward(std::vector<datum> batch) {
                                     "");
 }
 
+future<forward_result> training_client::forward(std::vector<datum> batch,
+                                                const forward_details& details) {
+  return submit_for<forward_result>(*session_,
+                                    forward_op{std::move(batch), retention::discard, details}, "");
+}
+
 future<forward_result> training_client::forward_backward(std::vector<datum> batch, loss_fn loss,
                                                          loss_fn_config config) {
   return submit_for<forward_result>(

@@ -44,6 +44,8 @@ class training_client {
   training_client(std::shared_ptr<connection> link, std::shared_ptr<training_session> session);
 
   future<forward_result> forward(std::vector<datum> batch);
+  /// The same, and what it is asked to tell of each datum.
+  future<forward_result> forward(std::vector<datum> batch, const forward_details& details);
   future<forward_result> forward_backward(std::vector<datum> batch, loss_fn loss,
                                           loss_fn_config config);
   /// `cursor` says, here and below, where the loop stands once the operation is done: a loop that

@@ -29,6 +29,9 @@ result<options> parse_options(int count, const char* const* words) {
                                                        {"bf16", gpu::compute_type::bf16}};
   app.add_option("--compute", out.compute, "trainer: what matrix products round to, fp32 or bf16")
       ->transform(CLI::CheckedTransformer(types));
+  app.add_option("--kept-activations-mib", out.kept_activations_mib,
+                 "trainer: what a batch keeps for its backward")
+      ->check(CLI::Range(std::size_t{0}, limits::batch_activation_bytes_max / limits::mebibyte));
   app.add_option("--device", out.device);
   app.add_option("--cluster", out.cluster);
   app.add_option("--host", out.host, "control: address to listen on");

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "config/limits.hpp"
 #include "gpu/engine_factory.hpp"
 #include "messages/cluster.hpp"
 #include "messages/error.hpp"
@@ -21,6 +22,8 @@ struct options {
   std::uint32_t threads = 1;
   std::uint32_t slots = 1;                              ///< trainer
   gpu::compute_type compute = gpu::compute_type::fp32;  ///< trainer
+  std::uint32_t kept_activations_mib =
+      limits::kept_activation_bytes_max / limits::mebibyte;  ///< trainer
   std::string device = "cpu";
   std::string cluster = "troupe";          ///< control
   std::string host = "127.0.0.1";          ///< control

@@ -19,6 +19,7 @@ result<void> serve_worker(const options& wanted, exit_signal& exit) {
   engine.device = wanted.device;
   engine.num_threads = wanted.threads;
   engine.compute = wanted.compute;
+  engine.kept_activation_bytes = wanted.kept_activations_mib * limits::mebibyte;
   const auto engines = gpu::make_engine_factory(engine);
   if (!engines) return fail(engines.error());
   const auto blobs = storage::open_posix_blob_store(endpoint->data_folder);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <memory>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -31,7 +33,9 @@ static_assert(sizeof(call_header) == 16);
 
 /// Both directions of one peer in one collective. Progress counts header and payload together.
 struct exchange {
-  std::uint32_t rank = 0;
+  std::uint32_t peer = 0;   ///< its rank in the whole set
+  std::uint32_t place = 0;  ///< its rank in the communicator
+  std::uint32_t round = 0;  ///< of the calls that both have made together
   std::span<const std::byte> out;
   std::span<std::byte> in;
   std::size_t sent = 0;
@@ -42,98 +46,27 @@ struct exchange {
   bool has_received() const { return received == sizeof(call_header) + in.size(); }
 };
 
-class socket_comm final : public comm {
+/// The connections of one rank, on which each of its communicators exchanges with some of the
+/// peers.
+class socket_mesh {
  public:
-  socket_comm(std::uint32_t rank, std::chrono::milliseconds deadline, std::vector<descriptor> peers,
+  socket_mesh(std::uint32_t rank, std::chrono::milliseconds deadline, std::vector<descriptor> peers,
               descriptor abort_event)
       : rank_(rank),
         deadline_(deadline),
         peers_(std::move(peers)),
-        abort_event_(std::move(abort_event)) {}
+        abort_event_(std::move(abort_event)),
+        rounds_(peers_.size()) {}
 
-  std::uint32_t rank() const override { return rank_; }
-  std::uint32_t world_size() const override { return static_cast<std::uint32_t>(peers_.size()); }
-
-  result<void> all_gather(std::span<const float> mine, std::span<float> all) override {
-    std::vector<exchange> exchanges = make_exchanges();
-    for (exchange& e : exchanges) {
-      e.out = std::as_bytes(mine);
-      e.in = std::as_writable_bytes(all.subspan(e.rank * mine.size(), mine.size()));
-    }
-    if (auto ok = run(call_kind::gather, exchanges); !ok) return ok;
-    const auto own = all.subspan(rank_ * mine.size(), mine.size());
-    if (own.data() != mine.data()) std::ranges::copy(mine, own.begin());
-    return {};
-  }
-
-  result<void> reduce_scatter(std::span<const float> all, std::span<float> mine) override {
-    const std::size_t part = mine.size();
-    received_.resize(peers_.size() * part);
-    std::vector<exchange> exchanges = make_exchanges();
-    for (exchange& e : exchanges) {
-      e.out = std::as_bytes(all.subspan(e.rank * part, part));
-      e.in = std::as_writable_bytes(std::span(received_).subspan(e.rank * part, part));
-    }
-    config::failpoint("t5");
-    if (auto ok = run(call_kind::scatter, exchanges); !ok) return ok;
-    config::failpoint("t6");
-    for (std::size_t rank = 0; rank < peers_.size(); ++rank) {
-      const float* const from =
-          rank == rank_ ? all.data() + rank * part : received_.data() + rank * part;
-      if (rank == 0) {
-        std::copy_n(from, part, mine.begin());
-        continue;
-      }
-      for (std::size_t i = 0; i < part; ++i)
-        mine[i] += from[i];
-    }
-    return {};
-  }
-
-  result<void> all_reduce(std::span<double> values) override {
-    std::vector<double> received(peers_.size() * values.size());
-    const auto place = [&](std::size_t rank) {
-      return std::span(received).subspan(rank * values.size(), values.size());
-    };
-    std::vector<exchange> exchanges = make_exchanges();
-    for (exchange& e : exchanges) {
-      e.out = std::as_bytes(std::span<const double>(values));
-      e.in = std::as_writable_bytes(place(e.rank));
-    }
-    if (auto ok = run(call_kind::reduce, exchanges); !ok) return ok;
-    std::ranges::copy(values, place(rank_).begin());
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      double sum = place(0)[i];
-      for (std::size_t rank = 1; rank < peers_.size(); ++rank)
-        sum += place(rank)[i];
-      values[i] = sum;
-    }
-    return {};
-  }
-
-  void abort() override {
-    aborted_.store(true);
-    raise(abort_event_);
-  }
-
- private:
-  std::vector<exchange> make_exchanges() const {
-    std::vector<exchange> exchanges;
-    for (std::uint32_t rank = 0; rank < peers_.size(); ++rank) {
-      if (rank == rank_) continue;
-      exchange e;
-      e.rank = rank;
-      exchanges.push_back(e);
-    }
-    return exchanges;
-  }
+  std::uint32_t rank() const { return rank_; }
 
   result<void> run(call_kind kind, std::vector<exchange>& exchanges) {
     if (broken_ || aborted_.load())
       return fail(errc::peer_lost, "the set of rank " + std::to_string(rank_) + " is broken",
                   broken_ ? "an earlier collective failed" : "the set is being stopped",
                   "start the set again");
-    ++round_;
+    for (exchange& e : exchanges)
+      e.round = ++rounds_[e.peer];
     auto ok = transfer_all(kind, exchanges);
     if (!ok) {
       broken_ = true;
@@ -143,6 +76,12 @@ class socket_comm final : public comm {
     return ok;
   }
 
+  void abort() {
+    aborted_.store(true);
+    raise(abort_event_);
+  }
+
+ private:
   result<void> transfer_all(call_kind kind, std::vector<exchange>& exchanges) {
     const auto end = std::chrono::steady_clock::now() + deadline_;
     const auto is_complete = [](const exchange& e) { return e.has_sent() && e.has_received(); };
@@ -159,7 +98,7 @@ class socket_comm final : public comm {
     std::vector<pollfd> polled;
     for (const exchange& e : exchanges) {
       const int events = (e.has_sent() ? 0 : POLLOUT) | (e.has_received() ? 0 : POLLIN);
-      const int fd = events == 0 ? -1 : peers_[e.rank].get();
+      const int fd = events == 0 ? -1 : peers_[e.peer].get();
       polled.push_back({fd, static_cast<short>(events), 0});
     }
     polled.push_back({abort_event_.get(), POLLIN, 0});
@@ -178,12 +117,12 @@ class socket_comm final : public comm {
   }
 
   result<void> send_more(call_kind kind, exchange& e) {
-    const call_header header{kind, round_, e.out.size()};
+    const call_header header{kind, e.round, e.out.size()};
     const auto header_bytes = std::as_bytes(std::span(&header, 1));
     const auto rest = e.sent < sizeof header ? header_bytes.subspan(e.sent)
                                              : e.out.subspan(e.sent - sizeof header);
-    const transfer step = send_some(peers_[e.rank], rest);
-    if (step.closed) return lose(e.rank);
+    const transfer step = send_some(peers_[e.peer], rest);
+    if (step.closed) return lose(e.peer);
     e.sent += step.bytes;
     return {};
   }
@@ -193,13 +132,13 @@ class socket_comm final : public comm {
     const bool in_header = e.received < sizeof(call_header);
     const auto rest = in_header ? header_bytes.subspan(e.received)
                                 : e.in.subspan(e.received - sizeof(call_header));
-    const transfer step = receive_some(peers_[e.rank], rest);
-    if (step.closed) return lose(e.rank);
+    const transfer step = receive_some(peers_[e.peer], rest);
+    if (step.closed) return lose(e.peer);
     e.received += step.bytes;
     if (in_header && e.received == sizeof(call_header) &&
-        e.header_in != call_header{kind, round_, e.in.size()})
+        e.header_in != call_header{kind, e.round, e.in.size()})
       return fail(errc::internal,
-                  "rank " + std::to_string(e.rank) + " made another collective call than rank " +
+                  "rank " + std::to_string(e.peer) + " made another collective call than rank " +
                       std::to_string(rank_),
                   "the engine's order of calls depends on a rank's data", "report this bug");
     return {};
@@ -213,7 +152,7 @@ class socket_comm final : public comm {
   error time_out(const std::vector<exchange>& exchanges) const {
     std::vector<std::uint32_t> late;
     for (const exchange& e : exchanges)
-      if (!e.has_sent() || !e.has_received()) late.push_back(e.rank);
+      if (!e.has_sent() || !e.has_received()) late.push_back(e.peer);
     return {errc::timeout,
             rank_names(late) + " did not come to a collective within " +
                 std::to_string(deadline_.count()) + " ms",
@@ -227,7 +166,103 @@ class socket_comm final : public comm {
   descriptor abort_event_;
   std::atomic<bool> aborted_{false};
   bool broken_ = false;
-  std::uint32_t round_ = 0;
+  std::vector<std::uint32_t> rounds_;  ///< calls made with each peer
+};
+
+class socket_comm final : public comm {
+ public:
+  /// `members` are ranks of the mesh, ascending, its own among them.
+  socket_comm(std::shared_ptr<socket_mesh> mesh, std::vector<std::uint32_t> members)
+      : mesh_(std::move(mesh)),
+        members_(std::move(members)),
+        rank_(static_cast<std::uint32_t>(std::ranges::find(members_, mesh_->rank()) -
+                                         members_.begin())) {}
+
+  std::uint32_t rank() const override { return rank_; }
+  std::uint32_t world_size() const override { return static_cast<std::uint32_t>(members_.size()); }
+
+  result<void> all_gather(std::span<const float> mine, std::span<float> all) override {
+    std::vector<exchange> exchanges = make_exchanges();
+    for (exchange& e : exchanges) {
+      e.out = std::as_bytes(mine);
+      e.in = std::as_writable_bytes(all.subspan(e.place * mine.size(), mine.size()));
+    }
+    if (auto ok = mesh_->run(call_kind::gather, exchanges); !ok) return ok;
+    const auto own = all.subspan(rank_ * mine.size(), mine.size());
+    if (own.data() != mine.data()) std::ranges::copy(mine, own.begin());
+    return {};
+  }
+
+  result<void> reduce_scatter(std::span<const float> all, std::span<float> mine) override {
+    const std::size_t part = mine.size();
+    received_.resize(members_.size() * part);
+    std::vector<exchange> exchanges = make_exchanges();
+    for (exchange& e : exchanges) {
+      e.out = std::as_bytes(all.subspan(e.place * part, part));
+      e.in = std::as_writable_bytes(std::span(received_).subspan(e.place * part, part));
+    }
+    config::failpoint("t5");
+    if (auto ok = mesh_->run(call_kind::scatter, exchanges); !ok) return ok;
+    config::failpoint("t6");
+    for (std::size_t rank = 0; rank < members_.size(); ++rank) {
+      const float* const from =
+          rank == rank_ ? all.data() + rank * part : received_.data() + rank * part;
+      if (rank == 0) {
+        std::copy_n(from, part, mine.begin());
+        continue;
+      }
+      for (std::size_t i = 0; i < part; ++i)
+        mine[i] += from[i];
+    }
+    return {};
+  }
+
+  result<void> all_reduce(std::span<double> values) override {
+    std::vector<double> received(members_.size() * values.size());
+    const auto place = [&](std::size_t rank) {
+      return std::span(received).subspan(rank * values.size(), values.size());
+    };
+    std::vector<exchange> exchanges = make_exchanges();
+    for (exchange& e : exchanges) {
+      e.out = std::as_bytes(std::span<const double>(values));
+      e.in = std::as_writable_bytes(place(e.place));
+    }
+    if (auto ok = mesh_->run(call_kind::reduce, exchanges); !ok) return ok;
+    std::ranges::copy(values, place(rank_).begin());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      double sum = place(0)[i];
+      for (std::size_t rank = 1; rank < members_.size(); ++rank)
+        sum += place(rank)[i];
+      values[i] = sum;
+    }
+    return {};
+  }
+
+  result<std::unique_ptr<comm>> subset(std::span<const std::uint32_t> members) override {
+    std::vector<std::uint32_t> chosen;
+    for (const std::uint32_t member : members)
+      chosen.push_back(members_[member]);
+    return std::make_unique<socket_comm>(mesh_, std::move(chosen));
+  }
+
+  void abort() override { mesh_->abort(); }
+
+ private:
+  std::vector<exchange> make_exchanges() const {
+    std::vector<exchange> exchanges;
+    for (std::uint32_t rank = 0; rank < members_.size(); ++rank) {
+      if (rank == rank_) continue;
+      exchange e;
+      e.peer = members_[rank];
+      e.place = rank;
+      exchanges.push_back(e);
+    }
+    return exchanges;
+  }
+
+  const std::shared_ptr<socket_mesh> mesh_;
+  const std::vector<std::uint32_t> members_;
+  const std::uint32_t rank_;
   std::vector<float> received_;
 };
 
@@ -254,8 +289,11 @@ class socket_listener final : public comm_listener {
       if (!met) return fail(std::move(met.error()));
       peers = std::move(*met);
     }
-    return std::make_unique<socket_comm>(options_.rank, options_.deadline, std::move(peers),
-                                         std::move(*event));
+    std::vector<std::uint32_t> everyone(world_size);
+    std::iota(everyone.begin(), everyone.end(), 0U);
+    auto mesh = std::make_shared<socket_mesh>(options_.rank, options_.deadline, std::move(peers),
+                                              std::move(*event));
+    return std::make_unique<socket_comm>(std::move(mesh), std::move(everyone));
   }
 
  private:

@@ -4,7 +4,9 @@
 #include <array>
 #include <condition_variable>
 #include <cstddef>
+#include <map>
 #include <mutex>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -29,24 +31,52 @@ struct contribution {
 
 using shared_contribution = std::shared_ptr<const contribution>;
 
+/// What all communicators of a set share: one that breaks, breaks the others.
+struct common_fate {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::optional<error> broken;
+};
+
 /// A rank posts round g + 1 only after every rank posted round g, which each did after taking round
 /// g - 1: so two slots per rank are enough.
 class meeting_place {
  public:
-  meeting_place(std::uint32_t world_size, std::chrono::milliseconds deadline)
-      : deadline_(deadline), slots_(world_size) {}
+  /// `names` are the ranks' numbers in the whole set.
+  meeting_place(std::vector<std::uint32_t> names, std::chrono::milliseconds deadline,
+                std::shared_ptr<common_fate> fate)
+      : names_(std::move(names)),
+        deadline_(deadline),
+        fate_(std::move(fate)),
+        slots_(names_.size()) {}
+
+  std::uint32_t num_ranks() const { return static_cast<std::uint32_t>(names_.size()); }
+  std::uint32_t name_of(std::uint32_t rank) const { return names_[rank]; }
+
+  /// The same place for all ranks that ask for the n-th one of these members.
+  std::shared_ptr<meeting_place> subset(const std::vector<std::uint32_t>& members,
+                                        std::uint32_t nth) {
+    const std::lock_guard lock(fate_->mutex);
+    auto& place = subsets_[{members, nth}];
+    if (place) return place;
+    std::vector<std::uint32_t> names;
+    for (const std::uint32_t member : members)
+      names.push_back(names_[member]);
+    return place = std::make_shared<meeting_place>(std::move(names), deadline_, fate_);
+  }
 
   result<std::vector<shared_contribution>> meet(std::uint32_t rank, std::uint64_t round,
                                                 contribution mine) {
-    std::unique_lock lock(mutex_);
-    if (broken_) return fail(*broken_);
+    std::unique_lock lock(fate_->mutex);
+    std::optional<error>& broken = fate_->broken;
+    if (broken) return fail(*broken);
     slots_[rank][round % 2] = {round, std::make_shared<const contribution>(std::move(mine))};
-    changed_.notify_all();
-    changed_.wait_for(lock, deadline_,
-                      [&] { return broken_.has_value() || missing(round).empty(); });
+    fate_->changed.notify_all();
+    fate_->changed.wait_for(lock, deadline_,
+                            [&] { return broken.has_value() || missing(round).empty(); });
     // A rank that has what it came for may leave before the others have woken up.
     if (!missing(round).empty()) {
-      if (broken_) return fail(*broken_);
+      if (broken) return fail(*broken);
       return fail(time_out(round));
     }
     std::vector<shared_contribution> all;
@@ -56,9 +86,9 @@ class meeting_place {
   }
 
   void break_off(error reason) {
-    const std::lock_guard lock(mutex_);
-    if (!broken_) broken_ = std::move(reason);
-    changed_.notify_all();
+    const std::lock_guard lock(fate_->mutex);
+    if (!fate_->broken) fate_->broken = std::move(reason);
+    fate_->changed.notify_all();
   }
 
  private:
@@ -75,9 +105,13 @@ class meeting_place {
   }
 
   error time_out(std::uint64_t round) {
-    const std::string names = rank_names(missing(round));
-    broken_ = error{errc::peer_lost, "a collective failed: " + names + " did not come", "", ""};
-    changed_.notify_all();
+    std::vector<std::uint32_t> late = missing(round);
+    for (std::uint32_t& rank : late)
+      rank = names_[rank];
+    const std::string names = rank_names(late);
+    fate_->broken =
+        error{errc::peer_lost, "a collective failed: " + names + " did not come", "", ""};
+    fate_->changed.notify_all();
     return {
         errc::timeout,
         names + " did not come to a collective within " + std::to_string(deadline_.count()) + " ms",
@@ -85,25 +119,26 @@ class meeting_place {
         "look at the log of that rank; the set is restarted without it"};
   }
 
+  const std::vector<std::uint32_t> names_;
   const std::chrono::milliseconds deadline_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<error> broken_;
+  const std::shared_ptr<common_fate> fate_;
   std::vector<std::array<posting, 2>> slots_;
+  std::map<std::pair<std::vector<std::uint32_t>, std::uint32_t>, std::shared_ptr<meeting_place>>
+      subsets_;
 };
 
 class thread_comm final : public comm {
  public:
-  thread_comm(std::uint32_t rank, std::uint32_t world_size, std::shared_ptr<meeting_place> place)
-      : rank_(rank), world_size_(world_size), place_(std::move(place)) {}
+  thread_comm(std::uint32_t rank, std::shared_ptr<meeting_place> place)
+      : rank_(rank), place_(std::move(place)) {}
 
   ~thread_comm() override {
-    place_->break_off({errc::peer_lost, "rank " + std::to_string(rank_) + " went away",
+    place_->break_off({errc::peer_lost, "rank " + name() + " went away",
                        "its process or thread ended", "start the set again"});
   }
 
   std::uint32_t rank() const override { return rank_; }
-  std::uint32_t world_size() const override { return world_size_; }
+  std::uint32_t world_size() const override { return place_->num_ranks(); }
 
   result<void> all_gather(std::span<const float> mine, std::span<float> all) override {
     auto met = meet({call_kind::gather, {mine.begin(), mine.end()}, {}});
@@ -135,8 +170,15 @@ class thread_comm final : public comm {
     return {};
   }
 
+  result<std::unique_ptr<comm>> subset(std::span<const std::uint32_t> members) override {
+    const std::vector<std::uint32_t> key(members.begin(), members.end());
+    const auto place = place_->subset(key, num_subsets_[key]++);
+    const auto mine = std::ranges::find(key, rank_);
+    return std::make_unique<thread_comm>(static_cast<std::uint32_t>(mine - key.begin()), place);
+  }
+
   void abort() override {
-    place_->break_off({errc::peer_lost, "rank " + std::to_string(rank_) + " aborted the collective",
+    place_->break_off({errc::peer_lost, "rank " + name() + " aborted the collective",
                        "the set is being stopped", ""});
   }
 
@@ -154,20 +196,25 @@ class thread_comm final : public comm {
     return met;
   }
 
+  std::string name() const { return std::to_string(place_->name_of(rank_)); }
+
   std::uint32_t rank_;
-  std::uint32_t world_size_;
   std::shared_ptr<meeting_place> place_;
   std::uint64_t round_ = 0;
+  std::map<std::vector<std::uint32_t>, std::uint32_t> num_subsets_;
 };
 
 }  // namespace
 
 std::vector<std::unique_ptr<comm>> make_thread_comms(std::uint32_t world_size,
                                                      std::chrono::milliseconds deadline) {
-  auto place = std::make_shared<meeting_place>(world_size, deadline);
+  std::vector<std::uint32_t> names(world_size);
+  std::iota(names.begin(), names.end(), 0U);
+  auto place =
+      std::make_shared<meeting_place>(std::move(names), deadline, std::make_shared<common_fate>());
   std::vector<std::unique_ptr<comm>> comms;
   for (std::uint32_t rank = 0; rank < world_size; ++rank)
-    comms.push_back(std::make_unique<thread_comm>(rank, world_size, place));
+    comms.push_back(std::make_unique<thread_comm>(rank, place));
   return comms;
 }
 

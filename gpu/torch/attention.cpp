@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/torch/pass_clock.hpp"
 #include "gpu/torch/row_ops.hpp"
 
 namespace troupe::gpu {
@@ -168,6 +169,7 @@ void norm_and_rotate_backward(const model_config& model, const packed_batch& bat
 
 attended attention(const model_config& model, const packed_batch& batch, const at::Tensor& rotated,
                    const at::Tensor& qkv) {
+  const timed_part timed(&pass_seconds::attention);
   const head_layout heads(model);
   attended result{make_tensor({batch.num_tokens(), heads.out_width()}),
                   make_tensor({batch.num_tokens(), heads.queries})};
@@ -187,6 +189,7 @@ attended attention(const model_config& model, const packed_batch& batch, const a
 at::Tensor attention_backward(const model_config& model, const packed_batch& batch,
                               const at::Tensor& rotated, const at::Tensor& qkv,
                               const attended& forward, const at::Tensor& gradient) {
+  const timed_part timed(&pass_seconds::attention);
   const head_layout heads(model);
   at::Tensor result = make_tensor({batch.num_tokens(), heads.qkv_width()});
   at::Tensor out = forward.out;

@@ -6,6 +6,7 @@
 // Units: bytes. Threading: plain values.
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "config/limits.hpp"
@@ -14,12 +15,16 @@
 
 namespace troupe::gpu {
 
+/// When weights of other ranks move: while the block before computes, or when a block needs them.
+enum class gathering : std::uint8_t { ahead, on_demand };
+
 struct engine_resources {
   std::shared_ptr<thread_pool> threads;  ///< null: the calling thread alone
   std::size_t kept_activation_bytes = limits::kept_activation_bytes_max;
   std::size_t batch_activation_bytes = limits::batch_activation_bytes_max;
   compute_type compute = compute_type::fp32;
   std::size_t kept_logit_bytes = limits::kept_logit_bytes_max;
+  gathering gathers = gathering::ahead;
 };
 
 }  // namespace troupe::gpu

@@ -38,6 +38,7 @@ class frozen_bases {
     model_config model;
     std::uint32_t rank = 0;
     std::uint32_t world_size = 1;
+    std::uint32_t shard_size = 0;  ///< as in rank_set
 
     bool operator==(const key&) const = default;
   };

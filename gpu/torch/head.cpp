@@ -1,9 +1,11 @@
 #include "gpu/torch/head.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/likeliest.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -45,6 +47,43 @@ void reduce_chunk(const at::Tensor& logits, std::size_t first_row, const row_tar
   });
 }
 
+/// Each term is at least 0, so that nothing cancels.
+float entropy_of(std::span<const float> logits, float lse) {
+  double sum = 0;
+  for (const float z : logits) {
+    const double below = static_cast<double>(lse) - static_cast<double>(z);
+    sum += std::exp(-below) * below;
+  }
+  return static_cast<float>(std::max(0.0, sum));
+}
+
+void tell_chunk(const at::Tensor& logits, std::size_t first_row, const row_details& wanted,
+                head_output& out) {
+  const std::size_t width = extent(logits, 1);
+  const std::size_t per_row = out.likeliest.per_position;
+  for_ranges(extent(logits, 0), 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::size_t row = first_row + i;
+      const std::span<const float> z(values(logits) + i * width, width);
+      if (wanted.entropy) out.entropies[row] = entropy_of(z, out.lse[row]);
+      if (per_row == 0) continue;
+      likeliest_tokens best;
+      append_likeliest(z, out.lse[row], wanted.topk, best);
+      std::ranges::copy(best.tokens, out.likeliest.tokens.data() + row * per_row);
+      std::ranges::copy(best.logprobs, out.likeliest.logprobs.data() + row * per_row);
+    }
+  });
+}
+
+void make_room(const row_details& wanted, std::size_t rows, std::size_t vocabulary,
+               head_output& out) {
+  if (wanted.entropy) out.entropies.resize(rows);
+  const std::size_t per_row = std::min<std::size_t>(wanted.topk, vocabulary);
+  out.likeliest.per_position = static_cast<std::uint32_t>(per_row);
+  out.likeliest.tokens.resize(rows * per_row);
+  out.likeliest.logprobs.resize(rows * per_row);
+}
+
 /// Active rows of one backward, and what belongs to them.
 struct backward_rows {
   std::vector<std::size_t> rows;
@@ -82,10 +121,14 @@ void logit_gradients(at::Tensor logits, std::size_t first, const backward_rows& 
 }  // namespace
 
 head_output head_forward(const at::Tensor& hidden, const projection& layer,
-                         const row_targets& targets, std::size_t kept_bytes_max) {
+                         const row_targets& targets, std::size_t kept_bytes_max,
+                         const row_details& wanted) {
   const std::size_t rows = extent(hidden, 0);
   const std::size_t vocabulary = extent(layer.weight, 0);
-  head_output out{std::vector<float>(targets.tokens.size()), std::vector<float>(rows), {}};
+  head_output out;
+  out.logprobs.resize(targets.tokens.size());
+  out.lse.resize(rows);
+  make_room(wanted, rows, vocabulary, out);
   const bool keeps_logits = rows > 0 && rows * vocabulary * sizeof(float) <= kept_bytes_max;
   const std::size_t step = std::min(rows, chunk_rows(vocabulary));
   at::Tensor logits = make_tensor({keeps_logits ? rows : step, vocabulary});
@@ -94,6 +137,7 @@ head_output head_forward(const at::Tensor& hidden, const projection& layer,
     at::Tensor chunk = keeps_logits ? rows_of(logits, begin, end) : rows_of(logits, 0, end - begin);
     project_into(layer, rows_of(hidden, begin, end), chunk);
     reduce_chunk(chunk, begin, targets, out);
+    if (wanted.topk > 0 || wanted.entropy) tell_chunk(chunk, begin, wanted, out);
   }
   if (keeps_logits) out.logits = logits;
   return out;

@@ -10,11 +10,13 @@
 // Threading: called from one thread; runs on the pool.
 // Source: Wijmans et al. 2024 for the recomputation.
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
 #include "gpu/torch/projection.hpp"
 #include "messages/ids.hpp"
+#include "messages/likeliest.hpp"
 
 namespace troupe::gpu {
 
@@ -24,15 +26,24 @@ struct row_targets {
   std::span<const std::size_t> first;  ///< [T + 1]
 };
 
+/// What is told of each row's distribution beside logprobs of targets.
+struct row_details {
+  std::uint32_t topk = 0;
+  bool entropy = false;
+};
+
 struct head_output {
-  std::vector<float> logprobs;  ///< [S]
-  std::vector<float> lse;       ///< [T]
-  at::Tensor logits;            ///< [T, V] when kept, else undefined
+  std::vector<float> logprobs;   ///< [S]
+  std::vector<float> lse;        ///< [T]
+  at::Tensor logits;             ///< [T, V] when kept, else undefined
+  likeliest_tokens likeliest;    ///< of all rows, when wanted
+  std::vector<float> entropies;  ///< [T] in nats, when wanted
 };
 
 /// Keeps the logits when they take at most `kept_bytes_max`.
 [[nodiscard]] head_output head_forward(const at::Tensor& hidden, const projection& layer,
-                                       const row_targets& targets, std::size_t kept_bytes_max);
+                                       const row_targets& targets, std::size_t kept_bytes_max,
+                                       const row_details& wanted = {});
 
 /// Gradient of `hidden`; those of the layer go to `gradient`. Uses up output.logits.
 [[nodiscard]] at::Tensor head_backward(const at::Tensor& hidden, const projection& layer,

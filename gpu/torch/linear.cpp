@@ -7,6 +7,7 @@
 
 #include "gpu/kernels/cpu_bf16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/torch/pass_clock.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -120,6 +121,7 @@ void multiply(const strided_product& p) {
       std::fill_n(p.c + row * p.c_stride, p.n, 0.0F);
     return;
   }
+  const timed_part timed(&pass_seconds::products);
   const kernels::bf16_kernels* const bf16 = kernels::bf16_for_this_cpu();
   if (current_type == compute_type::bf16 && bf16 != nullptr) return multiply_bf16(*bf16, p);
   const std::size_t panels = (p.n + panel_columns - 1) / panel_columns;

@@ -42,6 +42,10 @@ std::pair<projection*, std::size_t> home_of(const model_config& m, const adapter
   }
 }
 
+rank_layout layout_of(const rank_groups& ranks) {
+  return {ranks.shard_size(), ranks.num_groups()};
+}
+
 at::Tensor matrix_at(const at::Tensor& flat, std::uint64_t offset, std::uint64_t rows,
                      std::uint64_t columns) {
   const auto r = static_cast<std::int64_t>(rows);
@@ -52,10 +56,10 @@ at::Tensor matrix_at(const at::Tensor& flat, std::uint64_t offset, std::uint64_t
 }  // namespace
 
 model_weights::model_weights(const model_config& model, std::optional<adapter_setup> adapters,
-                             std::unique_ptr<comm> ranks)
+                             rank_groups ranks)
     : model_(model),
       ranks_(std::move(ranks)),
-      weights_(make_sharding_plan(model, ranks_->world_size()), *ranks_,
+      weights_(make_sharding_plan(model, layout_of(ranks_)), ranks_,
                adapters ? training::frozen : training::trained) {
   if (!adapters) return;
   base_ = adapters->base ? std::move(adapters->base) : std::make_shared<frozen_base>();
@@ -63,8 +67,7 @@ model_weights::model_weights(const model_config& model, std::optional<adapter_se
   adapter_scale_ = static_cast<float>(lora.alpha / lora.rank);
   rank_ = lora.rank;
   list_ = adapters_of(model, lora);
-  adapters_.emplace(make_adapter_plan(model, lora, ranks_->world_size()), *ranks_,
-                    training::trained);
+  adapters_.emplace(make_adapter_plan(model, lora, layout_of(ranks_)), ranks_, training::trained);
 }
 
 result<void> model_weights::load_frozen(const slice_reader& read) {
@@ -74,7 +77,7 @@ result<void> model_weights::load_frozen(const slice_reader& read) {
     for (const parameter_group& group : weights_.plan().groups)
       base_->shards.push_back(
           at::zeros({static_cast<std::int64_t>(group.shard_elements)}, at::kFloat));
-    for (const owned_slice& owned : weights_.slices()) {
+    for (const owned_slice& owned : weights_.held()) {
       at::Tensor& flat = base_->shards[owned.group];
       const std::span<float> whole(values(flat), count(flat));
       if (auto ok =
@@ -149,6 +152,11 @@ result<block_tensors> model_weights::gather_block(std::uint32_t block) {
   return views;
 }
 
+void model_weights::prefetch_block(std::uint32_t block) {
+  weights_.prefetch(1 + block);
+  if (adapters_) adapters_->prefetch(1 + block);
+}
+
 gradient_views<root_tensors> model_weights::root_gradients() {
   const gradient_target target = trained().gradient_buffer(0);
   if (!adapters_) return {view_root(target.flat), target.mode};
@@ -190,7 +198,7 @@ state_digest model_weights::frozen_digest() const {
   if (base_->bf16_digest) return *base_->bf16_digest;
   state_digest digest;
   std::vector<std::uint16_t> bits;
-  for (const owned_slice& owned : weights_.slices()) {
+  for (const owned_slice& owned : weights_.owned()) {
     const at::Tensor& flat = weights_.shards()[owned.group].weights;
     const std::span<const float> all(values(flat), count(flat));
     const auto slice = all.subspan(owned.shard_offset, owned.slice.num_elements());
@@ -212,7 +220,7 @@ result<void> model_weights::visit_merged(const slice_visitor& visit) {
       if (!flat) return fail(std::move(flat.error()));
       adapters = *flat;
     }
-    for (const owned_slice& owned : weights_.slices()) {
+    for (const owned_slice& owned : weights_.owned()) {
       if (owned.group != group) continue;
       const at::Tensor& flat = weights_.shards()[group].weights;
       const float* const from = values(flat) + owned.shard_offset;

@@ -41,7 +41,7 @@ class model_weights {
  public:
   /// Requires: validate(model), and validate(model, adapters->lora).
   model_weights(const model_config& model, std::optional<adapter_setup> adapters,
-                std::unique_ptr<comm> ranks);
+                rank_groups ranks);
 
   /// What optimizer steps change and checkpoints hold.
   [[nodiscard]] sharded_state& trained() { return adapters_ ? *adapters_ : weights_; }
@@ -58,9 +58,11 @@ class model_weights {
   /// Of the frozen weights as bf16; computed once for each base. Requires: has_adapters().
   [[nodiscard]] state_digest frozen_digest() const;
 
-  /// Valid until the next gather.
+  /// Valid until the second gather after it.
   result<root_tensors> gather_root();
   result<block_tensors> gather_block(std::uint32_t block);
+  /// Begins to gather the block that will be asked for next.
+  void prefetch_block(std::uint32_t block);
 
   [[nodiscard]] gradient_views<root_tensors> root_gradients();
   [[nodiscard]] gradient_views<block_tensors> block_gradients(std::uint32_t block);
@@ -82,7 +84,7 @@ class model_weights {
   void merge(const parameter_slice& slice, const at::Tensor& flat, std::span<float> values) const;
 
   const model_config model_;
-  const std::unique_ptr<comm> ranks_;
+  const rank_groups ranks_;
   std::shared_ptr<frozen_base> base_;  ///< null without adapters
   float adapter_scale_ = 1;
   std::size_t rank_ = 0;

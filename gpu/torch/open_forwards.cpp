@@ -9,14 +9,17 @@ namespace troupe::gpu {
 
 void open_forwards::make_room(const pass_bytes& wanted) {
   std::size_t held = held_bytes();
-  for (const kept_form form : {kept_form::inputs, kept_form::tokens})
-    for (open_forward& each : list_) {
-      const std::size_t more = form == kept_form::inputs ? wanted.all : wanted.inputs;
-      if (held + more <= bytes_max_) break;
-      held -= held_by(each.pass);
-      reduce_to(each.pass, form);
-      held += held_by(each.pass);
-    }
+  for (open_forward& each : list_) {
+    const std::size_t others = held - held_by(each.pass);
+    while (held + wanted.all > bytes_max_ && give_up_block(each.pass))
+      held = others + held_by(each.pass);
+  }
+  for (open_forward& each : list_) {
+    if (held + wanted.inputs <= bytes_max_) return;
+    held -= held_by(each.pass);
+    reduce_to_tokens(each.pass);
+    held += held_by(each.pass);
+  }
 }
 
 void open_forwards::keep(std::uint64_t seq_id, kept_pass pass) {

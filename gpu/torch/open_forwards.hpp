@@ -2,8 +2,8 @@
 
 // Forward passes that wait for the second phase of their loss. A client may open several before it
 // comes back with the first gradient, so they share one budget: the oldest first give up what can
-// be computed again, the states of their blocks, then the blocks' inputs, until only their tokens
-// are left. What a pass gave up costs time in its backward, and changes no bit.
+// be computed again, the states of their blocks one by one, then the blocks' inputs, until only
+// their tokens are left. What a pass gave up costs time in its backward, and changes no bit.
 //
 // Units: bytes. Threading: one thread.
 // Invariants: OPEN-1 between two calls everything held fits the budget, however many are open.

@@ -71,8 +71,9 @@ result<double> adamw_step(sharded_state& state, const adam_params& adam, std::ui
                           double divisor) {
   for (state_shard& shard : state.shards())
     if (!shard.has_gradients) shard.gradients.zero_();
+  if (auto ok = state.finish_gradients(); !ok) return fail(std::move(ok.error()));
   std::array<double, 1> squares{local_sum_of_squares(state)};
-  if (auto ok = state.ranks().all_reduce(squares); !ok) return fail(std::move(ok.error()));
+  if (auto ok = state.ranks().group().all_reduce(squares); !ok) return fail(std::move(ok.error()));
   const double norm = std::sqrt(squares[0]) / divisor;
   if (!std::isfinite(norm))
     return fail(errc::not_finite, "a gradient is NaN or infinite; no weight was changed",
@@ -100,7 +101,7 @@ result<double> adamw_step(sharded_state& state, const adam_params& adam, std::ui
 
 state_digest digest_weights(const sharded_state& state) {
   state_digest total;
-  for (const owned_slice& owned : state.slices()) {
+  for (const owned_slice& owned : state.owned()) {
     const std::size_t elements = owned.slice.num_elements();
     const float* const from = values(state.shards()[owned.group].weights) + owned.shard_offset;
     const std::size_t pieces = (elements + piece - 1) / piece;

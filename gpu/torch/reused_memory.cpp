@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -100,6 +101,13 @@ class reusing_allocator final : public c10::Allocator {
 
 void reuse_tensor_memory() {
   c10::SetCPUAllocator(&reusing_allocator::of_this_process());
+}
+
+void give_back_pages(at::Tensor& tensor) {
+  const auto first = reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr());
+  const std::uintptr_t begin = (first + huge_page - 1) / huge_page * huge_page;
+  const std::uintptr_t end = (first + tensor.nbytes()) / huge_page * huge_page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace troupe::gpu

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/torch/pass_clock.hpp"
+#include "gpu/torch/reused_memory.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -26,13 +28,16 @@ void add_to(at::Tensor& sum, const at::Tensor& part) {
 }
 
 std::uint64_t padded_elements(const sharding_plan& plan, const parameter_group& group) {
-  return group.shard_elements * plan.world_size;
+  return group.shard_elements * plan.ranks.num_shards;
 }
 
 }  // namespace
 
-sharded_state::sharded_state(sharding_plan plan, comm& ranks, training kind)
-    : ranks_(ranks), plan_(std::move(plan)), slices_(owned_slices(plan_, ranks_.rank())) {
+sharded_state::sharded_state(sharding_plan plan, const rank_groups& ranks, training kind)
+    : ranks_(ranks),
+      plan_(std::move(plan)),
+      held_(held_slices(plan_, ranks_.all().rank())),
+      owned_(owned_slices(plan_, ranks_.all().rank())) {
   std::uint64_t largest_block = 0;
   std::uint64_t largest_shard = 0;
   for (std::size_t g = 0; g < plan_.groups.size(); ++g) {
@@ -46,9 +51,11 @@ sharded_state::sharded_state(sharding_plan plan, comm& ranks, training kind)
     largest_shard = std::max(largest_shard, elements);
     if (g > 0) largest_block = std::max(largest_block, padded_elements(plan_, group));
   }
+  clear_gradients();
   if (is_alone()) return;
   root_weights_ = zeros(padded_elements(plan_, plan_.groups[0]));
-  block_weights_ = zeros(largest_block);
+  for (block_buffer& buffer : buffers_)
+    buffer.weights = zeros(largest_block);
   if (kind == training::frozen) return;
   root_gradients_ = zeros(padded_elements(plan_, plan_.groups[0]));
   block_gradients_ = zeros(largest_block);
@@ -64,12 +71,40 @@ void sharded_state::adopt(const std::vector<at::Tensor>& weights) {
 result<at::Tensor> sharded_state::gather(std::uint32_t group) {
   if (is_alone() || plan_.groups[group].num_elements == 0) return shards_[group].weights;
   if (group == 0 && root_is_gathered_) return root_weights_;
-  const auto elements = static_cast<std::int64_t>(padded_elements(plan_, plan_.groups[group]));
-  at::Tensor whole = group == 0 ? root_weights_ : block_weights_.narrow(0, 0, elements);
-  if (auto ok = ranks_.all_gather(span_of(shards_[group].weights), span_of(whole)); !ok)
-    return fail(std::move(ok.error()));
-  root_is_gathered_ |= group == 0;
-  return whole;
+  const timed_part timed(&pass_seconds::exchanges);
+  if (auto ok = ranks_.ahead().finish(); !ok) return fail(std::move(ok.error()));
+  if (group == 0) {
+    if (auto ok = ranks_.group().all_gather(span_of(shards_[0].weights), span_of(root_weights_));
+        !ok)
+      return fail(std::move(ok.error()));
+    root_is_gathered_ = true;
+    return root_weights_;
+  }
+  if (buffers_[current_].group == group) return whole_of(buffers_[current_]);
+  prefetch(group);
+  if (auto ok = ranks_.ahead().finish(); !ok) return fail(std::move(ok.error()));
+  current_ = 1 - current_;
+  return whole_of(buffers_[current_]);
+}
+
+void sharded_state::prefetch(std::uint32_t group) {
+  if (is_alone() || plan_.groups[group].num_elements == 0) return;
+  block_buffer& next = buffers_[1 - current_];
+  if (next.group == group || buffers_[current_].group == group) return;
+  next.group = group;
+  at::Tensor whole = whole_of(next);
+  ranks_.ahead().start(span_of(shards_[group].weights), span_of(whole));
+}
+
+at::Tensor sharded_state::whole_of(const block_buffer& buffer) const {
+  const auto elements = padded_elements(plan_, plan_.groups[buffer.group]);
+  return buffer.weights.narrow(0, 0, static_cast<std::int64_t>(elements));
+}
+
+void sharded_state::weights_changed() {
+  root_is_gathered_ = false;
+  for (block_buffer& buffer : buffers_)
+    buffer.group = 0;
 }
 
 gradient_target sharded_state::gradient_buffer(std::uint32_t group) {
@@ -92,16 +127,33 @@ result<void> sharded_state::reduce(std::uint32_t group) {
     at::Tensor whole = group == 0 ? root_gradients_ : block_gradients_.narrow(0, 0, elements);
     at::Tensor mine =
         shard.has_gradients ? reduced_.narrow(0, 0, shard.gradients.size(0)) : shard.gradients;
-    if (auto ok = ranks_.reduce_scatter(span_of(whole), span_of(mine)); !ok) return ok;
+    const timed_part timed(&pass_seconds::exchanges);
+    if (auto ok = ranks_.ahead().finish(); !ok) return ok;
+    if (auto ok = ranks_.group().reduce_scatter(span_of(whole), span_of(mine)); !ok) return ok;
     if (shard.has_gradients) add_to(shard.gradients, mine);
   }
   shard.has_gradients = true;
   return {};
 }
 
+result<void> sharded_state::finish_gradients() {
+  if (ranks_.num_groups() == 1) return {};
+  comm& across = ranks_.across();
+  std::vector<float> sums;
+  for (state_shard& shard : shards_) {
+    if (count(shard.gradients) == 0) continue;
+    sums.resize(count(shard.gradients) / across.world_size());
+    if (auto ok = across.reduce_scatter(span_of(shard.gradients), sums); !ok) return ok;
+    if (auto ok = across.all_gather(sums, span_of(shard.gradients)); !ok) return ok;
+  }
+  return {};
+}
+
 void sharded_state::clear_gradients() {
-  for (state_shard& shard : shards_)
+  for (state_shard& shard : shards_) {
     shard.has_gradients = false;
+    if (shard.gradients.defined()) give_back_pages(shard.gradients);
+  }
 }
 
 }  // namespace troupe::gpu

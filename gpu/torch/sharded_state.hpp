@@ -1,17 +1,22 @@
 #pragma once
 
 // Weights, moments and gradients of one rank: flat shards, one per parameter group. A group is
-// gathered into one buffer while its block computes and its gradient is scattered back at once, so
-// a rank holds its share plus one block. With one rank the shard is the buffer and nothing moves.
+// gathered into one of two buffers while the block before computes, and its gradient is scattered
+// back at once, so a rank holds its share plus three blocks. With one rank the shard is the buffer
+// and nothing moves.
+//
+// Where several groups of ranks hold a copy each, a group's gradients are its own until a step asks
+// for their sums over the groups, so that accumulating them moves nothing between groups.
 //
 // Shapes: flat fp32. Threading: one thread. Errors: what comm reports.
 // Invariants: STATE-1 padding is zero. STATE-2 ranks call gather and reduce in the same order.
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
-#include "gpu/comm.hpp"
 #include "gpu/models/sharding.hpp"
+#include "gpu/rank_groups.hpp"
 #include "gpu/torch/tensors.hpp"
 #include "messages/error.hpp"
 
@@ -22,7 +27,7 @@ struct state_shard {
   at::Tensor exp_avg;
   at::Tensor exp_avg_sq;
   at::Tensor gradients;
-  bool has_gradients = false;  ///< false: `gradients` holds nothing of this step
+  bool has_gradients = false;  ///< false: `gradients` holds nothing, and no memory to speak of
 };
 
 /// Where a block writes its gradient.
@@ -37,11 +42,13 @@ enum class training : std::uint8_t { frozen, trained };
 class sharded_state {
  public:
   /// `ranks` must outlive the state.
-  sharded_state(sharding_plan plan, comm& ranks, training kind);
+  sharded_state(sharding_plan plan, const rank_groups& ranks, training kind);
 
   [[nodiscard]] const sharding_plan& plan() const { return plan_; }
-  [[nodiscard]] comm& ranks() { return ranks_; }
-  [[nodiscard]] const std::vector<owned_slice>& slices() const { return slices_; }
+  [[nodiscard]] const rank_groups& ranks() const { return ranks_; }
+  /// What the shards hold, and the part that no other rank owns.
+  [[nodiscard]] const std::vector<owned_slice>& held() const { return held_; }
+  [[nodiscard]] const std::vector<owned_slice>& owned() const { return owned_; }
   [[nodiscard]] std::vector<state_shard>& shards() { return shards_; }
   [[nodiscard]] const std::vector<state_shard>& shards() const { return shards_; }
 
@@ -49,26 +56,39 @@ class sharded_state {
   void adopt(const std::vector<at::Tensor>& weights);
   [[nodiscard]] bool has_weights() const { return shards_.front().weights.defined(); }
 
-  /// Whole weights of a group. Requires: has_weights(). Valid until another block is gathered;
-  /// group 0 stays until weights_changed().
+  /// Whole weights of a group. Requires: has_weights(). Valid until the second block after it is
+  /// gathered or fetched ahead; group 0 stays until weights_changed().
   result<at::Tensor> gather(std::uint32_t group);
+  /// Begins to gather a block that will be asked for next.
+  void prefetch(std::uint32_t group);
 
   [[nodiscard]] gradient_target gradient_buffer(std::uint32_t group);
   /// Adds what was written into gradient_buffer(group), over all ranks, to the shard's gradients.
   result<void> reduce(std::uint32_t group);
 
+  /// Makes the shards' gradients sums over all ranks; once, and before the step that uses them.
+  result<void> finish_gradients();
+
   void clear_gradients();
-  void weights_changed() { root_is_gathered_ = false; }
+  void weights_changed();
 
  private:
-  [[nodiscard]] bool is_alone() const { return plan_.world_size == 1; }
+  struct block_buffer {
+    at::Tensor weights;
+    std::uint32_t group = 0;  ///< that it holds, or will; 0: none
+  };
 
-  comm& ranks_;
+  [[nodiscard]] at::Tensor whole_of(const block_buffer& buffer) const;
+  [[nodiscard]] bool is_alone() const { return plan_.ranks.num_shards == 1; }
+
+  const rank_groups& ranks_;
   sharding_plan plan_;
-  std::vector<owned_slice> slices_;
+  std::vector<owned_slice> held_;
+  std::vector<owned_slice> owned_;
   std::vector<state_shard> shards_;
   at::Tensor root_weights_;
-  at::Tensor block_weights_;
+  std::array<block_buffer, 2> buffers_;
+  std::size_t current_ = 0;  ///< buffer of the block that computes
   at::Tensor root_gradients_;
   at::Tensor block_gradients_;
   at::Tensor reduced_;

@@ -12,6 +12,8 @@
 #include "gpu/torch/linear.hpp"
 #include "gpu/torch/open_forwards.hpp"
 #include "gpu/torch/optimizer.hpp"
+#include "gpu/torch/pass_clock.hpp"
+#include "gpu/torch/pass_details.hpp"
 #include "gpu/torch/transformer.hpp"
 
 namespace troupe::gpu {
@@ -56,8 +58,8 @@ loss_counts count_losses(const packed_batch& batch, std::span<const float> gradi
 
 class torch_trainer final : public trainer_engine {
  public:
-  torch_trainer(const model_config& model, std::optional<adapter_setup> adapters,
-                std::unique_ptr<comm> ranks, const engine_resources& resources)
+  torch_trainer(const model_config& model, std::optional<adapter_setup> adapters, rank_groups ranks,
+                const engine_resources& resources)
       : model_(model),
         threads_(resources.threads),
         compute_(resources.compute),
@@ -111,16 +113,21 @@ class torch_trainer final : public trainer_engine {
     });
   }
 
-  result<forward_result> forward(std::uint64_t seq_id, std::span<const datum> batch,
-                                 retention keep) override {
+  using trainer_engine::forward;
+  result<forward_result> forward(std::uint64_t seq_id, std::span<const datum> batch, retention keep,
+                                 const forward_details& details) override {
     return run("forward", [&]() -> result<forward_result> {
+      const pass_clock clock;
       if (auto ok = agree(check_size(batch)); !ok) return fail(std::move(ok.error()));
       packed_batch packed = pack_batch(batch);
       if (keep == retention::keep_for_backward)
         open_.make_room(network_->kept_bytes(packed.num_tokens()));
-      auto pass = network_->forward(std::move(packed), keep);
+      auto pass =
+          network_->forward(std::move(packed), keep, {details.topk_logprobs, details.entropy});
       if (!pass) return fail(std::move(pass.error()));
       forward_result result = describe(*pass);
+      result.details = take_details(*pass, details);
+      clock.tell(result.metrics);
       if (keep == retention::discard) return result;
       open_.keep(seq_id, std::move(*pass));
       result.metrics.emplace_back("held_bytes:sum", static_cast<double>(open_.held_bytes()));
@@ -131,6 +138,7 @@ class torch_trainer final : public trainer_engine {
   result<forward_result> forward_backward(std::uint64_t, std::span<const datum> batch, loss_fn loss,
                                           const loss_fn_config& config) override {
     return run("forward_backward", [&]() -> result<forward_result> {
+      const pass_clock clock;
       auto options = read_loss_options(loss, config);
       if (auto ok = agree(check_inputs(batch, options)); !ok) return fail(std::move(ok.error()));
       packed_batch packed = pack_batch(batch);
@@ -152,6 +160,7 @@ class torch_trainer final : public trainer_engine {
       counts_ += counts;
       result.metrics.insert(result.metrics.begin(), {"loss:sum", total});
       result.metrics.emplace_back("loss_tokens:sum", counts.tokens);
+      clock.tell(result.metrics);
       return result;
     });
   }
@@ -159,6 +168,7 @@ class torch_trainer final : public trainer_engine {
   result<metric_list> backward(std::uint64_t forward_seq_id,
                                std::span<const std::vector<float>> gradients) override {
     return run("backward", [&]() -> result<metric_list> {
+      const pass_clock clock;
       kept_pass* const pass = open_.find(forward_seq_id);
       if (auto ok = agree(check_gradients(pass, forward_seq_id, gradients)); !ok)
         return fail(std::move(ok.error()));
@@ -172,9 +182,11 @@ class torch_trainer final : public trainer_engine {
       if (auto ok = network_->backward(*pass, gradient); !ok) return fail(std::move(ok.error()));
       open_.erase(forward_seq_id);
       counts_ += counts;
-      return metric_list{{"tokens:sum", tokens},
-                         {"loss_tokens:sum", counts.tokens},
-                         {"forward_repeated:max", *repeats}};
+      metric_list metrics{{"tokens:sum", tokens},
+                          {"loss_tokens:sum", counts.tokens},
+                          {"forward_repeated:max", *repeats}};
+      clock.tell(metrics);
+      return metrics;
     });
   }
 
@@ -204,7 +216,7 @@ class torch_trainer final : public trainer_engine {
 
   result<void> save(parameter_sink& sink) const override {
     for (const state_part part : {state_part::weights, state_part::exp_avg, state_part::exp_avg_sq})
-      for (const owned_slice& owned : state().slices()) {
+      for (const owned_slice& owned : state().owned()) {
         const at::Tensor& flat = part_of(state().shards()[owned.group], part);
         const std::span<const float> whole(values(flat), count(flat));
         const auto slice = whole.subspan(owned.shard_offset, owned.slice.num_elements());
@@ -244,13 +256,13 @@ class torch_trainer final : public trainer_engine {
 
   static std::vector<parameter_slice> slices_of(const sharded_state& from) {
     std::vector<parameter_slice> slices;
-    for (const owned_slice& owned : from.slices())
+    for (const owned_slice& owned : from.owned())
       slices.push_back(owned.slice);
     return slices;
   }
 
   static result<void> read_part(parameter_source& source, state_part part, sharded_state& into) {
-    for (const owned_slice& owned : into.slices()) {
+    for (const owned_slice& owned : into.held()) {
       at::Tensor flat = part_of(into.shards()[owned.group], part);
       const std::span<float> whole(values(flat), count(flat));
       const auto slice = whole.subspan(owned.shard_offset, owned.slice.num_elements());
@@ -268,14 +280,14 @@ class torch_trainer final : public trainer_engine {
   result<double> gradient_divisor(gradient_normalization kind) {
     if (kind == gradient_normalization::none) return 1.0;
     std::array<double, 2> totals{counts_.tokens, counts_.sequences};
-    if (auto ok = state().ranks().all_reduce(totals); !ok) return fail(std::move(ok.error()));
+    if (auto ok = state().ranks().all().all_reduce(totals); !ok) return fail(std::move(ok.error()));
     const bool by_tokens = kind == gradient_normalization::num_loss_tokens;
     return std::max(1.0, by_tokens ? totals[0] : totals[1]);
   }
 
   /// Makes an error of one rank an error of all.
   result<void> agree(result<void> mine) {
-    comm& ranks = state().ranks();
+    comm& ranks = state().ranks().all();
     if (ranks.world_size() == 1) return mine;
     std::vector<double> refusals(ranks.world_size(), 0.0);
     if (!mine) refusals[ranks.rank()] = static_cast<double>(mine.error().code);
@@ -301,7 +313,8 @@ class torch_trainer final : public trainer_engine {
   /// they gather the weights together. 1 when it was done, else 0.
   result<double> repeat_forward(kept_pass& pass) {
     std::array<double, 1> missing{form_of(pass) == kept_form::tokens ? 1.0 : 0.0};
-    if (auto ok = state().ranks().all_reduce(missing); !ok) return fail(std::move(ok.error()));
+    if (auto ok = state().ranks().all().all_reduce(missing); !ok)
+      return fail(std::move(ok.error()));
     if (missing[0] == 0) return 0.0;
     auto again = network_->forward(std::move(pass.batch), retention::keep_for_backward);
     if (!again) return fail(std::move(again.error()));
@@ -339,7 +352,8 @@ class torch_trainer final : public trainer_engine {
 
   static forward_result describe(const kept_pass& pass) {
     forward_result result{unpack(pass.batch, pass.head.logprobs),
-                          {{"tokens:sum", static_cast<double>(pass.batch.num_tokens())}}};
+                          {{"tokens:sum", static_cast<double>(pass.batch.num_tokens())}},
+                          {}};
     if (pass.routers.rows > 0) {
       result.metrics.emplace_back("router_balance_loss:mean", pass.routers.balance_loss());
       result.metrics.emplace_back("busiest_expert_share:max", pass.routers.busiest_share());
@@ -360,10 +374,13 @@ class torch_trainer final : public trainer_engine {
 
 result<std::unique_ptr<trainer_engine>> make_torch_trainer(const model_config& model,
                                                            std::optional<adapter_setup> adapters,
-                                                           std::unique_ptr<comm> ranks,
+                                                           rank_set ranks,
                                                            const engine_resources& resources) {
   return guarded("making a trainer", [&]() -> result<std::unique_ptr<trainer_engine>> {
-    return std::make_unique<torch_trainer>(model, std::move(adapters), std::move(ranks), resources);
+    auto groups = rank_groups::form(std::move(ranks));
+    if (!groups) return fail(std::move(groups.error()));
+    return std::make_unique<torch_trainer>(model, std::move(adapters), std::move(*groups),
+                                           resources);
   });
 }
 

@@ -21,7 +21,7 @@ namespace troupe::gpu {
 
 /// Requires: validate(model), and validate(model, adapters->lora).
 [[nodiscard]] result<std::unique_ptr<trainer_engine>> make_torch_trainer(
-    const model_config& model, std::optional<adapter_setup> adapters, std::unique_ptr<comm> ranks,
+    const model_config& model, std::optional<adapter_setup> adapters, rank_set ranks,
     const engine_resources& resources = {});
 
 }  // namespace troupe::gpu

@@ -21,6 +21,7 @@ struct OpenShardRequest {
   seed @2 :UInt64;
   commToken @3 :Data;  # <= comm_token_bytes_max
   lora @4 :Model.LoraConfig;  # absent: every parameter is trained
+  shardSize @5 :UInt32;  # 0, or a divisor of the identity's worldSize
 }
 
 struct OpenShardReply {
@@ -43,6 +44,7 @@ struct StartShardReply {
 struct ShardForward {
   batch @0 :List(Training.Datum);  # <= batch_datums_max
   keep @1 :Training.Retention;
+  details @2 :Training.ForwardDetails;  # absent: none
 }
 
 struct ShardForwardBackward {
@@ -102,6 +104,7 @@ struct ShardWorkReply {
   published @6 :Common.StateDigest;
   files @7 :List(Checkpoint.CheckpointFile);  # <= checkpoint_files_max
   probeLogprobs @8 :List(Float32);            # < probe_tokens_max, finite
+  details @9 :List(Training.DatumDetails);    # one per datum, or none
 }
 
 struct CloseShardRequest {

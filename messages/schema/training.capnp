@@ -4,6 +4,7 @@
 using Cxx = import "/capnp/c++.capnp";
 using Common = import "/messages/schema/common.capnp";
 using Model = import "/messages/schema/model.capnp";
+using Sampling = import "/messages/schema/sampling.capnp";
 $Cxx.namespace("troupe::schema");
 
 struct Datum {
@@ -38,6 +39,13 @@ enum Retention {
   keepForBackward @1;
 }
 
+enum EmbeddingKind {
+  none @0;
+  last @1;
+  mean @2;
+  perToken @3;
+}
+
 enum OptimizerState {
   reset @0;
   restore @1;
@@ -59,9 +67,16 @@ struct AdamParams {
   normalization @6 :GradientNormalization;
 }
 
+struct ForwardDetails {
+  topkLogprobs @0 :UInt32;  # <= topk_logprobs_max
+  entropy @1 :Bool;
+  embedding @2 :EmbeddingKind;
+}
+
 struct ForwardOp {
   batch @0 :List(Datum);  # 1 <= n <= batch_datums_max
   keep @1 :Retention;
+  details @2 :ForwardDetails;  # absent: none; the answer has <= answer_numbers_max of them
 }
 
 struct ForwardBackwardOp {
@@ -110,9 +125,16 @@ struct OpRequest {
   }
 }
 
+struct DatumDetails {
+  topk @0 :Sampling.LikeliestTokens;  # of N positions, or absent
+  entropies @1 :List(Float32);        # N or none, finite
+  embedding @2 :List(Float32);        # <= answer_numbers_max, finite
+}
+
 struct ForwardResult {
   logprobs @0 :List(List(Float32));      # <= batch_datums_max of <= datum_tokens_max, finite
   metrics @1 :List(Common.NamedNumber);  # <= metrics_max
+  details @2 :List(DatumDetails);        # one per datum, or none
 }
 
 struct BackwardResult {
@@ -157,6 +179,7 @@ struct CreateRunRequest {
   snapshotEverySteps @4 :UInt64;
   lora @5 :Model.LoraConfig;  # absent: every parameter is trained
   tenant @6 :Text;  # a valid name or empty
+  shardSize @7 :UInt32;  # 0, or a divisor of worldSize
 }
 
 struct AttachRunRequest {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "config/limits.hpp"
@@ -135,11 +136,32 @@ result<loss_fn_config> config_of(const tinker_public::ForwardBackwardRequest& in
   return out;
 }
 
+/// Takes out what a forward is asked to tell beside logprobs: Fireworks' key "top_k", and
+/// "entropy".
+result<forward_details> take_details(loss_fn_config& config) {
+  forward_details out;
+  for (const auto& [key, value] : config) {
+    if (key == "entropy") out.entropy = value != 0;
+    if (key != "top_k") continue;
+    if (!(value >= 0 && value <= limits::topk_logprobs_max) || value != std::floor(value)) {
+      return fail(errc::invalid_argument, "loss_fn_config.top_k is no number of tokens", "",
+                  "use 0 to " + std::to_string(limits::topk_logprobs_max));
+    }
+    out.topk_logprobs = static_cast<std::uint32_t>(value);
+  }
+  std::erase_if(
+      config, [](const auto& entry) { return entry.first == "entropy" || entry.first == "top_k"; });
+  return out;
+}
+
 result<op_body> body_of(const tinker_public::ForwardBackwardRequest& in, training_call& call) {
   const auto loss = loss_of(in.loss_fn());
   if (!loss) return fail(loss.error());
   auto config = config_of(in);
   if (!config) return fail(config.error());
+  result<forward_details> details;
+  if (in.forward_only()) details = take_details(*config);
+  if (!details) return fail(details.error());
   call.loss = *loss;
   call.loss_config = *config;
   const auto num_datums = static_cast<std::size_t>(in.data_size());
@@ -155,7 +177,7 @@ result<op_body> body_of(const tinker_public::ForwardBackwardRequest& in, trainin
     if (!row) return fail(row.error());
     batch.push_back(std::move(*row));
   }
-  if (in.forward_only()) return forward_op{std::move(batch), retention::discard};
+  if (in.forward_only()) return forward_op{std::move(batch), retention::discard, *details};
   return forward_backward_op{std::move(batch), *loss, std::move(*config)};
 }
 

@@ -17,6 +17,11 @@ void build(const create_deployment_request& in, schema::CreateDeploymentRequest:
            checks& check);
 void build(const deployment_info& in, schema::DeploymentInfo::Builder out, checks& check);
 
+void build(const likeliest_tokens& in, schema::LikeliestTokens::Builder out, checks& check);
+
+[[nodiscard]] std::uint32_t read_topk(std::uint32_t in, std::string_view field, checks& check);
+[[nodiscard]] likeliest_tokens read(schema::LikeliestTokens::Reader in, std::string_view field,
+                                    checks& check);
 [[nodiscard]] sample_request read(schema::SampleRequest::Reader in, checks& check);
 [[nodiscard]] sample_reply read(schema::SampleReply::Reader in, checks& check);
 [[nodiscard]] create_deployment_request read(schema::CreateDeploymentRequest::Reader in,

@@ -18,6 +18,8 @@ enum class op_data : std::uint8_t { required, may_be_trimmed };
 
 void build(const datum& in, schema::Datum::Builder out, checks& check);
 void build(const adam_params& in, schema::AdamParams::Builder out);
+void build(const forward_details& in, schema::ForwardDetails::Builder out);
+void build(const datum_details& in, schema::DatumDetails::Builder out, checks& check);
 void build(const op_request& in, schema::OpRequest::Builder out, checks& check);
 void build(const op_reply& in, schema::OpReply::Builder out, checks& check);
 void build(const create_run_request& in, schema::CreateRunRequest::Builder out, checks& check);
@@ -25,17 +27,36 @@ void build(const run_info& in, schema::RunInfo::Builder out, checks& check);
 
 [[nodiscard]] datum read(schema::Datum::Reader in, checks& check);
 [[nodiscard]] adam_params read(schema::AdamParams::Reader in, checks& check);
+[[nodiscard]] forward_details read(schema::ForwardDetails::Reader in, checks& check);
+[[nodiscard]] datum_details read(schema::DatumDetails::Reader in, checks& check);
 [[nodiscard]] op_request read(schema::OpRequest::Reader in, checks& check,
                               op_data needed = op_data::required);
 [[nodiscard]] op_reply read(schema::OpReply::Reader in, checks& check);
 [[nodiscard]] create_run_request read(schema::CreateRunRequest::Reader in, checks& check);
 [[nodiscard]] run_info read(schema::RunInfo::Reader in, checks& check);
 
+/// 0, or a divisor of `world_size`.
+void require_shard_size(std::uint32_t shard_size, std::uint32_t world_size, checks& check);
+
 /// A batch, and the inputs of its loss: the same fields in a client's op and in a rank's work.
 template <class Op, class Builder>
 void build_batch(const Op& in, Builder out, checks& check) {
   write_list(in.batch, limits::batch_datums_max, "batch", check,
              [&](unsigned n) { return out.initBatch(n); });
+}
+
+template <class Op, class Builder>
+void build_forward(const Op& in, Builder out, checks& check) {
+  build_batch(in, out, check);
+  out.setKeep(wire_enum<schema::Retention>(in.keep));
+  if (in.details.any()) build(in.details, out.initDetails());
+}
+
+template <class Op, class Reader>
+void read_forward(Reader in, Op& out, checks& check) {
+  out.batch = read_list<datum>(in.getBatch(), limits::batch_datums_max, "batch", check);
+  out.keep = read_enum(in.getKeep(), retention::keep_for_backward, "forward.keep", check);
+  if (in.hasDetails()) out.details = read(in.getDetails(), check);
 }
 
 template <class Op, class Builder>

@@ -27,6 +27,8 @@ struct output_builder {
     write_float_lists(in.logprobs, "logprobs", check,
                       [&](unsigned n) { return result.initLogprobs(n); });
     build_metrics(in, result, check);
+    write_list(in.details, limits::batch_datums_max, "details", check,
+               [&](unsigned n) { return result.initDetails(n); });
   }
   void operator()(const backward_result& in) { build_metrics(in, out.initBackward(), check); }
   void operator()(const optim_step_result& in) {
@@ -64,7 +66,9 @@ op_output read_output(output_union::Reader in, checks& check) {
     case output_union::FORWARD: {
       const auto result = in.getForward();
       return forward_result{read_float_lists(result.getLogprobs(), "logprobs", check),
-                            read_metrics(result, check)};
+                            read_metrics(result, check),
+                            read_list<datum_details>(result.getDetails(), limits::batch_datums_max,
+                                                     "details", check)};
     }
     case output_union::BACKWARD:
       return backward_result{read_metrics(in.getBackward(), check)};

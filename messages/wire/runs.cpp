@@ -3,6 +3,11 @@
 
 namespace troupe::wire::detail {
 
+void require_shard_size(std::uint32_t shard_size, std::uint32_t world_size, checks& check) {
+  check.require(shard_size == 0 || (shard_size <= world_size && world_size % shard_size == 0),
+                "shard_size", "divide world_size, or be 0");
+}
+
 void build(const create_run_request& in, schema::CreateRunRequest::Builder out, checks&) {
   out.setName(text(in.name));
   build(in.model, out.initModel());
@@ -11,6 +16,7 @@ void build(const create_run_request& in, schema::CreateRunRequest::Builder out, 
   out.setSnapshotEverySteps(in.snapshot_every_steps);
   if (in.lora) build(*in.lora, out.initLora());
   out.setTenant(text(in.tenant));
+  out.setShardSize(in.shard_size);
 }
 
 create_run_request read(schema::CreateRunRequest::Reader in, checks& check) {
@@ -24,6 +30,8 @@ create_run_request read(schema::CreateRunRequest::Reader in, checks& check) {
   out.snapshot_every_steps = in.getSnapshotEverySteps();
   if (in.hasLora()) out.lora = read(in.getLora(), check);
   out.tenant = read_name(in.getTenant(), presence::optional, "tenant", check);
+  out.shard_size = in.getShardSize();
+  require_shard_size(out.shard_size, out.world_size, check);
   return out;
 }
 

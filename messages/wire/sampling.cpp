@@ -21,7 +21,7 @@ static void build(const sampling_params& in, schema::SamplingParams::Builder out
   out.setWithOtherLogprobs(in.with_other_logprobs);
 }
 
-static std::uint32_t read_topk(std::uint32_t in, std::string_view field, checks& check) {
+std::uint32_t read_topk(std::uint32_t in, std::string_view field, checks& check) {
   check.require(in <= limits::topk_logprobs_max, field,
                 "be at most " + std::to_string(limits::topk_logprobs_max));
   return in;
@@ -101,7 +101,7 @@ sample_request read(schema::SampleRequest::Reader in, checks& check) {
   return out;
 }
 
-static void build(const likeliest_tokens& in, schema::LikeliestTokens::Builder out, checks& check) {
+void build(const likeliest_tokens& in, schema::LikeliestTokens::Builder out, checks& check) {
   out.setPerPosition(in.per_position);
   write_numbers(in.tokens, limits::topk_cells_max, "tokens", check,
                 [&](unsigned n) { return out.initTokens(n); });
@@ -109,8 +109,7 @@ static void build(const likeliest_tokens& in, schema::LikeliestTokens::Builder o
                 [&](unsigned n) { return out.initLogprobs(n); });
 }
 
-static likeliest_tokens read(schema::LikeliestTokens::Reader in, std::string_view field,
-                             checks& check) {
+likeliest_tokens read(schema::LikeliestTokens::Reader in, std::string_view field, checks& check) {
   likeliest_tokens out;
   out.per_position = read_topk(in.getPerPosition(), field, check);
   out.tokens = read_tokens(in.getTokens(), limits::topk_cells_max, field, check);

@@ -31,6 +31,7 @@ static void build(const open_shard_request& in, schema::OpenShardRequest::Builde
   out.setSeed(in.seed);
   out.setCommToken(data(in.comm_token));
   if (in.lora) build(*in.lora, out.initLora());
+  out.setShardSize(in.shard_size);
 }
 
 static open_shard_request read(schema::OpenShardRequest::Reader in, checks& check) {
@@ -40,6 +41,8 @@ static open_shard_request read(schema::OpenShardRequest::Reader in, checks& chec
   out.seed = in.getSeed();
   out.comm_token = read_data(in.getCommToken(), limits::comm_token_bytes_max, "comm_token", check);
   if (in.hasLora()) out.lora = read(in.getLora(), check);
+  out.shard_size = in.getShardSize();
+  require_shard_size(out.shard_size, out.identity.world_size, check);
   return out;
 }
 

@@ -12,11 +12,7 @@ struct work_builder {
   work_union::Builder out;
   checks& check;
 
-  void operator()(const shard_forward& in) {
-    auto work = out.initForward();
-    build_batch(in, work, check);
-    work.setKeep(wire_enum<schema::Retention>(in.keep));
-  }
+  void operator()(const shard_forward& in) { build_forward(in, out.initForward(), check); }
   void operator()(const shard_forward_backward& in) {
     build_loss(in, out.initForwardBackward(), check);
   }
@@ -44,8 +40,7 @@ struct work_builder {
 
 shard_forward read_work(schema::ShardForward::Reader in, checks& check) {
   shard_forward out;
-  out.batch = read_list<datum>(in.getBatch(), limits::batch_datums_max, "batch", check);
-  out.keep = read_enum(in.getKeep(), retention::keep_for_backward, "forward.keep", check);
+  read_forward(in, out, check);
   return out;
 }
 
@@ -132,6 +127,8 @@ static void build(const shard_work_reply& in, schema::ShardWorkReply::Builder ou
              [&](unsigned n) { return out.initFiles(n); });
   write_numbers(in.probe_logprobs, limits::probe_tokens_max, "probe_logprobs", check,
                 [&](unsigned n) { return out.initProbeLogprobs(n); });
+  write_list(in.details, limits::batch_datums_max, "details", check,
+             [&](unsigned n) { return out.initDetails(n); });
 }
 
 static shard_work_reply read(schema::ShardWorkReply::Reader in, checks& check) {
@@ -147,6 +144,8 @@ static shard_work_reply read(schema::ShardWorkReply::Reader in, checks& check) {
       read_list<checkpoint_file>(in.getFiles(), limits::checkpoint_files_max, "files", check);
   out.probe_logprobs =
       read_floats(in.getProbeLogprobs(), limits::probe_tokens_max, "probe_logprobs", check);
+  out.details =
+      read_list<datum_details>(in.getDetails(), limits::batch_datums_max, "details", check);
   return out;
 }
 

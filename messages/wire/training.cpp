@@ -11,11 +11,7 @@ struct body_builder {
   op_union::Builder out;
   checks& check;
 
-  void operator()(const forward_op& in) {
-    auto op = out.initForward();
-    build_batch(in, op, check);
-    op.setKeep(wire_enum<schema::Retention>(in.keep));
-  }
+  void operator()(const forward_op& in) { build_forward(in, out.initForward(), check); }
   void operator()(const forward_backward_op& in) {
     build_loss(in, out.initForwardBackward(), check);
   }
@@ -40,21 +36,28 @@ void require_data(bool there, op_data needed, std::string_view field, checks& ch
 
 /// With many targets per token a reply could be as large as its op, and the log keeps both in one
 /// frame.
-void require_small_reply(const std::vector<datum>& batch, checks& check) {
-  constexpr std::size_t targets_max = limits::op_bytes_max / 2 / sizeof(float);
+void require_small_reply(const std::vector<datum>& batch, const forward_details& details,
+                         checks& check) {
+  constexpr std::size_t numbers_max = limits::answer_numbers_max;
+  const std::size_t per_token = 2 * std::size_t{details.topk_logprobs} + (details.entropy ? 1 : 0);
   std::size_t targets = 0;
-  for (const datum& each : batch)
+  std::size_t numbers = 0;
+  for (const datum& each : batch) {
     targets += each.target_tokens.size();
-  check.require(targets <= targets_max, "target_tokens",
-                "be at most " + std::to_string(targets_max) + " in one op");
+    numbers += each.tokens.size() * per_token;
+  }
+  check.require(targets <= numbers_max, "target_tokens",
+                "be at most " + std::to_string(numbers_max) + " in one op");
+  check.require(targets + numbers <= numbers_max, "details",
+                "be at most " + std::to_string(numbers_max) +
+                    " numbers in one op, logprobs of targets included");
 }
 
 forward_op read_op(schema::ForwardOp::Reader in, op_data needed, checks& check) {
   forward_op out;
-  out.batch = read_list<datum>(in.getBatch(), limits::batch_datums_max, "batch", check);
+  read_forward(in, out, check);
   require_data(!out.batch.empty(), needed, "batch", check);
-  require_small_reply(out.batch, check);
-  out.keep = read_enum(in.getKeep(), retention::keep_for_backward, "forward.keep", check);
+  require_small_reply(out.batch, out.details, check);
   return out;
 }
 
@@ -62,7 +65,7 @@ forward_backward_op read_op(schema::ForwardBackwardOp::Reader in, op_data needed
   forward_backward_op out;
   read_loss(in, out, check);
   require_data(!out.batch.empty(), needed, "batch", check);
-  require_small_reply(out.batch, check);
+  require_small_reply(out.batch, {}, check);
   return out;
 }
 

@@ -14,6 +14,7 @@
 
 #include "gpu/comm/socket_comm.hpp"
 #include "gpu/comm/thread_comm.hpp"
+#include "gpu/gather_queue.hpp"
 
 namespace {
 
@@ -194,6 +195,97 @@ BOOST_DATA_TEST_CASE(a_rank_may_leave_after_its_last_call, transports, kind) {
     for (const errc code : codes)
       BOOST_TEST_REQUIRE((code == errc::none));
   }
+}
+
+BOOST_DATA_TEST_CASE(groups_of_ranks_meet_apart_and_together, transports, kind) {
+  auto comms = make_comms(kind, 4);
+  std::vector<std::vector<float>> gathered(4, std::vector<float>(2));
+  std::vector<double> sums(4, 0.0);
+  std::vector<int> ok(4, 0);
+  on_ranks(4, [&](std::uint32_t rank) {
+    const std::uint32_t first = rank / 2 * 2;
+    auto near = comms[rank]->subset(std::vector<std::uint32_t>{first, first + 1});
+    auto far = comms[rank]->subset(std::vector<std::uint32_t>{rank % 2, rank % 2 + 2});
+    if (!near || !far) return;
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      const std::vector<float> mine{static_cast<float>(rank)};
+      std::vector<double> one{static_cast<double>(rank)};
+      if (!(*near)->all_gather(mine, gathered[rank])) return;
+      if (!(*far)->all_reduce(one) || !comms[rank]->all_reduce(one)) return;
+      sums[rank] = one[0];
+    }
+    ok[rank] = (*near)->rank() == rank % 2 && (*far)->rank() == rank / 2 ? 1 : 0;
+  });
+  for (std::uint32_t rank = 0; rank < 4; ++rank) {
+    BOOST_TEST(ok[rank] == 1);
+    const auto first = static_cast<float>(rank / 2 * 2);
+    BOOST_TEST((gathered[rank] == std::vector<float>{first, first + 1}));
+    BOOST_TEST(sums[rank] == 12.0);
+  }
+}
+
+BOOST_DATA_TEST_CASE(a_group_that_breaks_breaks_all, transports, kind) {
+  auto comms = make_comms(kind, 4, hasty);
+  comm_list near;
+  for (std::uint32_t rank = 0; rank < 4; ++rank) {
+    const std::uint32_t first = rank / 2 * 2;
+    near.push_back(std::move(*comms[rank]->subset(std::vector<std::uint32_t>{first, first + 1})));
+  }
+  // Rank 3 never comes.
+  std::vector<double> one{1.0};
+  const auto alone = near[2]->all_reduce(one);
+  BOOST_TEST((alone.error().code == errc::timeout));
+  BOOST_TEST(alone.error().what.starts_with("rank 3 did not come"));
+  BOOST_TEST((comms[2]->all_reduce(one).error().code == errc::peer_lost));
+  BOOST_TEST((comms[0]->all_reduce(one).error().code == errc::peer_lost));
+}
+
+BOOST_DATA_TEST_CASE(gathers_ahead_are_gathers, transports, kind) {
+  auto comms = make_comms(kind, 3);
+  constexpr std::size_t count = 50'001;
+  std::vector<int> ok(3, 0);
+  on_ranks(3, [&](std::uint32_t rank) {
+    gpu::gather_queue queue(*comms[rank]);
+    std::vector<std::vector<float>> ahead(5, std::vector<float>(3 * count));
+    std::vector<std::vector<float>> mine;
+    for (std::uint32_t i = 0; i < 5; ++i)
+      mine.push_back(rank_values(3 * i + rank, count));
+    for (std::uint32_t i = 0; i < 5; ++i)
+      queue.start(mine[i], ahead[i]);
+    if (!queue.finish()) return;
+    std::vector<float> direct(3 * count);
+    for (std::uint32_t i = 0; i < 5; ++i)
+      if (!comms[rank]->all_gather(mine[i], direct) || direct != ahead[i]) return;
+    ok[rank] = 1;
+  });
+  BOOST_TEST((ok == std::vector<int>{1, 1, 1}));
+}
+
+BOOST_DATA_TEST_CASE(a_gather_ahead_names_who_is_missing, transports, kind) {
+  auto comms = make_comms(kind, 2, hasty);
+  const std::vector<float> mine(10);
+  std::vector<float> all(20);
+  gpu::gather_queue queue(*comms[0]);
+  queue.start(mine, all);
+  const auto done = queue.finish();
+  BOOST_TEST((done.error().code == errc::timeout));
+  BOOST_TEST(done.error().what.starts_with("rank 1 did not come"));
+  queue.start(mine, all);
+  BOOST_TEST((queue.finish().error().code == errc::timeout));
+}
+
+BOOST_DATA_TEST_CASE(a_queue_ends_with_a_gather_under_way, transports, kind) {
+  auto comms = make_comms(kind, 2);
+  const std::vector<float> mine(10);
+  std::vector<float> all(20);
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    gpu::gather_queue queue(*comms[0]);
+    queue.start(mine, all);
+  }
+  BOOST_TEST((std::chrono::steady_clock::now() - begin < patient / 2));
+  std::vector<double> one{1.0};
+  BOOST_TEST((comms[0]->all_reduce(one).error().code == errc::peer_lost));
 }
 
 BOOST_DATA_TEST_CASE(abort_frees_a_waiting_rank, transports, kind) {

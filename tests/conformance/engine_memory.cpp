@@ -121,9 +121,11 @@ std::vector<datum> random_batch(const model_config& model, const std::vector<std
   return batch;
 }
 
-std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(
-    const model_config& model, const lora_config& lora, model_memory& memory,
-    std::unique_ptr<gpu::comm> ranks, optimizer_state optimizer, std::uint64_t steps) {
+std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(const model_config& model,
+                                                          const lora_config& lora,
+                                                          model_memory& memory, gpu::rank_set ranks,
+                                                          optimizer_state optimizer,
+                                                          std::uint64_t steps) {
   auto trainer = gpu::make_torch_trainer(model, gpu::adapter_setup{lora}, std::move(ranks));
   if (!trainer) throw std::runtime_error(to_string(trainer.error()));
   if (auto ok = (*trainer)->load_frozen(memory); !ok)
@@ -133,9 +135,11 @@ std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(
   return std::move(*trainer);
 }
 
-std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(
-    const model_config& model, model_memory& memory, std::unique_ptr<gpu::comm> ranks,
-    optimizer_state optimizer, std::uint64_t steps, const gpu::engine_resources& kept) {
+std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(const model_config& model,
+                                                         model_memory& memory, gpu::rank_set ranks,
+                                                         optimizer_state optimizer,
+                                                         std::uint64_t steps,
+                                                         const gpu::engine_resources& kept) {
   auto trainer = gpu::make_torch_trainer(model, std::nullopt, std::move(ranks), kept);
   if (!trainer) throw std::runtime_error(to_string(trainer.error()));
   if (auto ok = (*trainer)->load(memory, optimizer, steps); !ok)

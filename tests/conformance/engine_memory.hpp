@@ -44,6 +44,9 @@ class model_memory final : public gpu::parameter_source,
   [[nodiscard]] std::vector<std::vector<float>>& parameters(gpu::state_part part) {
     return parts_[static_cast<std::size_t>(part)];
   }
+  [[nodiscard]] const std::vector<std::vector<float>>& parameters(gpu::state_part part) const {
+    return parts_[static_cast<std::size_t>(part)];
+  }
 
  private:
   void append(const std::vector<parameter_spec>& layout);
@@ -65,13 +68,12 @@ void fill_randomly(model_memory& memory, const model_config& model, std::uint32_
 
 /// A trainer of adapters: frozen weights and adapters loaded from `memory`.
 [[nodiscard]] std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(
-    const model_config& model, const lora_config& lora, model_memory& memory,
-    std::unique_ptr<gpu::comm> ranks, optimizer_state optimizer = optimizer_state::reset,
-    std::uint64_t steps = 0);
+    const model_config& model, const lora_config& lora, model_memory& memory, gpu::rank_set ranks,
+    optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0);
 
 /// A trainer loaded from `memory`.
 [[nodiscard]] std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(
-    const model_config& model, model_memory& memory, std::unique_ptr<gpu::comm> ranks,
+    const model_config& model, model_memory& memory, gpu::rank_set ranks,
     optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0,
     const gpu::engine_resources& kept = {});
 

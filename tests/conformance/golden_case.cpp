@@ -78,6 +78,10 @@ std::vector<float> read_golden_floats(const std::string& name, const std::string
   return read_values<float>(std::filesystem::path(TROUPE_GOLDENS) / name / file);
 }
 
+std::vector<token_id> read_golden_tokens(const std::string& name, const std::string& file) {
+  return read_values<token_id>(std::filesystem::path(TROUPE_GOLDENS) / name / file);
+}
+
 double relative_distance(std::span<const float> a, std::span<const float> b) {
   if (a.size() != b.size()) throw std::runtime_error("sizes differ");
   double difference = 0;

@@ -35,6 +35,8 @@ struct golden_case {
 /// One flat file of a case.
 [[nodiscard]] std::vector<float> read_golden_floats(const std::string& name,
                                                     const std::string& file);
+[[nodiscard]] std::vector<token_id> read_golden_tokens(const std::string& name,
+                                                       const std::string& file);
 
 /// sqrt(sum (a - b)^2) / sqrt(sum b^2).
 [[nodiscard]] double relative_distance(std::span<const float> a, std::span<const float> b);

@@ -6,6 +6,9 @@ readers are in golden_case.cpp:
   weights.f32     one per target, in the same order
   logprobs.f32    of the targets of batch 0
   gradients.f32   of sum(-weight * logprob) over batch 0, parameters in layout order
+  hidden.f32      final hidden states of batch 0, row after row
+  entropies.f32   of each row of batch 0
+  topk.f32        the TOPK largest logprobs of each row of batch 0, then topk.i32: their tokens
   trained.f32     parameters after STEPS of AdamW, batches taken in turn
   greedy.i32      prompts, then per prompt: length, tokens, generated length, generated tokens
 Cases of LORA hold adapters instead: `peft/` is what PEFT saves before training, gradients and
@@ -84,6 +87,7 @@ LORA = {
 }
 LENGTHS = [[1, 17, 5, 64, 33, 2], [50, 7, 129, 12, 150]]
 STEPS = 20
+TOPK = 5
 ADAM = dict(lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
 CLIP_NORM = 2.0
 PROMPT_LENGTHS = [1, 3, 19, 40]
@@ -220,10 +224,26 @@ def write_training(folder, model, batches, parameters):
     flat(parameters).tofile(folder / "trained.f32")
 
 
+def write_details(folder, model, batch):
+    rows = [[], [], [], []]
+    with torch.no_grad():
+        for tokens, _, _ in batch:
+            hidden = model.model(input_ids=torch.tensor(tokens)[None]).last_hidden_state[0]
+            logits = model.lm_head(hidden).float()
+            best = torch.log_softmax(logits, dim=-1).topk(TOPK)
+            entropy = torch.distributions.Categorical(logits=logits.double()).entropy()
+            for row, part in zip(rows, (hidden, entropy, best.values, best.indices)):
+                row.append(part)
+    for name, row in zip(("hidden.f32", "entropies.f32", "topk.f32", "topk.i32"), rows):
+        numbers = torch.cat(row).numpy().reshape(-1)
+        numbers.astype("<" + name[-3:].replace("32", "4")).tofile(folder / name)
+
+
 def write_case(folder, numbers, seed):
     model = make_model(numbers, seed)
     model.save_pretrained(folder / "model")
     batches = write_inputs(folder, model, seed)
+    write_details(folder, model, batches[0])
     write_training(folder, model, batches, in_layout_order(model))
 
 

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <functional>
 #include <limits>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -14,95 +12,22 @@
 #include "config/limits.hpp"
 #include "gpu/comm/thread_comm.hpp"
 #include "messages/state_digest.hpp"
-#include "tests/conformance/engine_memory.hpp"
 #include "tests/conformance/golden_case.hpp"
+#include "tests/conformance/trainer_fixture.hpp"
 
 namespace {
 
 using namespace troupe;
 using gpu::state_part;
+using test::fixture;
+using test::on_ranks;
+using test::part_of;
 using test::relative_distance;
-using trainer_list = std::vector<std::unique_ptr<gpu::trainer_engine>>;
-
-model_config small_model() {
-  model_config m;
-  m.vocab_size = 53;
-  m.hidden_size = 20;
-  m.intermediate_size = 37;
-  m.num_layers = 2;
-  m.num_heads = 4;
-  m.num_kv_heads = 2;
-  m.head_dim = 6;
-  m.max_positions = 256;
-  m.tied_head = true;
-  return m;
-}
-
-struct fixture {
-  model_config model = small_model();
-  test::model_memory memory{model};
-  std::vector<datum> batch;
-
-  fixture() {
-    test::fill_randomly(memory, model, 3);
-    batch = test::random_batch(model, {1, 90, 13, 40, 7, 66, 2, 30}, 4);
-  }
-
-  std::unique_ptr<gpu::trainer_engine> alone(const gpu::engine_resources& kept = {}) {
-    return test::make_loaded_trainer(model, memory, std::move(gpu::make_thread_comms(1).front()),
-                                     optimizer_state::reset, 0, kept);
-  }
-
-  trainer_list ranks(std::uint32_t world_size, test::model_memory& from,
-                     optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0) {
-    trainer_list trainers;
-    for (auto& comm : gpu::make_thread_comms(world_size))
-      trainers.push_back(test::make_loaded_trainer(model, from, std::move(comm), optimizer, steps));
-    return trainers;
-  }
-};
-
-void on_ranks(std::size_t world_size, const std::function<void(std::size_t)>& body) {
-  std::vector<std::jthread> threads;
-  for (std::size_t rank = 0; rank < world_size; ++rank)
-    threads.emplace_back([&body, rank] { body(rank); });
-}
-
-/// Datum i goes to rank i modulo `used`; ranks beyond stay empty.
-std::vector<datum> part_of(const std::vector<datum>& batch, std::size_t rank, std::size_t used) {
-  std::vector<datum> part;
-  for (std::size_t i = 0; i < batch.size(); ++i)
-    if (i % used == rank) part.push_back(batch[i]);
-  return part;
-}
-
-adam_params some_adam() {
-  return {.learning_rate = 1e-2, .eps = 1e-8, .weight_decay = 0.1, .grad_clip_norm = 1.0};
-}
-
-/// One step of all ranks; their digests' sum.
-state_digest step_together(trainer_list& trainers, const std::vector<datum>& batch,
-                           std::size_t used) {
-  std::vector<state_digest> digests(trainers.size());
-  on_ranks(trainers.size(), [&](std::size_t rank) {
-    const auto part = part_of(batch, rank, used);
-    if (!trainers[rank]->forward_backward(1, part, loss_fn::cross_entropy, {})) return;
-    if (const auto step = trainers[rank]->optim_step(some_adam())) digests[rank] = step->weights;
-  });
-  state_digest total;
-  for (const state_digest& digest : digests) {
-    BOOST_TEST((digest != state_digest{}));
-    total += digest;
-  }
-  return total;
-}
-
-test::model_memory saved(const model_config& model, const trainer_list& trainers) {
-  test::model_memory memory(model);
-  for (const auto& trainer : trainers)
-    BOOST_REQUIRE(trainer->save(memory).has_value());
-  return memory;
-}
+using test::saved;
+using test::small_model;
+using test::some_adam;
+using test::step_together;
+using test::trainer_list;
 
 BOOST_FIXTURE_TEST_CASE(two_phases_equal_one_shot, fixture) {
   auto one_shot = alone();
@@ -310,6 +235,31 @@ std::vector<std::vector<float>> gradient_of(std::span<const datum> batch) {
       gradients.back().push_back(-weight);
   }
   return gradients;
+}
+
+BOOST_FIXTURE_TEST_CASE(any_budget_gives_the_same_bits, fixture) {
+  auto keeping = alone();
+  BOOST_REQUIRE(keeping->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
+  const auto expected = test::take_gradient(model, *keeping);
+  std::vector<double> held;
+  // From nothing to more than all: budgets at which some blocks are kept and others are not.
+  for (std::size_t budget = 0; budget <= 600'000; budget += 60'000) {
+    const gpu::engine_resources some{
+        .threads = {}, .kept_activation_bytes = budget, .kept_logit_bytes = 0};
+    auto direct = alone(some);
+    BOOST_REQUIRE(direct->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
+    BOOST_TEST((test::take_gradient(model, *direct) == expected));
+    auto phased = alone(some);
+    const auto forward = phased->forward(1, batch, retention::keep_for_backward);
+    BOOST_REQUIRE(forward.has_value());
+    held.push_back(metric_of(forward->metrics, "held_bytes:sum"));
+    BOOST_TEST(held.back() <= static_cast<double>(budget));
+    BOOST_REQUIRE(phased->backward(1, gradient_of(batch)).has_value());
+    BOOST_TEST((test::take_gradient(model, *phased) == expected));
+  }
+  BOOST_TEST(std::ranges::is_sorted(held));
+  std::ranges::sort(held);
+  BOOST_TEST(std::distance(held.begin(), std::ranges::unique(held).begin()) >= 4);
 }
 
 /// One step over the whole batch in `num_open` forwards that are all open before the first

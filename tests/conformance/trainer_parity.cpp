@@ -1,5 +1,7 @@
 // The trainer against Hugging Face transformers, on the goldens of make_goldens.py.
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -49,6 +51,66 @@ loaded_case load_case(const std::string& name) {
 BOOST_DATA_TEST_CASE(logprobs_agree, cases, name) {
   loaded_case c = load_case(name);
   test::check_logprobs(name, c.golden, *c.trainer);
+}
+
+/// Tokens whose logprobs are this close may change places.
+constexpr float tie = 1e-4F;
+/// Of make_goldens.py.
+constexpr std::uint32_t golden_topk = 5;
+
+BOOST_DATA_TEST_CASE(details_agree, cases, name) {
+  loaded_case c = load_case(name);
+  const auto& batch = c.golden.batches[0];
+  const auto pass = c.trainer->forward(1, batch, retention::discard,
+                                       {golden_topk, true, embedding_kind::per_token});
+  BOOST_REQUIRE(pass.has_value());
+  BOOST_REQUIRE(pass->details.size() == batch.size());
+  datum_details all;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const datum_details& each = pass->details[i];
+    BOOST_TEST(each.entropies.size() == batch[i].tokens.size());
+    BOOST_TEST(each.embedding.size() == batch[i].tokens.size() * c.model.hidden_size);
+    std::ranges::copy(each.entropies, std::back_inserter(all.entropies));
+    std::ranges::copy(each.embedding, std::back_inserter(all.embedding));
+    std::ranges::copy(each.topk.tokens, std::back_inserter(all.topk.tokens));
+    std::ranges::copy(each.topk.logprobs, std::back_inserter(all.topk.logprobs));
+  }
+  const auto best = test::read_golden_floats(name, "topk.f32");
+  BOOST_TEST(relative_distance(all.embedding, test::read_golden_floats(name, "hidden.f32")) <=
+             1e-5);
+  BOOST_TEST(relative_distance(all.entropies, test::read_golden_floats(name, "entropies.f32")) <=
+             1e-5);
+  BOOST_TEST(relative_distance(all.topk.logprobs, best) <= 1e-5);
+  const auto tokens = test::read_golden_tokens(name, "topk.i32");
+  BOOST_REQUIRE(tokens.size() == all.topk.tokens.size());
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const bool ties_above = i % golden_topk != 0 && best[i - 1] - best[i] < tie;
+    const bool ties_below = i % golden_topk == golden_topk - 1 || best[i] - best[i + 1] < tie;
+    if (!ties_above && !ties_below) BOOST_TEST(all.topk.tokens[i] == tokens[i]);
+  }
+}
+
+BOOST_DATA_TEST_CASE(pooled_embeddings_are_of_the_same_states, cases, name) {
+  loaded_case c = load_case(name);
+  const auto& batch = c.golden.batches[0];
+  const auto told = [&](embedding_kind kind) {
+    auto pass = c.trainer->forward(1, batch, retention::discard, {0, false, kind});
+    BOOST_REQUIRE(pass.has_value());
+    return std::move(pass->details);
+  };
+  const auto rows = told(embedding_kind::per_token);
+  const auto last = told(embedding_kind::last);
+  const auto mean = told(embedding_kind::mean);
+  const auto width = static_cast<std::ptrdiff_t>(c.model.hidden_size);
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    BOOST_TEST((last[i].embedding ==
+                std::vector<float>(rows[i].embedding.end() - width, rows[i].embedding.end())));
+    std::vector<float> expected(c.model.hidden_size);
+    for (std::size_t at = 0; at < rows[i].embedding.size(); ++at)
+      expected[at % expected.size()] +=
+          rows[i].embedding[at] / static_cast<float>(batch[i].tokens.size());
+    BOOST_TEST(relative_distance(mean[i].embedding, expected) <= 1e-5);
+  }
 }
 
 BOOST_DATA_TEST_CASE(every_gradient_agrees, cases, name) {

@@ -48,7 +48,8 @@ std::vector<op_body> workload() {
       for (const datum& d : batch) {
         backward.logprob_gradients.emplace_back(d.tokens.size(), 0.5F * static_cast<float>(step));
       }
-      ops.emplace_back(forward_op{batch, retention::keep_for_backward});
+      ops.emplace_back(
+          forward_op{batch, retention::keep_for_backward, {2, true, embedding_kind::mean}});
       ops.emplace_back(std::move(backward));
     }
     ops.emplace_back(optim_step_op{});
@@ -109,10 +110,16 @@ class steady_client {
   std::uint64_t epoch_ = 1;
 };
 
-outcome run_workload(std::uint64_t seed, std::uint32_t num_kills) {
-  sim_cluster cluster(seed, 3, 1);
-  auto created = cluster.ask<run_info, actors::training_run_actor>(
-      cluster.manager(), create_run_request{"r", {tests::tiny_model_directory()}, 2, 1, 0});
+struct rank_shape {
+  std::uint32_t world_size = 2;
+  std::uint32_t shard_size = 0;
+};
+
+outcome run_workload(std::uint64_t seed, std::uint32_t num_kills, rank_shape ranks = {}) {
+  sim_cluster cluster(seed, ranks.world_size + 1, 1);
+  create_run_request wanted{"r", {tests::tiny_model_directory()}, ranks.world_size, 1, 0};
+  wanted.shard_size = ranks.shard_size;
+  auto created = cluster.ask<run_info, actors::training_run_actor>(cluster.manager(), wanted);
   BOOST_REQUIRE_MESSAGE(created.has_value(), why(created));
   const auto run = std::get<1>(*created);
   const auto ops = workload();
@@ -178,6 +185,23 @@ BOOST_AUTO_TEST_CASE(kills_change_nothing_but_the_incarnation) {
     }
   }
   BOOST_TEST_MESSAGE(num_seeds << " seeds, " << num_recoveries << " recoveries");
+  BOOST_TEST(num_recoveries > 0U);
+}
+
+// Ranks that hold two copies of the state between them come back as those that hold one.
+BOOST_AUTO_TEST_CASE(copies_survive_kills_alike) {
+  const outcome calm = run_workload(1, 0);
+  std::uint64_t num_recoveries = 0;
+  for (std::uint64_t seed = first_seed(); seed <= first_seed() - 1 + (seeds_wanted() + 3) / 4;
+       ++seed) {
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      const outcome stormy = run_workload(seed, 3, {4, 2});
+      BOOST_TEST((stormy.weights == calm.weights));
+      BOOST_TEST(stormy.step == calm.step);
+      BOOST_TEST(stormy.bit_exact);
+      num_recoveries += stormy.incarnation - 1;
+    }
+  }
   BOOST_TEST(num_recoveries > 0U);
 }
 

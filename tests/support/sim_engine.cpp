@@ -1,5 +1,7 @@
 #include "tests/support/sim_engine.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -48,21 +50,34 @@ class sim_listener final : public gpu::comm_listener {
 
 class sim_trainer final : public gpu::trainer_engine {
  public:
-  sim_trainer(const model_config& model, std::unique_ptr<sim_comm> comm,
+  sim_trainer(const model_config& model, std::unique_ptr<sim_comm> comm, std::uint32_t shard_size,
               const sim_engine_factory& made_by)
-      : comm_(std::move(comm)), made_by_(made_by), drift_(made_by.drift) {
+      : comm_(std::move(comm)),
+        made_by_(made_by),
+        drift_(made_by.drift),
+        hidden_size_(model.hidden_size) {
     const auto layout = gpu::parameter_layout(model);
+    const std::uint32_t num_copies = comm_->world_size() / shard_size;
+    const std::uint32_t copy = comm_->rank() / shard_size;
+    const std::uint32_t shard = comm_->rank() % shard_size;
     for (std::uint32_t p = 0; p < layout.size(); ++p) {
       const std::uint64_t n = layout[p].num_elements();
-      const std::uint64_t begin = n * comm_->rank() / comm_->world_size();
-      const std::uint64_t end = n * (comm_->rank() + 1) / comm_->world_size();
-      if (begin == end) continue;
-      slices_.push_back({p, begin, end});
-      weights_.emplace_back(end - begin);
+      const gpu::parameter_slice held{p, n * shard / shard_size, n * (shard + 1) / shard_size};
+      if (held.begin == held.end) continue;
+      const std::uint64_t begin = held.begin + held.num_elements() * copy / num_copies;
+      const std::uint64_t end = held.begin + held.num_elements() * (copy + 1) / num_copies;
+      slices_.push_back(held);
+      owned_.push_back({p, begin, end});
+      weights_.emplace_back(held.num_elements());
     }
   }
 
-  [[nodiscard]] std::vector<gpu::parameter_slice> owned_slices() const override { return slices_; }
+  [[nodiscard]] std::vector<gpu::parameter_slice> owned_slices() const override {
+    std::vector<gpu::parameter_slice> slices;
+    std::ranges::copy_if(owned_, std::back_inserter(slices),
+                         [](const auto& s) { return s.num_elements() > 0; });
+    return slices;
+  }
 
   result<void> load(gpu::parameter_source& source, optimizer_state optimizer,
                     std::uint64_t optimizer_steps) override {
@@ -84,10 +99,14 @@ class sim_trainer final : public gpu::trainer_engine {
     return {};
   }
 
-  result<forward_result> forward(std::uint64_t seq_id, std::span<const datum> batch,
-                                 retention keep) override {
+  result<forward_result> forward(std::uint64_t seq_id, std::span<const datum> batch, retention keep,
+                                 const forward_details& details) override {
     if (keep == retention::keep_for_backward) kept_.insert(seq_id);
-    return pass(batch);
+    auto out = pass(batch);
+    if (!out || !details.any()) return out;
+    for (std::size_t i = 0; i < batch.size(); ++i)
+      out->details.push_back(tell(details, out->logprobs[i]));
+    return out;
   }
 
   result<forward_result> forward_backward(std::uint64_t, std::span<const datum> batch, loss_fn,
@@ -126,37 +145,60 @@ class sim_trainer final : public gpu::trainer_engine {
 
   [[nodiscard]] state_digest weights_digest() const override {
     state_digest digest;
-    for (std::size_t i = 0; i < slices_.size(); ++i) {
-      add_elements(digest, slices_[i].parameter, slices_[i].begin,
-                   std::span<const float>(weights_[i]));
-    }
+    for (std::size_t i = 0; i < owned_.size(); ++i)
+      add_elements(digest, owned_[i].parameter, owned_[i].begin, owned_values(i, weights_[i]));
     return digest;
   }
 
   result<void> save(gpu::parameter_sink& sink) const override {
     for (const auto part :
          {gpu::state_part::weights, gpu::state_part::exp_avg, gpu::state_part::exp_avg_sq}) {
-      for (std::size_t i = 0; i < slices_.size(); ++i) {
+      for (std::size_t i = 0; i < owned_.size(); ++i) {
+        if (owned_[i].num_elements() == 0) continue;
         const std::vector<float> memory(weights_[i].size(), static_cast<float>(history_));
         const auto& values = part == gpu::state_part::weights ? weights_[i] : memory;
-        if (auto put = sink.write(part, slices_[i], values); !put) return put;
+        if (auto put = sink.write(part, owned_[i], owned_values(i, values)); !put) return put;
       }
     }
     return {};
   }
 
   result<void> publish(gpu::bf16_sink& sink) const override {
-    for (std::size_t i = 0; i < slices_.size(); ++i) {
+    for (std::size_t i = 0; i < owned_.size(); ++i) {
+      if (owned_[i].num_elements() == 0) continue;
       std::vector<std::uint16_t> bits;
-      for (const float w : weights_[i]) {
+      for (const float w : owned_values(i, weights_[i])) {
         bits.push_back(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(w) >> 16));
       }
-      if (auto put = sink.write(slices_[i], bits); !put) return put;
+      if (auto put = sink.write(owned_[i], bits); !put) return put;
     }
     return {};
   }
 
  private:
+  [[nodiscard]] std::span<const float> owned_values(std::size_t i,
+                                                    const std::vector<float>& held) const {
+    return std::span(held).subspan(owned_[i].begin - slices_[i].begin, owned_[i].num_elements());
+  }
+
+  /// Numbers that depend on the state as logprobs do.
+  [[nodiscard]] datum_details tell(const forward_details& wanted,
+                                   const std::vector<float>& logprobs) const {
+    datum_details out;
+    out.topk.per_position = wanted.topk_logprobs;
+    for (const float logprob : logprobs) {
+      for (std::uint32_t k = 0; k < wanted.topk_logprobs; ++k) {
+        out.topk.tokens.push_back(static_cast<token_id>(k));
+        out.topk.logprobs.push_back(logprob - static_cast<float>(k));
+      }
+      if (wanted.entropy) out.entropies.push_back(-logprob);
+    }
+    const bool is_whole = wanted.embedding == embedding_kind::per_token;
+    if (wanted.embedding != embedding_kind::none)
+      out.embedding.assign(hidden_size_ * (is_whole ? logprobs.size() : 1), logprobs.back());
+    return out;
+  }
+
   static std::uint64_t fingerprint(const datum& d) {
     std::uint64_t h = d.tokens.size();
     for (const token_id token : d.tokens)
@@ -186,7 +228,9 @@ class sim_trainer final : public gpu::trainer_engine {
   std::unique_ptr<sim_comm> comm_;
   const sim_engine_factory& made_by_;
   std::uint64_t drift_;
-  std::vector<gpu::parameter_slice> slices_;
+  std::size_t hidden_size_;
+  std::vector<gpu::parameter_slice> slices_;  ///< held, perhaps as one of several copies
+  std::vector<gpu::parameter_slice> owned_;  ///< part of each that no other rank owns; may be empty
   std::vector<std::vector<float>> weights_;
   std::uint64_t history_ = 0;
   std::uint64_t steps_ = 0;
@@ -266,9 +310,10 @@ result<std::unique_ptr<gpu::comm_listener>> sim_engine_factory::listen(std::uint
 }
 
 result<std::unique_ptr<gpu::trainer_engine>> sim_engine_factory::make_trainer(
-    const model_config& model, std::unique_ptr<gpu::comm> ranks) {
-  auto* mine = dynamic_cast<sim_comm*>(ranks.release());
-  return std::make_unique<sim_trainer>(model, std::unique_ptr<sim_comm>(mine), *this);
+    const model_config& model, gpu::rank_set ranks) {
+  auto* mine = dynamic_cast<sim_comm*>(ranks.all.release());
+  const std::uint32_t shard_size = ranks.shard_size == 0 ? mine->world_size() : ranks.shard_size;
+  return std::make_unique<sim_trainer>(model, std::unique_ptr<sim_comm>(mine), shard_size, *this);
 }
 
 result<std::unique_ptr<gpu::sampler_engine>> sim_engine_factory::make_sampler(const model_config&) {

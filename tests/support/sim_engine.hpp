@@ -34,8 +34,8 @@ class sim_engine_factory final : public gpu::engine_factory {
  public:
   result<std::unique_ptr<gpu::comm_listener>> listen(std::uint32_t rank, std::uint32_t world_size,
                                                      const std::string& token) override;
-  result<std::unique_ptr<gpu::trainer_engine>> make_trainer(
-      const model_config& model, std::unique_ptr<gpu::comm> ranks) override;
+  result<std::unique_ptr<gpu::trainer_engine>> make_trainer(const model_config& model,
+                                                            gpu::rank_set ranks) override;
   result<std::unique_ptr<gpu::sampler_engine>> make_sampler(const model_config& model) override;
 
   /// A batch with exactly these tokens breaks every engine that meets it.

@@ -194,6 +194,10 @@ void add_common(CLI::App& command, run_options& wanted) {
       ->required();
   command.add_option("--name", wanted.request.name, "of the run; none: one is made up");
   command.add_option("--ranks", wanted.request.world_size)->check(CLI::Range(1, 64));
+  command
+      .add_option("--shard-size", wanted.request.shard_size,
+                  "ranks that share one copy of the state; none: all of them")
+      ->check(CLI::Range(1, 64));
 }
 
 }  // namespace

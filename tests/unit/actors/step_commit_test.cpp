@@ -31,6 +31,7 @@ BOOST_AUTO_TEST_CASE(answers_return_to_the_order_of_the_batch) {
       ranks[rank].weights = {1, 2};
       for (const datum& d : std::get<shard_forward>(work->bodies[rank]).batch) {
         ranks[rank].logprobs.emplace_back(d.tokens.size(), static_cast<float>(d.tokens[0]));
+        ranks[rank].details.push_back({{}, {static_cast<float>(d.tokens[0])}, {}});
       }
     }
     const auto merged = merge(ranks, work->plan, 7);
@@ -38,6 +39,7 @@ BOOST_AUTO_TEST_CASE(answers_return_to_the_order_of_the_batch) {
     for (std::size_t i = 0; i < op.batch.size(); ++i) {
       BOOST_REQUIRE(merged->logprobs[i].size() == op.batch[i].tokens.size());
       BOOST_TEST(merged->logprobs[i][0] == static_cast<float>(op.batch[i].tokens[0]));
+      BOOST_TEST(merged->details[i].entropies[0] == static_cast<float>(op.batch[i].tokens[0]));
     }
     BOOST_TEST(merged->metrics[0].second == world);
     BOOST_TEST(merged->metrics[1].second == world - 1);
@@ -62,6 +64,17 @@ BOOST_AUTO_TEST_CASE(a_backward_follows_the_plan_of_its_forward) {
   BOOST_TEST(std::get<shard_backward>(work->bodies[1]).logprob_gradients[1][0] == 3.0F);
   op.logprob_gradients.pop_back();
   BOOST_TEST((split(op, 2, 1, plan).error().code == errc::invalid_argument));
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_that_no_frame_holds_is_refused_before_the_work) {
+  model_config model;
+  model.hidden_size = 1024;
+  forward_op op{{of_length(600, 1), of_length(40, 2)}, retention::discard, {}};
+  BOOST_TEST(check_answer(op, model).has_value());
+  op.details.embedding = embedding_kind::per_token;
+  BOOST_TEST((check_answer(op, model).error().code == errc::invalid_argument));
+  op.details.embedding = embedding_kind::mean;
+  BOOST_TEST(check_answer(op, model).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(only_ops_that_change_state_are_replayed) {

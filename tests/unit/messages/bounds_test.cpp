@@ -97,6 +97,28 @@ BOOST_AUTO_TEST_CASE(a_position_may_have_several_targets) {
   BOOST_TEST(wire::validate(request).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(details_of_a_forward_fit_into_its_reply) {
+  datum one;
+  one.tokens.assign(7990, 3);
+  one.target_tokens.assign(7990, 4);
+  op_request request = test::sample<op_request>(1);
+  const auto asks = [&](const forward_details& details) {
+    request.body = forward_op{{one}, retention::discard, details};
+    return wire::validate(request);
+  };
+  BOOST_TEST(asks({40, true, embedding_kind::mean}).has_value());
+  BOOST_TEST((asks({41, true, embedding_kind::mean}).error().code == errc::invalid_argument));
+  refuses_op<forward_op>(0, errc::invalid_argument, "topk_logprobs", [](forward_op& op) {
+    op.details.topk_logprobs = limits::topk_logprobs_max + 1;
+  });
+  refuses<op_reply>(0, errc::not_finite, "entropies", [](op_reply& reply) {
+    std::get<forward_result>(reply.output).details[0].entropies[0] = nan_float;
+  });
+  refuses<op_reply>(0, errc::not_finite, "embedding", [](op_reply& reply) {
+    std::get<forward_result>(reply.output).details[0].embedding[0] = nan_float;
+  });
+}
+
 BOOST_AUTO_TEST_CASE(training_data_is_finite) {
   const auto spoil = [](std::string_view field, const std::function<void(datum&)>& change) {
     refuses_op<forward_backward_op>(1, errc::not_finite, field,
@@ -222,6 +244,10 @@ BOOST_AUTO_TEST_CASE(ranks_and_sizes_fit) {
                               [](create_run_request& r) { r.world_size = 65; });
   refuses<create_run_request>(0, errc::invalid_argument, "world_size",
                               [](create_run_request& r) { r.world_size = 0; });
+  refuses<create_run_request>(0, errc::invalid_argument, "shard_size", [](create_run_request& r) {
+    r.world_size = 4;
+    r.shard_size = 3;
+  });
   refuses<create_run_request>(0, errc::invalid_argument, "lora.rank",
                               [](create_run_request& r) { r.lora->rank = 0; });
   refuses<create_run_request>(0, errc::invalid_argument, "lora.rank",

@@ -14,6 +14,8 @@ namespace troupe::test {
 [[nodiscard]] error make_error(value_source& from);
 [[nodiscard]] std::vector<datum> make_batch(value_source& from);
 [[nodiscard]] adam_params make_adam(value_source& from);
+[[nodiscard]] forward_details make_details(value_source& from);
+[[nodiscard]] std::vector<datum_details> make_told(value_source& from);
 [[nodiscard]] op_request make_op(value_source& from);
 [[nodiscard]] op_reply make_reply(value_source& from);
 [[nodiscard]] create_run_request make_create_run(value_source& from);

@@ -13,7 +13,8 @@ static shard_identity make_identity(value_source& from) {
 template <>
 open_shard_request sample<open_shard_request>(std::uint64_t seed) {
   value_source from(seed);
-  return {make_identity(from), model_source{from.path()}, from.word(), from.bytes(32), from.lora()};
+  return {
+      make_identity(from), model_source{from.path()}, from.word(), from.bytes(32), from.lora(), 1};
 }
 
 template <>
@@ -43,7 +44,7 @@ start_shard_reply sample<start_shard_reply>(std::uint64_t seed) {
 static shard_body make_body(value_source& from) {
   switch (from.seed() % 10) {
     case 0:
-      return shard_forward{make_batch(from), retention::keep_for_backward};
+      return shard_forward{make_batch(from), retention::keep_for_backward, make_details(from)};
     case 1:
       return shard_forward_backward{make_batch(from), loss_fn::importance_sampling,
                                     from.numbers(2)};
@@ -76,7 +77,7 @@ template <>
 shard_work_reply sample<shard_work_reply>(std::uint64_t seed) {
   value_source from(seed);
   return {make_identity(from), from.word(),   from.real_lists(3), from.numbers(2), from.digest(),
-          from.digest(),       from.digest(), {make_file(from)},  from.reals(3)};
+          from.digest(),       from.digest(), {make_file(from)},  from.reals(3),   make_told(from)};
 }
 
 template <>

@@ -39,10 +39,19 @@ adam_params make_adam(value_source& from) {
           gradient_normalization::num_sequences};
 }
 
+forward_details make_details(value_source& from) {
+  return {static_cast<std::uint32_t>(1 + from.below(128)), true, embedding_kind::per_token};
+}
+
+std::vector<datum_details> make_told(value_source& from) {
+  const likeliest_tokens topk{2, from.tokens(4), from.reals(4)};
+  return {{topk, from.reals(2), from.reals(6)}, {}};
+}
+
 static op_body make_body(value_source& from) {
   switch (from.seed() % 7) {
     case 0:
-      return forward_op{make_batch(from), retention::keep_for_backward};
+      return forward_op{make_batch(from), retention::keep_for_backward, make_details(from)};
     case 1:
       return forward_backward_op{make_batch(from), loss_fn::gspo, from.numbers(2)};
     case 2:
@@ -71,7 +80,7 @@ op_request sample<op_request>(std::uint64_t seed) {
 static op_output make_output(value_source& from) {
   switch (from.seed() % 5) {
     case 0:
-      return forward_result{from.real_lists(3), from.numbers(2)};
+      return forward_result{from.real_lists(3), from.numbers(2), make_told(from)};
     case 1:
       return backward_result{from.numbers(3)};
     case 2:
@@ -94,9 +103,11 @@ op_reply sample<op_reply>(std::uint64_t seed) {
 }
 
 create_run_request make_create_run(value_source& from) {
-  return {
+  create_run_request request{
       from.name(), model_source{from.path()}, from.small(), from.word(), from.word(), from.lora(),
       from.name()};
+  request.shard_size = request.world_size;
+  return request;
 }
 
 template <>

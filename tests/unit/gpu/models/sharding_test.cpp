@@ -26,12 +26,12 @@ model_config tiny_model(bool tied) {
 }
 
 /// How often each element of each parameter is owned, over all ranks.
-std::vector<std::vector<int>> count_owners(const model_config& m, std::uint32_t world_size) {
+std::vector<std::vector<int>> count_owners(const model_config& m, gpu::rank_layout ranks) {
   std::vector<std::vector<int>> owners;
   for (const auto& spec : gpu::parameter_layout(m))
     owners.emplace_back(spec.num_elements(), 0);
-  const auto plan = gpu::make_sharding_plan(m, world_size);
-  for (std::uint32_t rank = 0; rank < world_size; ++rank)
+  const auto plan = gpu::make_sharding_plan(m, ranks);
+  for (std::uint32_t rank = 0; rank < ranks.num_shards * ranks.num_copies; ++rank)
     for (const auto& owned : gpu::owned_slices(plan, rank))
       for (std::uint64_t e = owned.slice.begin; e < owned.slice.end; ++e)
         ++owners.at(owned.slice.parameter).at(e);
@@ -43,7 +43,7 @@ BOOST_AUTO_TEST_CASE(every_element_has_one_owner) {
     const model_config m = tiny_model(tied);
     for (std::uint32_t world_size = 1; world_size <= 64; ++world_size) {
       std::size_t wrong = 0;
-      for (const auto& parameter : count_owners(m, world_size))
+      for (const auto& parameter : count_owners(m, {world_size, 1}))
         for (const int owners : parameter)
           wrong += owners == 1 ? 0U : 1U;
       BOOST_TEST(wrong == 0U, "world_size " << world_size);
@@ -54,7 +54,7 @@ BOOST_AUTO_TEST_CASE(every_element_has_one_owner) {
 BOOST_AUTO_TEST_CASE(slices_lie_where_the_buffer_has_them) {
   const model_config m = tiny_model(false);
   for (std::uint32_t world_size = 1; world_size <= 9; ++world_size) {
-    const auto plan = gpu::make_sharding_plan(m, world_size);
+    const auto plan = gpu::make_sharding_plan(m, {world_size, 1});
     for (std::uint32_t rank = 0; rank < world_size; ++rank)
       for (const auto& owned : gpu::owned_slices(plan, rank)) {
         const auto& group = plan.groups[owned.group];
@@ -65,9 +65,32 @@ BOOST_AUTO_TEST_CASE(slices_lie_where_the_buffer_has_them) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(copies_divide_what_they_hold) {
+  const model_config m = tiny_model(true);
+  for (const gpu::rank_layout ranks :
+       {gpu::rank_layout{1, 3}, {2, 2}, {3, 5}, {4, 1}, {16, 4}, {1, 64}}) {
+    std::size_t wrong = 0;
+    for (const auto& parameter : count_owners(m, ranks))
+      for (const int owners : parameter)
+        wrong += owners == 1 ? 0U : 1U;
+    BOOST_TEST(wrong == 0U, ranks.num_copies << " copies in " << ranks.num_shards << " shards");
+    const auto plan = gpu::make_sharding_plan(m, ranks);
+    for (std::uint32_t rank = 0; rank < ranks.num_shards; ++rank) {
+      std::uint64_t owned = 0;
+      std::uint64_t held = 0;
+      for (const auto& each : gpu::held_slices(plan, rank))
+        held += each.slice.num_elements();
+      for (std::uint32_t copy = 0; copy < ranks.num_copies; ++copy)
+        for (const auto& each : gpu::owned_slices(plan, copy * ranks.num_shards + rank))
+          owned += each.slice.num_elements();
+      BOOST_TEST(held == owned);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(groups_follow_the_blocks) {
   const model_config m = tiny_model(false);
-  const auto plan = gpu::make_sharding_plan(m, 3);
+  const auto plan = gpu::make_sharding_plan(m, {3, 1});
   BOOST_TEST(plan.groups.size() == 4U);
   BOOST_TEST(plan.groups[0].members.size() == 3U);
   BOOST_TEST(plan.groups[0].num_elements == 11U * 6 + 6 + 11 * 6);
@@ -90,7 +113,7 @@ BOOST_AUTO_TEST_CASE(every_element_of_an_adapter_has_one_owner) {
       std::vector<std::vector<int>> owners;
       for (const auto& spec : layout)
         owners.emplace_back(spec.num_elements(), 0);
-      const auto plan = gpu::make_adapter_plan(m, lora, world_size);
+      const auto plan = gpu::make_adapter_plan(m, lora, {world_size, 1});
       for (std::uint32_t rank = 0; rank < world_size; ++rank)
         for (const auto& owned : gpu::owned_slices(plan, rank))
           for (std::uint64_t e = owned.slice.begin; e < owned.slice.end; ++e)

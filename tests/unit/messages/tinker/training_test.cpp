@@ -76,6 +76,37 @@ BOOST_AUTO_TEST_CASE(a_whole_request_is_read) {
   BOOST_TEST((op.batch == std::vector<datum>{wanted}));
 }
 
+BOOST_AUTO_TEST_CASE(a_forward_may_ask_for_likeliest_tokens_and_entropy) {
+  auto in = request();
+  in.set_forward_only(true);
+  (*in.mutable_loss_fn_config())["top_k"] = 2;
+  (*in.mutable_loss_fn_config())["entropy"] = 1;
+  const auto body = body_of(in);
+  BOOST_REQUIRE(body.has_value());
+  const auto& op = std::get<forward_op>(*body);
+  BOOST_TEST((op.details == forward_details{2, true, embedding_kind::none}));
+  for (const double wrong : {-1.0, 0.5, 129.0, std::nan("")}) {
+    (*in.mutable_loss_fn_config())["top_k"] = static_cast<float>(wrong);
+    BOOST_TEST((code_of(in) == errc::invalid_argument));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(details_stand_beside_logprobs) {
+  forward_result output{{{-1, -2}, {-3}}, {}, {}};
+  output.details = {{{2, {5, 6, 7, 8}, {-0.5F, -1, -0.25F, -2}}, {0.75F, 0.5F}, {}},
+                    {{2, {9, 1}, {-0.125F, -3}}, {0.25F}, {}}};
+  tinker_public::ForwardBackwardOutput out;
+  BOOST_REQUIRE(out.ParseFromString(tinker::encode_training_output(output, {})));
+  BOOST_REQUIRE(out.loss_fn_outputs_size() == 1);
+  const auto& fields = out.loss_fn_outputs(0).fields();
+  BOOST_TEST(fields.at("top_k_logprobs").data() ==
+             bytes<float>({-0.5F, -1, -0.25F, -2, -0.125F, -3}));
+  BOOST_TEST(fields.at("top_k_indices").data() == bytes<std::int64_t>({5, 6, 7, 8, 9, 1}));
+  BOOST_TEST(fields.at("top_k_indices").offsets() == bytes<std::int64_t>({0, 32, 48}));
+  BOOST_TEST(fields.at("top_k_indices").trailing_shape(0) == 2);
+  BOOST_TEST(fields.at("entropy").data() == bytes<float>({0.75F, 0.5F, 0.25F}));
+}
+
 BOOST_AUTO_TEST_CASE(missing_weights_are_ones_and_forward_only_keeps_nothing) {
   auto in = request();
   in.mutable_data(0)->mutable_loss_fn_inputs()->erase("weights");

@@ -1,0 +1,113 @@
+#include "tests/bench/engine_ranks.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <limits>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "gpu/comm/socket_comm.hpp"
+#include "gpu/torch/trainer.hpp"
+#include "tests/bench/give_up.hpp"
+#include "tests/conformance/engine_memory.hpp"
+
+namespace troupe::bench {
+namespace {
+
+constexpr std::uint32_t num_ranks = 2;
+
+/// The other rank's process, for the address that each has to tell.
+class partner {
+ public:
+  explicit partner(int descriptor) : descriptor_(descriptor) {}
+
+  std::string swap(const std::string& mine) {
+    std::array<char, 64> text{};
+    if (mine.size() >= text.size()) give_up("an address is too long");
+    std::ranges::copy(mine, text.begin());
+    constexpr auto whole = static_cast<ssize_t>(text.size());
+    if (::send(descriptor_, text.data(), text.size(), MSG_NOSIGNAL) != whole ||
+        ::recv(descriptor_, text.data(), text.size(), MSG_WAITALL) != whole)
+      give_up("the ranks lost each other");
+    return text.data();
+  }
+
+ private:
+  int descriptor_;
+};
+
+std::unique_ptr<gpu::comm> meet(std::uint32_t rank, partner& other) {
+  gpu::socket_comm_options options;
+  options.rank = rank;
+  options.world_size = num_ranks;
+  options.token = "bench";
+  auto listener = need(gpu::listen_for_ranks(options));
+  std::vector<std::string> addresses(num_ranks);
+  addresses[rank] = listener->address();
+  addresses[1 - rank] = other.swap(addresses[rank]);
+  return need(listener->connect(addresses));
+}
+
+struct timed_rank {
+  std::unique_ptr<gpu::trainer_engine> trainer;
+  double best = std::numeric_limits<double>::infinity();
+  double exchanges = 0;
+
+  void step(const std::vector<datum>& batch) {
+    const auto begin = std::chrono::steady_clock::now();
+    const auto done = need(trainer->forward_backward(1, batch, loss_fn::cross_entropy, {}));
+    (void)need(trainer->optim_step({.learning_rate = 1e-3, .grad_clip_norm = 1.0}));
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    if (taken.count() >= best) return;
+    best = taken.count();
+    for (const auto& [name, value] : done.metrics)
+      if (name == std::string_view("exchange_seconds:max")) exchanges = value;
+  }
+};
+
+rank_seconds run_rank(std::uint32_t rank, int descriptor, const model_config& model,
+                      const std::vector<std::size_t>& lengths, std::uint32_t steps) {
+  partner other(descriptor);
+  test::model_memory memory(model);
+  test::fill_randomly(memory, model, 1);
+  const auto batch = test::random_batch(model, lengths, 1 + rank);
+  std::array<timed_rank, 2> kinds;
+  for (const auto how : {gpu::gathering::ahead, gpu::gathering::on_demand}) {
+    gpu::engine_resources resources;
+    resources.threads = std::make_shared<gpu::thread_pool>(1);
+    resources.gathers = how;
+    kinds[static_cast<std::size_t>(how)].trainer = test::make_loaded_trainer(
+        model, memory, meet(rank, other), optimizer_state::reset, 0, resources);
+  }
+  for (std::uint32_t step = 0; step < steps; ++step)
+    for (timed_rank& each : kinds)
+      each.step(batch);
+  return {kinds[0].best, kinds[1].best, kinds[0].exchanges, kinds[1].exchanges};
+}
+
+}  // namespace
+
+rank_seconds measure_ranks(const model_config& model, const std::vector<std::size_t>& lengths,
+                           std::uint32_t steps) {
+  std::array<int, 2> pair{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, pair.data()) != 0) give_up("no pair of sockets");
+  const pid_t child = ::fork();
+  if (child < 0) give_up("no second process");
+  if (child == 0) {
+    (void)run_rank(1, pair[1], model, lengths, steps);
+    ::_exit(0);
+  }
+  const rank_seconds out = run_rank(0, pair[0], model, lengths, steps);
+  int status = 0;
+  if (::waitpid(child, &status, 0) != child || status != 0) give_up("the other rank failed");
+  return out;
+}
+
+}  // namespace troupe::bench

@@ -1,0 +1,27 @@
+#pragma once
+
+// A training step of two ranks, each a process of its own, over loopback: with blocks gathered
+// ahead, and with blocks gathered when they are needed.
+//
+// Units: seconds. Threading: call it before the process has threads; it forks.
+
+#include <cstdint>
+#include <vector>
+
+#include "messages/model.hpp"
+
+namespace troupe::bench {
+
+struct rank_seconds {
+  double ahead = 0;
+  double on_demand = 0;
+  double exchanges_ahead = 0;  ///< of it, waiting for other ranks
+  double exchanges_on_demand = 0;
+};
+
+/// The best of `steps`, taken in turn.
+[[nodiscard]] rank_seconds measure_ranks(const model_config& model,
+                                         const std::vector<std::size_t>& lengths,
+                                         std::uint32_t steps);
+
+}  // namespace troupe::bench

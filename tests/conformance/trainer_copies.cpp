@@ -1,0 +1,90 @@
+// Ranks that hold several copies of the state between them: the sums, checkpoints and digests are
+// those of ranks that share one.
+
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "gpu/torch/trainer.hpp"
+#include "messages/state_digest.hpp"
+#include "tests/conformance/golden_case.hpp"
+#include "tests/conformance/trainer_fixture.hpp"
+
+namespace {
+
+using namespace troupe;
+using gpu::state_part;
+using test::fixture;
+using test::on_ranks;
+using test::part_of;
+using test::relative_distance;
+using test::saved;
+using test::small_model;
+using test::step_together;
+using test::trainer_list;
+
+BOOST_FIXTURE_TEST_CASE(copies_do_not_matter, fixture) {
+  auto one = ranks(1, memory);
+  const auto several_steps = [&](trainer_list& trainers, std::size_t used) {
+    // Gradients of two passes add up before the step.
+    on_ranks(trainers.size(), [&](std::size_t rank) {
+      const auto part = part_of(batch, rank, used);
+      std::ignore = trainers[rank]->forward_backward(1, part, loss_fn::cross_entropy, {});
+    });
+    return step_together(trainers, batch, used);
+  };
+  several_steps(one, 1);
+  const auto expected = saved(model, one);
+  for (const auto& [world_size, shard_size] :
+       {std::pair{4U, 2U}, {2U, 1U}, {3U, 1U}, {4U, 1U}, {6U, 3U}}) {
+    auto many = groups(world_size, shard_size, memory);
+    auto again = groups(world_size, shard_size, memory);
+    const state_digest digest = several_steps(many, world_size - 1);
+    BOOST_TEST((digest == several_steps(again, world_size - 1)));
+    const auto actual = saved(model, many);
+    for (const state_part part : {state_part::exp_avg, state_part::exp_avg_sq})
+      BOOST_TEST(relative_distance(actual.flat(part), expected.flat(part)) <= 1e-6);
+    BOOST_TEST(relative_distance(actual.flat(state_part::weights),
+                                 expected.flat(state_part::weights)) <= 1e-5);
+    state_digest whole;
+    std::uint32_t parameter = 0;
+    for (const auto& values : std::as_const(actual).parameters(state_part::weights))
+      add_elements(whole, parameter++, 0, std::span<const float>(values));
+    BOOST_TEST((digest == whole));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(one_copy_is_what_all_ranks_share, fixture) {
+  auto shared = ranks(4, memory);
+  auto named = groups(4, 4, memory);
+  for (int step = 0; step < 2; ++step)
+    BOOST_TEST((step_together(shared, batch, 3) == step_together(named, batch, 3)));
+}
+
+BOOST_FIXTURE_TEST_CASE(state_moves_between_numbers_of_copies, fixture) {
+  auto first = groups(4, 2, memory);
+  step_together(first, batch, 4);
+  auto checkpoint = saved(model, first);
+  const state_digest after = step_together(first, batch, 4);
+  const auto expected = saved(model, first);
+  for (const auto& [world_size, shard_size] : {std::pair{2U, 1U}, {1U, 1U}, {4U, 2U}, {3U, 3U}}) {
+    auto resumed = groups(world_size, shard_size, checkpoint, optimizer_state::restore, 1);
+    for (const state_part part : {state_part::weights, state_part::exp_avg, state_part::exp_avg_sq})
+      BOOST_TEST((saved(model, resumed).flat(part) == checkpoint.flat(part)));
+    const state_digest digest = step_together(resumed, batch, world_size);
+    if (world_size == 4) BOOST_TEST((digest == after));
+    BOOST_TEST(relative_distance(saved(model, resumed).flat(state_part::weights),
+                                 expected.flat(state_part::weights)) <= 1e-5);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(groups_divide_the_ranks) {
+  const auto made = gpu::make_torch_trainer(small_model(), std::nullopt,
+                                            {std::move(gpu::make_thread_comms(4).front()), 3});
+  BOOST_TEST((made.error().code == errc::invalid_argument));
+}
+
+}  // namespace
