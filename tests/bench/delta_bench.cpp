@@ -4,13 +4,10 @@
 // States are bf16 roundings of N(0, 0.02) weights before and after a step of N(0, s), the model in
 // which the goals are stated. One line of JSON per step size. With directories, also of recorded
 // states: the weights of a real run before and after a step.
-//
-// Usage: delta_bench [BEFORE AFTER]...    Hugging Face directories of one model
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <map>
@@ -26,6 +23,8 @@
 #include "storage/float_formats.hpp"
 #include "storage/hf_directory.hpp"
 #include "storage/weight_delta.hpp"
+#include "tests/bench/command_line.hpp"
+#include "tests/bench/give_up.hpp"
 
 namespace {
 
@@ -74,17 +73,14 @@ states make_states(double step_size) {
 }
 
 bits read_bits(const std::string& directory, std::vector<std::size_t>& sizes) {
-  const auto files = open_hf_directory(directory).value();
+  const auto files = bench::need(open_hf_directory(directory));
   const auto layout = gpu::parameter_layout(files->config());
   bits out;
   sizes.clear();
   std::vector<float> values;
   for (const parameter_spec& parameter : layout) {
     values.resize(parameter.num_elements());
-    if (const auto got = files->read(parameter.name, 0, values); !got) {
-      std::fprintf(stderr, "%s\n", to_string(got.error()).c_str());
-      std::exit(1);
-    }
+    bench::need(files->read(parameter.name, 0, values));
     for (const float value : values)
       out.push_back(bf16_from_float(value));
     sizes.push_back(values.size());
@@ -96,6 +92,7 @@ states read_states(const std::string& before, const std::string& after) {
   states recorded;
   recorded.before = read_bits(before, recorded.sizes);
   recorded.after = read_bits(after, recorded.sizes);
+  if (recorded.before == recorded.after) bench::give_up(before + " and " + after + " are equal");
   return recorded;
 }
 
@@ -159,7 +156,8 @@ int run(const std::string& name, const states& s) {
   const auto changes = s.changes();
   const auto offsets = s.offsets();
   encoded_delta encoded;
-  const double encode_s = best_seconds([&] { encoded = encode_delta(changes).value(); });
+  const double encode_s =
+      best_seconds([&] { encoded = encode_delta(changes, cores::one).value(); });
   bits live;
   const state_reader reader = [&](std::uint32_t parameter, std::uint64_t begin,
                                   std::span<std::uint16_t> out) -> result<void> {
@@ -170,7 +168,7 @@ int run(const std::string& name, const states& s) {
   for (int i = 0; i < repeats; ++i) {
     live = s.before;
     const double begin = core_seconds();
-    apply_chunks(decode_delta(encoded.file, reader).value(), offsets, live);
+    apply_chunks(decode_delta(encoded.file, reader, cores::one).value(), offsets, live);
     decode_s = std::min(decode_s, core_seconds() - begin);
   }
   bits copy(s.before.size());
@@ -206,12 +204,19 @@ int run(const std::string& name, const states& s) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::vector<std::string> recorded;
+  bench::command_line words("How small and how fast weight deltas are, on one core.");
+  words.app()
+      .add_option("states", recorded, "Hugging Face directories of one model: BEFORE AFTER ...")
+      ->check(CLI::ExistingDirectory);
+  words.parse(argc, argv);
+  if (recorded.size() % 2 != 0) bench::give_up("states come in pairs: BEFORE AFTER");
   int failures = 0;
   const std::pair<const char*, double> steps[] = {
       {"step 3e-7", 3e-7}, {"step 1e-6", 1e-6}, {"step 3e-6", 3e-6}, {"step 1e-5", 1e-5}};
   for (const auto& [name, step_size] : steps)
     failures += run(name, make_states(step_size));
-  for (int i = 1; i + 1 < argc; i += 2)
-    failures += run(argv[i + 1], read_states(argv[i], argv[i + 1]));
+  for (std::size_t i = 0; i < recorded.size(); i += 2)
+    failures += run(recorded[i + 1], read_states(recorded[i], recorded[i + 1]));
   return failures;
 }

@@ -7,8 +7,6 @@
 //
 // Two ranks, a process each, are measured with blocks gathered ahead and on demand. Shares of time
 // are of a whole step, its AdamW included; attention counts as a product.
-//
-// Usage: engine_bench [--baseline PYTHON] [--threads N] [--steps N] [--workload NAME]
 
 #include <algorithm>
 #include <array>
@@ -32,6 +30,7 @@
 #include "gpu/comm/thread_comm.hpp"
 #include "gpu/make_engine.hpp"
 #include "gpu/models/adapters.hpp"
+#include "tests/bench/command_line.hpp"
 #include "tests/bench/engine_ranks.hpp"
 #include "tests/bench/give_up.hpp"
 #include "tests/conformance/engine_memory.hpp"
@@ -77,15 +76,13 @@ void must(const result<void>& outcome) {
 
 options read_options(int argc, char** argv) {
   options o;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string key = argv[i];
-    const std::string value = argv[i + 1];
-    if (key == "--threads") o.threads = static_cast<std::uint32_t>(std::stoul(value));
-    if (key == "--steps") o.steps = static_cast<std::uint32_t>(std::stoul(value));
-    if (key == "--baseline") o.python = value;
-    if (key == "--workload") o.workload_name = value;
-    if (key == "--part") o.part = value;
-  }
+  bench::command_line words("How fast training is, and how much memory it takes.");
+  words.add("threads", o.threads, "of the engine and of the baseline");
+  words.add("steps", o.steps, "of which the best counts");
+  words.add_baseline(o.python);
+  words.add_text("workload", o.workload_name, "this one alone, in this process");
+  words.add_text("part", o.part, "of that workload, for the processes it is made of");
+  words.parse(argc, argv);
   return o;
 }
 

@@ -2,12 +2,9 @@
 // slices over thousands of records, all but two of them garbage, on a real database. The baseline,
 // in the same run, is the whole collection, which is what one that is not sliced would hold ops up
 // for; one synced write is shown beside it, because a slice contains one.
-//
-// Usage: garbage_bench [--records N] [--json]. Prints one JSON object.
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +14,7 @@
 
 #include "storage/garbage_collector.hpp"
 #include "storage/open_store.hpp"
+#include "tests/bench/command_line.hpp"
 #include "tests/bench/give_up.hpp"
 #include "tests/bench/timing.hpp"
 #include "tests/support/scratch_folder.hpp"
@@ -55,10 +53,9 @@ void fill(storage::checkpoint_catalog& catalog, storage::blob_store& blobs, std:
 
 int main(int argc, char** argv) {
   std::uint32_t records = 5000;
-  for (int i = 1; i + 1 < argc; ++i) {
-    if (std::string_view(argv[i]) == "--records")
-      records = static_cast<std::uint32_t>(std::strtoul(argv[i + 1], nullptr, 10));
-  }
+  bench::command_line words("How long a collection of garbage holds up what is acknowledged.");
+  words.add("records", records, "checkpoints, all but two of them garbage");
+  words.parse(argc, argv);
   const tests::scratch_folder folder;
   const auto blobs = need(storage::open_posix_blob_store(folder.path()));
   const auto values = need(storage::open_rocksdb_store(folder.path()));

@@ -1,74 +1,76 @@
 """Decoding of sampler_bench.cpp's workloads with Hugging Face transformers `generate`.
 
-Same shapes, weights of the same kind, fp32, greedy so that sampling itself costs nothing. Prints
-one JSON object: tokens per second by workload.
-Usage: sampler_baseline.py [--threads N] [--hidden N] [--layers N] [--vocabulary N] ...
+FOLDER holds what that program wrote: the model, its adapters as PEFT folders, and the questions.
+fp32, greedy so that sampling itself costs nothing. Questions with adapters are one batch of peft's
+mixed adapters. Prints one JSON object: by workload, tokens per second and the tokens.
+Usage: sampler_baseline.py FOLDER [--threads N]
 """
 
 import argparse
 import json
-import random
+import pathlib
 import time
 
+import peft
 import torch
-from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
+
+ROUNDS = 2
 
 
-def read_arguments():
-    parser = argparse.ArgumentParser()
-    for name, default in dict(threads=2, hidden=512, layers=8, vocabulary=8192, prompt=128,
-                              tokens=64).items():
-        parser.add_argument("--" + name, type=int, default=default)
-    return parser.parse_args()
+def generate(model, questions):
+    """As long as the longest answer wants; the others are decoded along and cut."""
+    ids = torch.tensor([question["prompt"] for question in questions])
+    # No token ends an answer: both sides decode equally many.
+    settings = GenerationConfig(max_new_tokens=max(q["max_tokens"] for q in questions),
+                                do_sample=False, use_cache=True, pad_token_id=0,
+                                eos_token_id=None)
+    adapters = [f"adapter{q['adapter']}" for q in questions if q["adapter"] >= 0]
+    more = dict(adapter_names=adapters) if adapters else {}
+    out = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids),
+                         generation_config=settings, **more)
+    rows = out[:, ids.shape[1]:].tolist()
+    return [row[:question["max_tokens"]] for row, question in zip(rows, questions)]
 
 
-def make_model(a):
-    torch.manual_seed(0)
-    config = Qwen3Config(vocab_size=a.vocabulary, hidden_size=a.hidden,
-                         intermediate_size=3 * a.hidden, num_hidden_layers=a.layers,
-                         num_attention_heads=max(1, a.hidden // 64),
-                         num_key_value_heads=max(1, a.hidden // 128), head_dim=64,
-                         max_position_embeddings=4096, tie_word_embeddings=True)
-    config._attn_implementation = "sdpa"
-    return Qwen3ForCausalLM(config).float().eval()
-
-
-def seconds_of(model, ids, mask, new_tokens):
-    settings = GenerationConfig(max_new_tokens=new_tokens, min_new_tokens=new_tokens,
-                                do_sample=False, use_cache=True, pad_token_id=0, eos_token_id=1)
-    begin = time.perf_counter()
-    model.generate(ids, attention_mask=mask, generation_config=settings)
-    return time.perf_counter() - begin
-
-
-def batch_rate(model, a, sequences, prompts):
-    unique = torch.randint(2, a.vocabulary, (prompts, a.prompt))
-    ids = unique.repeat_interleave(sequences // prompts, dim=0)
-    mask = torch.ones_like(ids)
-    best = min(seconds_of(model, ids, mask, a.tokens) for _ in range(2))
-    return sequences * a.tokens / best
-
-
-def mixed_rate(model, a, sequences, batch_size):
+def measure(model, work):
     """Static batches in order of arrival: each decodes as long as its longest member."""
-    draw = random.Random(3)
-    lengths = [draw.randint(16, 512) for _ in range(sequences)]
-    seconds = 0
-    for first in range(0, sequences, batch_size):
-        part = lengths[first:first + batch_size]
-        ids = torch.randint(2, a.vocabulary, (len(part), 32))
-        seconds += seconds_of(model, ids, torch.ones_like(ids), max(part))
-    return sum(lengths) / seconds
+    questions, size = work["questions"], work["batch"]
+    best = float("inf")
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        tokens = []
+        for first in range(0, len(questions), size):
+            tokens += generate(model, questions[first:first + size])
+        best = min(best, time.perf_counter() - begin)
+    return dict(tokens_per_second=sum(map(len, tokens)) / best, tokens=tokens)
+
+
+def with_adapters(model, folder):
+    paths = sorted(folder.glob("adapter*"))
+    model = peft.PeftModel.from_pretrained(model, paths[0], adapter_name=paths[0].name)
+    for path in paths[1:]:
+        model.load_adapter(path, adapter_name=path.name)
+    return model.eval()
 
 
 def main():
-    a = read_arguments()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--threads", type=int, default=2)
+    a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    model = make_model(a)
+    model = AutoModelForCausalLM.from_pretrained(a.folder / "model", dtype=torch.float32,
+                                                 attn_implementation="sdpa").eval()
+    workloads = json.loads((a.folder / "work.json").read_text())
+    answers = {}
     with torch.inference_mode():
-        rates = dict(batch_1=batch_rate(model, a, 1, 1), batch_8=batch_rate(model, a, 8, 8),
-                     batch_64=batch_rate(model, a, 64, 8), mixed=mixed_rate(model, a, 32, 8))
-    print(json.dumps(rates))
+        for name, work in workloads.items():
+            # Last: a model that was wrapped for adapters is slower without them, too.
+            if any(question["adapter"] >= 0 for question in work["questions"]):
+                model = with_adapters(model, a.folder)
+            answers[name] = measure(model, work)
+    print(json.dumps(answers))
 
 
 main()

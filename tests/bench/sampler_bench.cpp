@@ -1,46 +1,53 @@
-// Decoding speed: one sequence, eight, eight samples of each of eight prompts, and answers of 16 to
-// 512 tokens that come and go. One JSON object; beside each rate that of sampler_baseline.py, run
-// on the same machine right after it, the ratio of both and its goal.
+// Decoding speed: one sequence, eight, eight samples of each of eight prompts, answers of 16 to 512
+// tokens that come and go, and adapters of different ranks in one batch. One JSON object; beside
+// each rate that of sampler_baseline.py, run on the same machine right after it, their ratio and
+// its goal.
+//
+// Both load one Hugging Face directory and the same PEFT folders, get the same prompts and decode
+// greedily, so the share of equal tokens says whether both did the same work.
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 
 #include "gpu/make_engine.hpp"
+#include "gpu/models/adapters.hpp"
+#include "gpu/models/parameter_layout.hpp"
+#include "storage/hf_directory.hpp"
+#include "storage/peft_directory.hpp"
+#include "tests/bench/command_line.hpp"
 #include "tests/bench/give_up.hpp"
 #include "tests/conformance/engine_memory.hpp"
+#include "tests/support/scratch_folder.hpp"
 
 namespace {
 
 using namespace troupe;
 using bench::give_up;
-
-struct options {
-  std::map<std::string, std::uint32_t> numbers{{"threads", 2},  {"hidden", 512},
-                                               {"layers", 8},   {"vocabulary", 8192},
-                                               {"prompt", 128}, {"tokens", 64}};
-  std::string python = TROUPE_BENCH_PYTHON;
-};
+using bench::need;
+namespace json = boost::json;
 
 /// Least ratio to the baseline.
 const std::map<std::string, double> goals{
     {"batch_1", 1.5}, {"batch_8", 2.0}, {"batch_64", 4.0}, {"mixed", 3.0}};
 
-model_config model_of(const options& o) {
+/// Of the adapters, in turns over the sequences.
+constexpr std::array<std::uint32_t, 4> ranks{4, 8, 16, 32};
+
+model_config model_of(const bench::choices& o) {
   model_config m;
-  m.vocab_size = o.numbers.at("vocabulary");
-  m.hidden_size = o.numbers.at("hidden");
+  m.vocab_size = o.at("vocabulary");
+  m.hidden_size = o.at("hidden");
   m.intermediate_size = 3 * m.hidden_size;
-  m.num_layers = o.numbers.at("layers");
+  m.num_layers = o.at("layers");
   m.num_heads = std::max(1U, m.hidden_size / 64);
   m.num_kv_heads = std::max(1U, m.hidden_size / 128);
   m.head_dim = 64;
@@ -49,101 +56,197 @@ model_config model_of(const options& o) {
   return m;
 }
 
-class workload {
- public:
-  workload(gpu::sampler_engine& sampler, gpu::bf16_source& weights, std::uint32_t vocabulary)
-      : sampler_(sampler), weights_(weights), vocabulary_(vocabulary) {}
+/// One question; adapters count from 0, -1 is none.
+struct question {
+  std::vector<token_id> prompt;
+  std::uint32_t max_tokens = 0;
+  int adapter = -1;
+};
 
-  /// Greedy, like the baseline.
-  void add(std::vector<token_id> prompt, std::uint32_t max_tokens) {
-    gpu::sequence_start start;
-    start.sequence = starts_.size();
-    start.prompt = std::move(prompt);
-    start.params.max_tokens = max_tokens;
-    start.params.temperature = 0;
-    starts_.push_back(std::move(start));
+struct workload {
+  std::string name;
+  std::vector<question> questions;
+  std::size_t baseline_batch = 0;  ///< how many of them transformers gets at once
+};
+
+class workload_maker {
+ public:
+  explicit workload_maker(const bench::choices& o)
+      : vocabulary_(o.at("vocabulary")), prompt_(o.at("prompt")), tokens_(o.at("tokens")) {}
+
+  std::vector<workload> all() {
+    std::vector<workload> out{repeated("batch_1", 1, 1),
+                              repeated("batch_8", 8, 1),
+                              repeated("batch_64", 8, 8),
+                              {"mixed", {}, 8}};
+    for (int i = 0; i < 32; ++i)
+      out.back().questions.push_back(
+          {prompt(32), 16 + static_cast<std::uint32_t>(random_() % 497), -1});
+    out.push_back(repeated("adapters", 8, 1));
+    for (std::size_t i = 0; i < out.back().questions.size(); ++i)
+      out.back().questions[i].adapter = static_cast<int>(i % ranks.size());
+    return out;
+  }
+
+ private:
+  workload repeated(const std::string& name, std::size_t prompts, std::size_t samples) {
+    workload out{name, {}, prompts * samples};
+    for (std::size_t p = 0; p < prompts; ++p) {
+      const question one{prompt(prompt_), tokens_, -1};
+      out.questions.insert(out.questions.end(), samples, one);
+    }
+    return out;
   }
 
   std::vector<token_id> prompt(std::uint32_t length) {
-    std::vector<token_id> tokens;
-    for (std::uint32_t i = 0; i < length; ++i)
-      tokens.push_back(static_cast<token_id>(random_() % vocabulary_));
+    std::vector<token_id> tokens(length);
+    std::generate(tokens.begin(), tokens.end(),
+                  [this] { return static_cast<token_id>(random_() % vocabulary_); });
     return tokens;
   }
 
-  std::uint32_t answer_length() { return 16 + static_cast<std::uint32_t>(random_() % 497); }
+  std::uint32_t vocabulary_;
+  std::uint32_t prompt_;
+  std::uint32_t tokens_;
+  std::mt19937 random_{3};
+};
 
-  /// Tokens per second, prompts included in the time; best of two runs with cold caches.
-  double run(std::size_t active_max) {
-    double best = 0;
+/// Values of parameters from `first` on.
+class memory_reader final : public storage::tensor_reader {
+ public:
+  memory_reader(test::model_memory& memory, std::uint32_t first) : memory_(memory), first_(first) {}
+  result<void> read(std::uint32_t parameter, std::uint64_t begin, std::span<float> out) override {
+    const auto& values = memory_.parameters(gpu::state_part::weights)[first_ + parameter];
+    std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
+    return {};
+  }
+
+ private:
+  test::model_memory& memory_;
+  std::uint32_t first_;
+};
+
+/// A model with its adapters, in memory and as directories that transformers and peft load.
+struct served_model {
+  served_model(const bench::choices& o, const std::string& folder)
+      : config(model_of(o)), memory(config) {
+    test::fill_randomly(memory, config, 1);
+    // What a sampler holds is rounded; the directory has the same values.
+    for (std::uint32_t p = 0; p < memory.parameters(gpu::state_part::weights).size(); ++p)
+      memory.parameters(gpu::state_part::weights)[p] = memory.published(p);
+    storage::hf_export target;
+    target.directory = folder + "/model";
+    target.config = config;
+    memory_reader weights(memory, 0);
+    need(storage::write_hf_directory(target, gpu::parameter_layout(config), weights));
+    for (const std::uint32_t rank : ranks)
+      add_adapter(rank, folder);
+  }
+
+  void add_adapter(std::uint32_t rank, const std::string& folder) {
+    const lora_config lora{.rank = rank, .train_unembed = false};
+    auto& values = adapters.emplace_back(config, lora);
+    const auto first = static_cast<std::uint32_t>(gpu::parameter_layout(config).size());
+    std::mt19937 random(rank);
+    std::normal_distribution<float> normal(0.0F, 0.02F);
+    auto& parameters = values.parameters(gpu::state_part::weights);
+    for (std::size_t p = first; p < parameters.size(); ++p)
+      std::generate(parameters[p].begin(), parameters[p].end(), [&] { return normal(random); });
+    configs.push_back(lora);
+    memory_reader reader(values, first);
+    need(storage::write_peft_directory(
+        {folder + "/adapter" + std::to_string(configs.size() - 1), folder + "/model", lora},
+        gpu::adapter_layout(config, lora), reader));
+  }
+
+  model_config config;
+  test::model_memory memory;
+  std::vector<lora_config> configs;
+  std::vector<test::model_memory> adapters;
+};
+
+struct answer {
+  double tokens_per_second = 0;
+  std::vector<std::vector<token_id>> tokens;  ///< by question
+};
+
+class measured_sampler {
+ public:
+  measured_sampler(served_model& model, std::uint32_t threads) : model_(model) {
+    gpu::engine_options engine;
+    engine.num_threads = threads;
+    engines_ = need(gpu::make_engine_factory(engine));
+    sampler_ = need(engines_->make_sampler(model.config));
+    for (std::size_t i = 0; i < model.adapters.size(); ++i)
+      adapters_.push_back(need(sampler_->stage_adapter(model.configs[i], model.adapters[i])));
+  }
+
+  /// Prompts included in the time; best of two runs with cold caches.
+  answer run(const workload& work) {
+    answer best;
     for (int i = 0; i < 2; ++i) {
-      if (auto ok = sampler_.load(weights_); !ok) give_up(to_string(ok.error()));
-      best = std::max(best, run_once(active_max));
+      need(sampler_->load(model_.memory));
+      answer one = run_once(work);
+      if (one.tokens_per_second > best.tokens_per_second) best = std::move(one);
     }
     return best;
   }
 
  private:
-  double run_once(std::size_t active_max) {
+  void admit(const workload& work, std::size_t number) {
+    const question& asked = work.questions[number];
+    gpu::sequence_start start;
+    start.sequence = number;
+    start.prompt = asked.prompt;
+    start.params.max_tokens = asked.max_tokens;
+    start.params.temperature = 0;
+    if (asked.adapter >= 0) start.adapter = adapters_[static_cast<std::size_t>(asked.adapter)];
+    need(sampler_->admit(std::move(start)));
+  }
+
+  answer run_once(const workload& work) {
+    answer out{0, std::vector<std::vector<token_id>>(work.questions.size())};
     const auto begin = std::chrono::steady_clock::now();
-    std::size_t next = 0;
+    for (std::size_t i = 0; i < work.questions.size(); ++i)
+      admit(work, i);
     std::size_t tokens = 0;
-    while (next < starts_.size() || sampler_.num_active() > 0) {
-      for (; next < starts_.size() && sampler_.num_active() < active_max; ++next)
-        if (auto ok = sampler_.admit(starts_[next]); !ok) give_up(to_string(ok.error()));
-      const auto step = sampler_.step();
-      if (!step) give_up(to_string(step.error()));
-      tokens += step->size();
+    while (sampler_->num_active() > 0) {
+      for (const gpu::decoded_token& token : need(sampler_->step())) {
+        out.tokens[token.sequence].push_back(token.chosen.token);
+        ++tokens;
+      }
     }
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-    return static_cast<double>(tokens) / taken.count();
+    out.tokens_per_second = static_cast<double>(tokens) / taken.count();
+    return out;
   }
 
-  gpu::sampler_engine& sampler_;
-  gpu::bf16_source& weights_;
-  std::uint32_t vocabulary_;
-  std::mt19937 random_{3};
-  std::vector<gpu::sequence_start> starts_;
+  served_model& model_;
+  std::unique_ptr<gpu::engine_factory> engines_;
+  std::unique_ptr<gpu::sampler_engine> sampler_;
+  std::vector<std::shared_ptr<const gpu::sampler_adapter>> adapters_;
 };
 
-std::map<std::string, double> measure(const options& o) {
-  const model_config model = model_of(o);
-  gpu::engine_options engine;
-  engine.num_threads = o.numbers.at("threads");
-  auto engines = gpu::make_engine_factory(engine);
-  if (!engines) give_up(to_string(engines.error()));
-  test::model_memory memory(model);
-  test::fill_randomly(memory, model, 1);
-  auto sampler = (*engines)->make_sampler(model);
-  if (!sampler) give_up(to_string(sampler.error()));
-  const auto new_load = [&] { return workload(**sampler, memory, model.vocab_size); };
-  std::map<std::string, double> rates;
-  const auto batch = [&](const std::string& name, std::uint32_t prompts, std::uint32_t samples) {
-    workload load = new_load();
-    for (std::uint32_t p = 0; p < prompts; ++p) {
-      const auto prompt = load.prompt(o.numbers.at("prompt"));
-      for (std::uint32_t i = 0; i < samples; ++i)
-        load.add(prompt, o.numbers.at("tokens"));
-    }
-    rates[name] = load.run(std::size_t{prompts} * samples);
-  };
-  batch("batch_1", 1, 1);
-  batch("batch_8", 8, 1);
-  batch("batch_64", 8, 8);
-  workload mixed = new_load();
-  for (int i = 0; i < 32; ++i) {
-    auto prompt = mixed.prompt(32);
-    mixed.add(std::move(prompt), mixed.answer_length());
+json::object to_json(const std::vector<workload>& all) {
+  json::object out;
+  for (const workload& work : all) {
+    json::array questions;
+    for (const question& asked : work.questions)
+      questions.push_back(
+          json::object{{"prompt", json::array(asked.prompt.begin(), asked.prompt.end())},
+                       {"max_tokens", asked.max_tokens},
+                       {"adapter", asked.adapter}});
+    out[work.name] =
+        json::object{{"questions", std::move(questions)}, {"batch", work.baseline_batch}};
   }
-  rates["mixed"] = mixed.run(32);
-  return rates;
+  return out;
 }
 
-/// Output of the baseline program, given the same numbers.
-boost::json::object run_baseline(const options& o) {
-  std::string command = o.python + " " TROUPE_BENCH_FOLDER "/sampler_baseline.py";
-  for (const auto& [name, value] : o.numbers)
-    command += " --" + name + " " + std::to_string(value);
+/// Output of the baseline program on the same files.
+json::object run_baseline(const std::string& python, const std::string& folder,
+                          std::uint32_t threads) {
+  const std::string command = "'" + python + "' '" TROUPE_BENCH_FOLDER "/sampler_baseline.py' '" +
+                              folder + "' --threads " + std::to_string(threads);
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe(popen(command.c_str(), "r"), pclose);
   if (!pipe) give_up("the baseline cannot be started");
   std::string text;
@@ -151,35 +254,59 @@ boost::json::object run_baseline(const options& o) {
   while (std::fgets(part.data(), part.size(), pipe.get()) != nullptr)
     text += part.data();
   boost::system::error_code problem;
-  auto value = boost::json::parse(text, problem);
+  auto value = json::parse(text, problem);
   if (problem || !value.is_object()) give_up("the baseline failed");
   return value.as_object();
+}
+
+/// Of all tokens, those that both chose before they first differed: what follows a different
+/// choice, which rounding makes where two tokens are equally likely, is another text.
+double equal_share(const answer& ours, const json::array& theirs) {
+  std::size_t equal = 0;
+  std::size_t all = 0;
+  for (std::size_t i = 0; i < ours.tokens.size(); ++i) {
+    const json::array& other = theirs.at(i).as_array();
+    all += ours.tokens[i].size();
+    for (std::size_t t = 0; t < ours.tokens[i].size() && t < other.size(); ++t, ++equal)
+      if (other[t].to_number<token_id>() != ours.tokens[i][t]) break;
+  }
+  return all == 0 ? 0 : static_cast<double>(equal) / static_cast<double>(all);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  options o;
-  CLI::App app("How fast a sampler decodes, beside transformers' generate.");
-  app.add_option("--baseline", o.python, "Python with transformers; empty: no baseline");
-  for (auto& [name, number] : o.numbers)
-    app.add_option("--" + name, number, "of the model and its work")->capture_default_str();
-  bool as_json = true;
-  app.add_flag("--json", as_json, "what it prints anyway");
-  CLI11_PARSE(app, argc, argv);
-  boost::json::object out;
-  for (const auto& [name, rate] : measure(o))
-    out[name] = boost::json::object{{"tokens_per_second", rate}};
-  if (!o.python.empty()) {
-    const boost::json::object baseline = run_baseline(o);
-    for (auto& [name, value] : out) {
-      auto& entry = value.as_object();
-      const double other = baseline.at(name).to_number<double>();
-      entry["transformers"] = other;
-      entry["ratio"] = entry.at("tokens_per_second").to_number<double>() / other;
-      entry["goal"] = goals.at(name);
+  std::string python = TROUPE_BENCH_PYTHON;
+  std::uint32_t threads = 2;
+  bench::choices o{
+      {"hidden", 512}, {"layers", 8}, {"vocabulary", 8192}, {"prompt", 128}, {"tokens", 64}};
+  bench::command_line words("How fast a sampler decodes, beside transformers' generate.");
+  words.add_baseline(python);
+  words.add("threads", threads, "of the engine and of the baseline");
+  words.add(o, "of the model and its work");
+  words.parse(argc, argv);
+  const tests::scratch_folder folder;
+  served_model model(o, folder.path());
+  measured_sampler sampler(model, threads);
+  const auto workloads = workload_maker(o).all();
+  std::ofstream(folder.path() + "/work.json") << json::serialize(to_json(workloads));
+  std::map<std::string, answer> answers;
+  for (const workload& work : workloads)
+    answers[work.name] = sampler.run(work);
+  const json::object baseline =
+      python.empty() ? json::object{} : run_baseline(python, folder.path(), threads);
+  json::object out;
+  for (const auto& [name, ours] : answers) {
+    json::object row{{"tokens_per_second", ours.tokens_per_second}};
+    if (const auto* theirs = baseline.if_contains(name)) {
+      const double rate = theirs->at("tokens_per_second").to_number<double>();
+      row["transformers"] = rate;
+      row["ratio"] = ours.tokens_per_second / rate;
+      row["equal_tokens"] = equal_share(ours, theirs->at("tokens").as_array());
+      if (const auto goal = goals.find(name); goal != goals.end()) row["goal"] = goal->second;
     }
+    out[name] = std::move(row);
   }
-  std::printf("%s\n", boost::json::serialize(out).c_str());
+  std::printf("%s\n", json::serialize(out).c_str());
   return 0;
 }

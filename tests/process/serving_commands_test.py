@@ -1,6 +1,7 @@
 """Deployments and the care of checkpoints from the command line, on a live cluster.
 
-Oracle: transformers loads what `materialize` writes, and it is the state that the diff ends at.
+Oracle: transformers loads what `materialize` writes and answers as the deployment does; it is the
+state that the diff ends at.
 Usage: serving_commands_test.py TROUPE_PROGRAM
 """
 
@@ -14,6 +15,7 @@ import tempfile
 import unittest
 
 import torch
+import transformers
 from safetensors.torch import load_file
 
 PROGRAM = str(pathlib.Path(sys.argv.pop(1)).resolve())
@@ -46,7 +48,8 @@ class ServingCommands(unittest.TestCase):
         done = subprocess.run([PROGRAM, *map(str, words), "--json"], cwd=cls.folder,
                               capture_output=True, text=True, timeout=DEADLINE_S, check=False)
         cls.code = done.returncode
-        return json.loads(done.stdout.splitlines()[-1])
+        cls.lines = done.stdout.splitlines()
+        return json.loads(cls.lines[-1])
 
     def troupe(self, *words):
         answer = self.run_program(*words)
@@ -109,6 +112,32 @@ class ServingCommands(unittest.TestCase):
         differing = sum(int((tensors[0][key].view(torch.int32) !=
                              tensors[1][key].view(torch.int32)).sum()) for key in tensors[0])
         self.assertEqual(changes["changed"], differing)
+
+    def greedy(self, deployment):
+        prompt = [7, 200, 31, 5, 90, 17]
+        self.run_program("sample", deployment, "--tokens", ",".join(map(str, prompt)),
+                         "--max-tokens", 24, "--temperature", 0)
+        self.assertEqual(self.code, 0)
+        chunks = [json.loads(line).get("parts", []) for line in self.lines]
+        return prompt, [token for parts in chunks for part in parts for token in part["tokens"]]
+
+    def test_a_chain_serves_what_it_materializes_to(self):
+        self.troupe("deployment", "create", "live", "--model", "model")
+        for checkpoint in self.samplers():
+            synced = self.troupe("deployment", "sync", "live", checkpoint)
+        self.assertTrue(synced["was_delta"])
+        prompt, live = self.greedy("live")
+        self.assertEqual(len(live), 24)
+        self.troupe("checkpoint", "materialize", self.samplers()[-1], "whole")
+        self.troupe("deployment", "create", "fresh", "--model", "whole")
+        self.assertEqual(self.greedy("fresh")[1], live)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            self.folder / "whole", dtype=torch.float32)
+        wanted = model.generate(torch.tensor([prompt]), max_new_tokens=24, do_sample=False,
+                                eos_token_id=None, pad_token_id=0)[0, len(prompt):]
+        self.assertEqual(live, wanted.tolist())
+        for name in ("live", "fresh"):
+            self.troupe("deployment", "remove", name)
 
     def test_garbage_is_shown_before_it_goes(self):
         shown = self.troupe("checkpoint", "gc", "--dry-run")
