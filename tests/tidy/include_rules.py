@@ -42,7 +42,7 @@ THIRD_PARTY = [
      [r"gpu/kernels/", r"gpu/comm/nccl_comm"]),
     (r"nccl\.h$", [r"gpu/comm/nccl_comm"]),
     (r"caf/", [r"actors/(?!logic/)", r"apps/", r"tests/"]),
-    (r"CLI/", [r"apps/", r"tests/(bench|simulation)/" + CPP]),
+    (r"CLI/", [r"apps/", r"tests/bench/", r"tests/simulation/" + CPP]),
     (r"(spdlog|toml\+\+|fmt|indicators)/", [r"config/" + CPP, r"apps/"]),
     (r"prometheus/", [r"apps/"]),
     (r"archive(_entry)?\.h$", [r"apps/gateway/" + CPP]),
