@@ -1,7 +1,8 @@
 #include "apps/gateway/future_table.hpp"
 
+#include <algorithm>
+
 #include "apps/support/tls_authority.hpp"
-#include "config/deadlines.hpp"
 
 namespace troupe::gateway {
 namespace {
@@ -10,7 +11,8 @@ constexpr std::chrono::milliseconds tick_interval{500};
 
 }  // namespace
 
-future_table::future_table(boost::asio::io_context& loop) : timer_(loop) {
+future_table::future_table(boost::asio::io_context& loop, std::chrono::milliseconds patience)
+    : timer_(loop), patience_of_polls_(patience) {
   tick();
 }
 
@@ -78,8 +80,8 @@ void future_table::retrieve(const std::string& request_id, const std::string& ke
                                  "submit the request again"}));
   }
   if (known->second.value) return respond(*known->second.value);
-  auto who = std::make_shared<waiter>(
-      waiter{std::move(respond), std::chrono::steady_clock::now() + deadlines::long_poll});
+  auto who = std::make_shared<waiter>(waiter{
+      request_id, std::move(respond), std::chrono::steady_clock::now() + patience_of_polls_});
   auto& waiters = known->second.waiters;
   std::erase_if(waiters, [](const auto& earlier) { return !earlier->respond; });
   waiters.push_back(who);
@@ -92,15 +94,40 @@ bool future_table::is_of(const std::string& request_id, const std::string& key_i
   return known != entries_.end() && known->second.key_id == key_id;
 }
 
-void future_table::tick() {
-  const auto now = std::chrono::steady_clock::now();
+void future_table::end_patience(time_point now) {
   while (!patience_.empty() && (!patience_.front()->respond || patience_.front()->until <= now)) {
     const auto who = patience_.front();
     patience_.pop_front();
+    if (!who->respond) continue;
+    if (const auto known = entries_.find(who->request_id); known != entries_.end()) {
+      known->second.unattended_since = now;
+      unattended_.emplace_back(who->request_id, now);
+    }
     reply not_yet = json_reply({{"queue_state", "active"}});
     not_yet.status = 408;
     answer(*who, not_yet);
   }
+}
+
+void future_table::tell_abandoned(time_point now) {
+  while (!unattended_.empty() && now - unattended_.front().second > 2 * patience_of_polls_) {
+    const auto [request_id, since] = std::move(unattended_.front());
+    unattended_.pop_front();
+    const auto known = entries_.find(request_id);
+    if (known == entries_.end() || known->second.value) continue;
+    // A later poll ended later, or has not ended.
+    const auto& waiters = known->second.waiters;
+    const bool is_awaited = std::any_of(waiters.begin(), waiters.end(),
+                                        [](const auto& who) { return who->respond != nullptr; });
+    if (is_awaited || known->second.unattended_since != since) continue;
+    if (abandoned_) abandoned_(request_id);
+  }
+}
+
+void future_table::tick() {
+  const auto now = std::chrono::steady_clock::now();
+  end_patience(now);
+  tell_abandoned(now);
   while (!resolved_.empty() && now - resolved_.front().second > deadlines::future_kept) {
     if (listener_.forgotten) listener_.forgotten(resolved_.front().first);
     erase(resolved_.front().first);

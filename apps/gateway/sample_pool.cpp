@@ -104,12 +104,13 @@ void sample_pool::end(std::uint64_t number, result<sample_reply> outcome) {
   node.mapped().then(std::move(outcome));
 }
 
-void sample_pool::cancel(const std::string& request_id) {
+bool sample_pool::cancel(const std::string& request_id) {
   const auto known = numbers_.find(request_id);
-  if (known == numbers_.end()) return;
+  if (known == numbers_.end()) return false;
   cancel(known->second);
   let_in();
   go_on();
+  return true;
 }
 
 void sample_pool::cancel_session(const std::string& session_id) {

@@ -45,8 +45,8 @@ class sample_pool : public std::enable_shared_from_this<sample_pool> {
   /// `weights` is empty for the base's own. Requests of all keys take their turns.
   void sample(asker who, const checkpoint_id& weights, sample_request request, answer then);
 
-  /// Requests that are answered already are left alone.
-  void cancel(const std::string& request_id);
+  /// False for a request that is not under way here.
+  bool cancel(const std::string& request_id);
   void cancel_session(const std::string& session_id);
 
   /// Deployments do not outlive the control node: what is open is asked of a new one.

@@ -34,6 +34,12 @@ service::service(boost::asio::io_context& loop, options given, base_models model
       exports(cluster, wanted.data_folder + "/gateway/exports"),
       timer_(loop) {
   watch_sessions();
+  // Should its client come back after all, 410 makes it ask for the sample again.
+  futures.on_abandoned([this](const std::string& request_id) {
+    if (!cancel_sample(request_id)) return;
+    futures.resolve(request_id, refusal(410, {errc::cancelled, "nobody waited for this sample",
+                                              "its client was gone for a while", "ask again"}));
+  });
   cluster.watch(
       [this] {
         for (const auto& [directory, pool] : pools_)
@@ -99,9 +105,9 @@ sample_pool& service::pool_of(const base_model& base) {
   return *pool;
 }
 
-void service::cancel_sample(const std::string& request_id) {
-  for (const auto& [directory, pool] : pools_)
-    pool->cancel(request_id);
+bool service::cancel_sample(const std::string& request_id) {
+  return std::any_of(pools_.begin(), pools_.end(),
+                     [&](const auto& pool) { return pool.second->cancel(request_id); });
 }
 
 std::size_t service::num_samples() const {

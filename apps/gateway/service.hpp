@@ -43,8 +43,8 @@ class service {
   void end_session(const std::string& session_id, boost::json::object ending,
                    std::function<void()> then);
 
-  /// Gives up a sample that is not answered yet, wherever it is.
-  void cancel_sample(const std::string& request_id);
+  /// Gives up a sample that is not answered yet, wherever it is. False when there is none.
+  bool cancel_sample(const std::string& request_id);
 
   /// Takes a name from weights, and the weights away with their last name.
   [[nodiscard]] result<void> forget_weights(const tinker::checkpoint_path& path);

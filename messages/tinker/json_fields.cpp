@@ -75,7 +75,7 @@ std::int64_t json_fields::integer_or(std::string_view key, std::int64_t otherwis
 }
 
 double json_fields::number_or(std::string_view key, double otherwise) {
-  const auto* value = find(key);
+  const auto* value = object_.if_contains(boost::json::string_view(key.data(), key.size()));
   if (value == nullptr) return otherwise;
   double out = std::numeric_limits<double>::quiet_NaN();
   if (value->is_double()) out = value->get_double();

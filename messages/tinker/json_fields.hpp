@@ -32,6 +32,7 @@ class json_fields {
   [[nodiscard]] std::uint64_t integer(std::string_view key);
   [[nodiscard]] std::optional<std::uint64_t> optional_integer(std::string_view key);
   [[nodiscard]] std::int64_t integer_or(std::string_view key, std::int64_t otherwise);
+  /// Null is refused: clients write it in place of NaN and infinity.
   [[nodiscard]] double number_or(std::string_view key, double otherwise);
   [[nodiscard]] std::optional<bool> truth(std::string_view key);
 

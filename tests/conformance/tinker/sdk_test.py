@@ -271,6 +271,8 @@ class Training(ClusterTest):
         for batch, loss in [([bad], "cross_entropy"), (BATCH, "ppo")]:
             with self.assertRaises(tinker.RequestFailedError):
                 training.forward_backward(batch, loss).result()
+        with self.assertRaises(tinker.BadRequestError):
+            training.optim_step(types.AdamParams(learning_rate=float("nan"))).result()
         after = training.forward(BATCH, "cross_entropy").result()
         for one, other in zip(before.loss_fn_outputs, after.loss_fn_outputs):
             self.assertEqual(list(one["logprobs"].data), list(other["logprobs"].data))

@@ -59,3 +59,29 @@ BOOST_AUTO_TEST_CASE(ids_cannot_be_guessed_from_others) {
   BOOST_TEST(first->size() == 64U);
   BOOST_TEST(*first != *second);
 }
+
+BOOST_AUTO_TEST_CASE(what_nobody_asks_for_any_more_is_told) {
+  boost::asio::io_context loop;
+  future_table table(loop, std::chrono::milliseconds(1));
+  std::vector<std::string> abandoned;
+  table.on_abandoned([&](const std::string& id) { abandoned.push_back(id); });
+  const std::string gone = table.open("key").value();
+  const std::string done = table.open("key").value();
+  const std::string awaited = table.open("key").value();
+  const std::string never_asked_for = table.open("key").value();
+  answers seen;
+  // This client asks again as soon as it is told "not yet".
+  std::size_t num_polls = 0;
+  std::function<void(reply)> ask_again = [&](const reply& not_yet) {
+    BOOST_TEST(not_yet.status == 408U);
+    ++num_polls;
+    table.retrieve(awaited, "key", ask_again);
+  };
+  table.retrieve(awaited, "key", ask_again);
+  table.retrieve(gone, "key", seen.take());
+  table.retrieve(done, "key", [&](const reply&) { table.resolve(done, json_reply({})); });
+  while (abandoned.empty() || num_polls < 4)
+    loop.run_one();
+  BOOST_TEST((abandoned == std::vector<std::string>{gone}));
+  BOOST_TEST(seen.got.size() == 1U);
+}

@@ -71,6 +71,10 @@ BOOST_AUTO_TEST_CASE(optim_step_has_the_protocols_defaults) {
   BOOST_TEST(!decode_optim_step(object(R"({"model_id":"m","seq_id":4,
       "adam_params":{"learning_rate":1e999}})"))
                   .has_value());
+  // What clients make of NaN: not the default.
+  BOOST_TEST(!decode_optim_step(object(R"({"model_id":"m","seq_id":4,
+      "adam_params":{"learning_rate":null}})"))
+                  .has_value());
 }
 
 BOOST_AUTO_TEST_CASE(weights_have_names_not_paths) {

@@ -64,7 +64,7 @@ BOOST_AUTO_TEST_CASE(what_would_change_the_answer_is_not_ignored) {
   for (const std::string params :
        {R"({"top_p":0})", R"({"top_p":1.5})", R"({"temperature":-1})", R"({"top_k":-2})",
         R"({"max_tokens":0})", R"({"max_tokens":99999999})", R"({"stop":""})", R"({"stop":[-1]})",
-        R"({"stop":[["word"]]})", R"({"stop":[1.5]})"}) {
+        R"({"stop":[["word"]]})", R"({"stop":[1.5]})", R"({"temperature":null})"}) {
     BOOST_TEST(!decode(params).body.has_value());
   }
   for (const std::string more :
