@@ -91,16 +91,16 @@ std::size_t kept_elements_per_row(const model_config& m) {
   const expert_config& e = m.experts;
   const std::size_t inner = e.count == 0 ? 2 * std::size_t{m.intermediate_size}
                                          : e.count + e.per_token * (2 * std::size_t{e.width} + 3);
-  return std::size_t{m.hidden_size} + 3 * queries + 3 * keys + 2 * std::size_t{m.num_heads} +
-         m.num_kv_heads + inner;
+  return std::size_t{m.hidden_size} + 2 * queries + 2 * keys + m.num_heads + inner;
 }
 
 at::Tensor block_forward(const block_context& c, const block_tensors& w, const at::Tensor& x,
                          block_state& state) {
   const double eps = c.model.rms_norm_eps;
   state.qkv = project(w.qkv, rms_norm(x, w.input_norm, eps).y);
-  state.rotated = norm_and_rotate(c.model, c.batch, c.rotary, state.qkv, w.q_norm, w.k_norm);
-  state.attention = attention(c.model, c.batch, state.rotated.heads, state.qkv);
+  const rotated_heads rotated =
+      norm_and_rotate(c.model, c.batch, c.rotary, state.qkv, w.q_norm, w.k_norm);
+  state.attention = attention(c.model, c.batch, rotated.heads, state.qkv);
   state.middle = project_add(w.out, state.attention.out, x);
   return inner_forward(c, w, rms_norm(state.middle, w.post_norm, eps).y, state);
 }
@@ -113,10 +113,12 @@ void block_backward(const block_context& c, const block_tensors& w, block_state&
   rms_norm_backward(state.middle, w.post_norm, post.rstd, normed_gradient, dy, g.post_norm, mode);
 
   const at::Tensor out_gradient = project_backward(w.out, state.attention.out, dy, g.out, mode);
-  const at::Tensor qkv_gradient = attention_backward(c.model, c.batch, state.rotated.heads,
-                                                     state.qkv, state.attention, out_gradient);
-  norm_and_rotate_backward(c.model, c.batch, c.rotary, state.qkv, state.rotated.rstd, w.q_norm,
-                           w.k_norm, qkv_gradient, g.q_norm, g.k_norm, mode);
+  const rotated_heads rotated =
+      norm_and_rotate(c.model, c.batch, c.rotary, state.qkv, w.q_norm, w.k_norm);
+  const at::Tensor qkv_gradient =
+      attention_backward(c.model, c.batch, rotated.heads, state.qkv, state.attention, out_gradient);
+  norm_and_rotate_backward(c.model, c.batch, c.rotary, state.qkv, rotated.rstd, w.q_norm, w.k_norm,
+                           qkv_gradient, g.q_norm, g.k_norm, mode);
   const normed input = rms_norm(state.x, w.input_norm, eps);
   normed_gradient = project_backward(w.qkv, input.y, qkv_gradient, g.qkv, mode);
   rms_norm_backward(state.x, w.input_norm, input.rstd, normed_gradient, dy, g.input_norm, mode);

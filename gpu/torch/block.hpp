@@ -36,12 +36,11 @@ struct block_tensors {
 [[nodiscard]] block_tensors view_block(const model_config& model, const parameter_group& group,
                                        std::uint32_t block, const at::Tensor& flat);
 
-/// What a block's backward needs; norms and activations, a pass over memory each, are computed
-/// again. Only `x` is set when the products will be as well.
+/// What a block's backward needs; norms, rotations and activations, a pass over memory each, are
+/// computed again. Only `x` is set when the products will be as well.
 struct block_state {
   at::Tensor x;    ///< [T, D] input
   at::Tensor qkv;  ///< [T, (N + 2 K) H]
-  rotated_heads rotated;
   attended attention;
   at::Tensor middle;   ///< [T, D] after attention
   at::Tensor gate_up;  ///< [T, 2 I]

@@ -65,9 +65,8 @@ std::size_t held_by(const kept_pass& pass) {
   std::size_t bytes =
       bytes_of({&pass.last, &pass.final_norm.y, &pass.final_norm.rstd, &pass.head.logits});
   for (const block_state& s : pass.blocks)
-    bytes += bytes_of({&s.x, &s.qkv, &s.rotated.heads, &s.rotated.rstd, &s.attention.out,
-                       &s.attention.lse, &s.middle, &s.gate_up, &s.experts.gate_up,
-                       &s.experts.choice.probabilities});
+    bytes += bytes_of({&s.x, &s.qkv, &s.attention.out, &s.attention.lse, &s.middle, &s.gate_up,
+                       &s.experts.gate_up, &s.experts.choice.probabilities});
   return bytes;
 }
 
