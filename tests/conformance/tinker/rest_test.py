@@ -21,6 +21,7 @@ import pyrage
 import tinker
 import torch
 import transformers
+from safetensors.torch import load_file
 from tinker import types
 
 from live_cluster import LiveCluster
@@ -209,6 +210,32 @@ class Files(RestTest):
         with self.assertRaises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(forged, timeout=60)
         self.assertEqual(refused.exception.code, 403)
+
+    def exported(self, kind):
+        """The directory that the newest checkpoint of a kind becomes."""
+        words = ("--data-folder", str(self.cluster.data), "--json")
+        listed = json.loads(self.cluster.run("checkpoint", "list", *words))["checkpoints"]
+        found = max((c for c in listed if c["kind"] == kind), key=lambda c: c["created_unix_ms"])
+        directory = str(self.cluster.folder / f"{kind}-export")
+        self.cluster.run("checkpoint", "export", found["checkpoint"], directory, *words)
+        return directory
+
+    def test_a_merged_export_is_what_peft_merges(self):
+        training = self.trained()
+        training.save_state("parts").result()
+        training.save_weights_for_sampler("whole").result()
+        base = self.base().state_dict()
+        merged = peft.PeftModel.from_pretrained(
+            self.base(), self.exported("training")).merge_and_unload().state_dict()
+        ours = load_file(self.exported("adapter") + "/model.safetensors")
+        moved = 0
+        for name, values in ours.items():
+            self.assertEqual(values.dtype, torch.bfloat16)
+            # Sums in another order may round to the neighbour.
+            torch.testing.assert_close(values.float(), merged[name].bfloat16().float(),
+                                       rtol=2**-7, atol=1e-6)
+            moved += int((values != base[name].bfloat16()).sum())
+        self.assertGreater(moved, 1000)
 
     def test_external_weights_are_fetched_file_by_file(self):
         training = self.trained()
