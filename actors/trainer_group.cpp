@@ -7,6 +7,7 @@
 #include "actors/runtime/ask.hpp"
 #include "config/deadlines.hpp"
 #include "config/failpoint.hpp"
+#include "config/planted_bug.hpp"
 
 namespace troupe::actors {
 
@@ -72,13 +73,20 @@ void trainer_group_state::drop_shards() {
   for (std::uint32_t rank = 0; rank < shards_.size(); ++rank) {
     if (!shards_[rank]) continue;
     self_->demonitor(shards_[rank]);
-    auto id = identity_;
-    id.rank = rank;
-    ask(
-        self_, shards_[rank], deadlines::control, close_shard_request{id}, [](const done&) {},
-        [](const error&) {});
+    close(shards_[rank], identity_.incarnation, rank);
   }
   shards_.clear();
+}
+
+/// One that never hears it ends with its node's lease, or when a newer one is opened there.
+void trainer_group_state::close(const trainer_shard_actor& shard, std::uint64_t incarnation,
+                                std::uint32_t rank) {
+  auto id = identity_;
+  id.incarnation = incarnation;
+  id.rank = rank;
+  ask(
+      self_, shard, deadlines::control, close_shard_request{id}, [](const done&) {},
+      [](const error&) {});
 }
 
 void trainer_group_state::lost(const error& reason) {
@@ -98,6 +106,7 @@ caf::result<group_formed> trainer_group_state::form(const form_group& request) {
   share_ = request.lora ? node_share::slot : node_share::whole;
   tell(self_, manager_, release_nodes{hosting_});
   identity_ = {request.run, request.incarnation, 0, request.world_size};
+  num_given_ = 0;
   auto form = std::make_shared<forming>();
   form->request = request;
   form->promise = self_->make_response_promise<group_formed>();
@@ -126,8 +135,8 @@ void trainer_group_state::fail_forming(forming_ptr form, const error& reason) {
   if (form->failed) return;
   form->failed = true;
   if (forming_ == form) forming_ = nullptr;
-  for (const auto& shard : form->shards) {
-    if (shard) caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
+  for (std::uint32_t rank = 0; rank < form->shards.size(); ++rank) {
+    if (form->shards[rank]) close(form->shards[rank], form->request.incarnation, rank);
   }
   tell(self_, manager_, release_nodes{hosting_});
   form->promise.deliver(to_caf(reason));
@@ -146,10 +155,7 @@ void trainer_group_state::open_rank(const forming_ptr& form, std::uint32_t rank,
           [this, form, rank](const open_shard_reply& reply, const trainer_shard_actor& shard) {
             form->addresses[rank] = reply.comm_address;
             form->shards[rank] = shard;
-            if (form->failed) {
-              caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
-              return;
-            }
+            if (form->failed) return close(shard, form->request.incarnation, rank);
             self_->monitor(shard);
             if (--form->num_missing == 0) {
               start_ranks(form);
@@ -213,18 +219,24 @@ caf::result<group_reply> trainer_group_state::work(const group_work& request) {
 /// Its set may have been lost while it waited for its turn.
 void trainer_group_state::send(const std::shared_ptr<working>& round, group_work& work) {
   if (std::find(rounds_.begin(), rounds_.end(), round) == rounds_.end()) return;
+  ++num_given_;
   for (std::uint32_t rank = 0; rank < shards_.size(); ++rank) {
     auto id = identity_;
     id.rank = rank;
     ask(
         self_, shards_[rank], deadlines::shard_work,
-        shard_work{id, work.seq_id, std::move(work.bodies[rank])},
+        shard_work{id, work.seq_id, std::move(work.bodies[rank]), num_given_},
         [this, round, rank](const shard_work_reply& reply) {
           round->reply.ranks[rank] = reply;
           settle(round);
         },
-        [this, round, rank](const error& e) {
-          round->errors[rank] = e;
+        [this, round, rank, id, seq_id = work.seq_id](const error& e) {
+          if (config::is_planted(config::bug::lost_is_done) && is_lost(e)) {
+            round->reply.ranks[rank].identity = id;
+            round->reply.ranks[rank].seq_id = seq_id;
+          } else {
+            round->errors[rank] = e;
+          }
           settle(round);
         });
     config::failpoint("t2", work.seq_id);

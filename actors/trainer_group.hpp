@@ -40,6 +40,7 @@ class trainer_group_state {
   void down(const caf::actor_addr& source);
   void silent(const node_id& node);
   void drop_shards();
+  void close(const trainer_shard_actor& shard, std::uint64_t incarnation, std::uint32_t rank);
 
   caf::result<group_reply> work(const group_work& request);
   void send(const std::shared_ptr<working>& round, group_work& work);
@@ -55,6 +56,7 @@ class trainer_group_state {
   std::string tenant_;
   node_share share_ = node_share::whole;  ///< of its nodes
   shard_identity identity_;               ///< of the current set; rank unused
+  std::uint64_t num_given_ = 0;           ///< pieces of work, in this incarnation
   std::vector<trainer_shard_actor> shards_;
   std::vector<node_id> nodes_;                    ///< of the current set
   forming_ptr forming_;                           ///< the set being formed, if any

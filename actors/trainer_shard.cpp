@@ -30,6 +30,56 @@ caf::error trainer_shard_state::refuse(const shard_identity& other) const {
                  "the set of shards was replaced", ""});
 }
 
+caf::result<start_shard_reply> trainer_shard_state::start(const start_shard_request& request) {
+  if (auto refused = refuse(request.identity)) return refused;
+  if (started_) return *started_;
+  auto promise = self_->make_response_promise<start_shard_reply>();
+  starting_.push_back(promise);
+  if (starting_.size() > 1) return promise;
+  ask(
+      self_, worker_, deadlines::shard_open, request,
+      [this](const start_shard_reply& reply) {
+        started_ = reply;
+        for (auto& waiting : std::exchange(starting_, {}))
+          waiting.deliver(reply);
+      },
+      [this](const error& e) {
+        for (auto& waiting : std::exchange(starting_, {}))
+          waiting.deliver(to_caf(e));
+      });
+  return promise;
+}
+
+caf::result<shard_work_reply> trainer_shard_state::work(const shard_work& request) {
+  if (auto refused = refuse(request.identity)) return refused;
+  auto promise = self_->make_response_promise<shard_work_reply>();
+  const bool repeats = config::is_planted(config::bug::work_repeated);
+  const auto known = under_way_.find(request.number);
+  if (known != under_way_.end() && !repeats) {
+    known->second.push_back(promise);
+    return promise;
+  }
+  if (!seen_.note(request.number) && !repeats) {
+    return to_caf({errc::fenced,
+                   "work " + std::to_string(request.number) + " of incarnation " +
+                       std::to_string(identity_.incarnation) + " was done already",
+                   "a link was made anew and delivered it again", ""});
+  }
+  under_way_[request.number].push_back(promise);
+  const bool is_writing = std::holds_alternative<shard_write_captured>(request.body);
+  const auto answer = [this, number = request.number](const auto& outcome) {
+    const auto ended = under_way_.extract(number);
+    if (!ended) return;
+    for (auto& waiting : ended.mapped())
+      waiting.deliver(outcome);
+  };
+  ask(
+      self_, is_writing ? writer_ : worker_, deadlines::shard_work, request,
+      [answer](const shard_work_reply& reply) { answer(reply); },
+      [answer](const error& e) { answer(to_caf(e)); });
+  return promise;
+}
+
 void trainer_shard_state::close() {
   if (!worker_) return;
   host_->abort();
@@ -41,20 +91,8 @@ void trainer_shard_state::close() {
 
 trainer_shard_actor::behavior_type trainer_shard_state::make_behavior() {
   return {
-      [this](const start_shard_request& r) -> caf::result<start_shard_reply> {
-        if (auto refused = refuse(r.identity)) return refused;
-        auto promise = self_->make_response_promise<start_shard_reply>();
-        relay<start_shard_reply>(self_, worker_, deadlines::shard_open, r, promise);
-        return promise;
-      },
-      [this](const shard_work& r) -> caf::result<shard_work_reply> {
-        if (auto refused = refuse(r.identity)) return refused;
-        auto promise = self_->make_response_promise<shard_work_reply>();
-        const bool is_writing = std::holds_alternative<shard_write_captured>(r.body);
-        relay<shard_work_reply>(self_, is_writing ? writer_ : worker_, deadlines::shard_work, r,
-                                promise);
-        return promise;
-      },
+      [this](const start_shard_request& r) { return start(r); },
+      [this](const shard_work& r) { return work(r); },
       [this](const close_shard_request& r) -> caf::result<done> {
         if (auto refused = refuse(r.identity)) return refused;
         close();

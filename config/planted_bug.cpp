@@ -30,9 +30,15 @@ constexpr std::array bugs{
     bug::unverified_load,
     bug::lease_never_expires,
     bug::leaving_node_granted,
+    bug::work_repeated,
+    bug::lost_is_done,
+    bug::answer_before_sync,
+    bug::file_not_synced,
+    bug::name_not_synced,
+    bug::damaged_log_skipped,
 };
 
-constexpr std::array<std::string_view, 23> names{
+constexpr std::array<std::string_view, 29> names{
     "none",
     "no_sync",
     "answer_before_commit",
@@ -56,6 +62,12 @@ constexpr std::array<std::string_view, 23> names{
     "unverified_load",
     "lease_never_expires",
     "leaving_node_granted",
+    "work_repeated",
+    "lost_is_done",
+    "answer_before_sync",
+    "file_not_synced",
+    "name_not_synced",
+    "damaged_log_skipped",
 };
 
 }  // namespace

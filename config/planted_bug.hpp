@@ -38,6 +38,12 @@ enum class bug : std::uint8_t {
   unverified_load,          ///< a damaged file is loaded
   lease_never_expires,      ///< a silent node is waited for
   leaving_node_granted,     ///< a node that will go gets new work
+  work_repeated,            ///< a piece of work that is delivered twice is done twice
+  lost_is_done,             ///< work whose answer is lost counts as done
+  answer_before_sync,       ///< the store answers before its write is durable
+  file_not_synced,          ///< a blob gets its name before its bytes are durable
+  name_not_synced,          ///< a blob is told of before its name is durable
+  damaged_log_skipped,      ///< records behind a damaged one are taken, it is not
 };
 
 /// All but none, for the test that walks through them.

@@ -127,6 +127,7 @@ struct shard_work {
   shard_identity identity;
   std::uint64_t seq_id = 0;
   shard_body body;
+  std::uint64_t number = 0;  ///< of this work in its incarnation, from 1: tells a repetition
   bool operator==(const shard_work&) const = default;
 };
 

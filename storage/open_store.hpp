@@ -13,12 +13,17 @@
 #include <string>
 
 #include "storage/blob_store.hpp"
+#include "storage/file_system.hpp"
 #include "storage/key_value_store.hpp"
 
 namespace troupe::storage {
 
 /// Files under `<root>/blobs`. Also for nodes that only share the storage root: takes no lock.
 [[nodiscard]] result<std::unique_ptr<blob_store>> open_posix_blob_store(const std::string& root);
+
+/// The same on other files.
+[[nodiscard]] result<std::unique_ptr<blob_store>> open_file_blob_store(
+    std::shared_ptr<file_system> files, const std::string& root);
 
 /// RocksDB under `<root>/db`, exclusive.
 [[nodiscard]] result<std::unique_ptr<key_value_store>> open_rocksdb_store(const std::string& root);

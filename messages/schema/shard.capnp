@@ -92,6 +92,7 @@ struct ShardWork {
     captureState @11 :Void;
     writeCaptured @12 :Void;
   }
+  number @13 :UInt64;  # within its incarnation, from 1; given once
 }
 
 struct ShardWorkReply {

@@ -103,6 +103,7 @@ static void build(const shard_work& in, schema::ShardWork::Builder out, checks& 
   build(in.identity, out.initIdentity());
   out.setSeqId(in.seq_id);
   std::visit(work_builder{out.getBody(), check}, in.body);
+  out.setNumber(in.number);
 }
 
 static shard_work read(schema::ShardWork::Reader in, checks& check) {
@@ -110,6 +111,7 @@ static shard_work read(schema::ShardWork::Reader in, checks& check) {
   out.identity = read(in.getIdentity(), check);
   out.seq_id = in.getSeqId();
   out.body = read_body(in.getBody(), check);
+  out.number = in.getNumber();
   return out;
 }
 

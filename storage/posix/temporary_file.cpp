@@ -85,8 +85,11 @@ result<void> temporary_file::append(std::span<const std::byte> bytes) {
   return write_all(file_, bytes, path_);
 }
 
-result<void> temporary_file::publish(const std::string& target) {
-  if (const auto synced = sync_data(file_, path_); !synced) return synced;
+result<void> temporary_file::sync() {
+  return sync_data(file_, path_);
+}
+
+result<void> temporary_file::move_to(const std::string& target) {
   if (const auto renamed = rename_path(path_, target); !renamed) return renamed;
   file_.close();
   return {};

@@ -26,7 +26,7 @@ class temporary_file {
 
   temporary_file(temporary_file&&) noexcept = default;
   temporary_file& operator=(temporary_file&&) = delete;
-  /// Removes the file unless it was published.
+  /// Removes the file unless it was moved.
   ~temporary_file();
 
   [[nodiscard]] const std::string& path() const { return path_; }
@@ -34,9 +34,11 @@ class temporary_file {
 
   result<void> append(std::span<const std::byte> bytes);
 
-  /// Syncs the content and moves it to `target`, replacing what is there. The name is durable
-  /// after sync_directory() of the target's folder.
-  result<void> publish(const std::string& target);
+  result<void> sync();
+
+  /// Moves it to `target`, replacing what is there. The name is durable after sync_directory() of
+  /// the target's folder.
+  result<void> move_to(const std::string& target);
 
  private:
   temporary_file(file_descriptor file, std::string path)

@@ -1,5 +1,8 @@
+#include "storage/rocksdb/rocksdb_store.hpp"
+
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
 #include <rocksdb/db.h>
@@ -29,7 +32,9 @@ rocksdb::DBOptions database_options() {
   options.create_missing_column_families = true;
   // The default stops at the first damaged record and opens as if later ones never existed; this
   // one forgives only a torn tail, which is what a crash leaves.
-  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  options.wal_recovery_mode = config::is_planted(config::bug::damaged_log_skipped)
+                                  ? rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords
+                                  : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   options.track_and_verify_wals_in_manifest = true;
   options.verify_sst_unique_id_in_manifest = true;
   options.paranoid_checks = true;
@@ -77,9 +82,15 @@ tl::unexpected<error> database_failure(const std::string& attempt, const rocksdb
               "check the path, its mode and the system log, then restart");
 }
 
+class silent_log final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
 class rocksdb_store final : public key_value_store {
  public:
-  rocksdb_store(folder_lock lock, std::string folder)
+  rocksdb_store(std::optional<folder_lock> lock, std::string folder)
       : lock_(std::move(lock)), folder_(std::move(folder)) {}
 
   ~rocksdb_store() override {
@@ -87,15 +98,24 @@ class rocksdb_store final : public key_value_store {
       database_->DestroyColumnFamilyHandle(handle);
   }
 
-  result<void> open() {
+  /// On other files than the machine's there is nobody else, and no thread of the database's own:
+  /// the same writes are then the same, one by one.
+  result<void> open(const std::shared_ptr<rocksdb::FileSystem>& files = nullptr) {
+    rocksdb::DBOptions options = database_options();
+    if (files) {
+      env_ = rocksdb::NewCompositeEnv(files);
+      options.env = env_.get();
+      options.info_log = std::make_shared<silent_log>();
+    }
     const auto cache = rocksdb::NewLRUCache(16 * mebibyte);
     std::vector<rocksdb::ColumnFamilyDescriptor> wanted;
     wanted.emplace_back(rocksdb::kDefaultColumnFamilyName, column_options(cache));
     for (const char* name : column_names)
       wanted.emplace_back(name, column_options(cache));
+    for (auto& each : wanted)
+      each.options.disable_auto_compactions = files != nullptr;
     rocksdb::DB* opened = nullptr;
-    const rocksdb::Status status =
-        rocksdb::DB::Open(database_options(), folder_, wanted, &columns_, &opened);
+    const rocksdb::Status status = rocksdb::DB::Open(options, folder_, wanted, &columns_, &opened);
     database_.reset(opened);
     if (status.ok()) return {};
     if (status.IsCorruption())
@@ -154,8 +174,9 @@ class rocksdb_store final : public key_value_store {
     return columns_[1 + static_cast<std::size_t>(where)];
   }
 
-  folder_lock lock_;
+  std::optional<folder_lock> lock_;
   std::string folder_;
+  std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> database_;
   std::vector<rocksdb::ColumnFamilyHandle*> columns_;
   std::string failure_;
@@ -170,6 +191,13 @@ result<std::unique_ptr<key_value_store>> open_rocksdb_store(const std::string& r
   if (!lock) return fail(lock.error());
   auto store = std::make_unique<rocksdb_store>(std::move(*lock), folder);
   if (const auto opened = store->open(); !opened) return fail(opened.error());
+  return store;
+}
+
+result<std::unique_ptr<key_value_store>> open_rocksdb_store_on(
+    const std::shared_ptr<rocksdb::FileSystem>& files, const std::string& folder) {
+  auto store = std::make_unique<rocksdb_store>(std::nullopt, folder);
+  if (const auto opened = store->open(files); !opened) return fail(opened.error());
   return store;
 }
 

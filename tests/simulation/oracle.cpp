@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "storage/journal.hpp"
+
 namespace troupe::tests {
 
 std::vector<std::string> check_log(sim_cluster& cluster, const run_id& run,
@@ -32,6 +34,24 @@ std::vector<std::string> check_log(sim_cluster& cluster, const run_id& run,
     }
   }
   return broken;
+}
+
+std::vector<std::string> check_durable(sim_cluster& cluster, const run_id& run,
+                                       const op_reply& reply) {
+  const std::string name = "op " + std::to_string(reply.seq_id);
+  const auto disk = cluster.disk().after_a_loss_of_power();
+  sim_values values(disk.get());
+  sim_blobs blobs(disk.get());
+  if (values.refusal()) return {"I1: the database would be lost: " + to_string(*values.refusal())};
+  const auto page = storage::journal(values, blobs).read({run, reply.seq_id - 1, 1});
+  if (!page) return {"I1: the log would be lost: " + to_string(page.error())};
+  if (page->ops.empty() || page->ops.front().op.seq_id != reply.seq_id)
+    return {"I1: " + name + " was answered before it was durable"};
+  const logged_op& kept = page->ops.front();
+  const auto* answer = std::get_if<op_reply>(&kept.outcome);
+  if (!kept.finished || answer == nullptr || !(*answer == reply))
+    return {"I1: " + name + " was answered before its answer was durable"};
+  return {};
 }
 
 std::vector<std::string> check_checkpoints(sim_cluster& cluster, const run_id& run,

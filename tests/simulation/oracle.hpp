@@ -17,6 +17,10 @@ namespace troupe::tests {
 [[nodiscard]] std::vector<std::string> check_log(sim_cluster& cluster, const run_id& run,
                                                  const std::vector<op_reply>& replies);
 
+/// I1: the op would be in the log with this answer if the power failed at this moment.
+[[nodiscard]] std::vector<std::string> check_durable(sim_cluster& cluster, const run_id& run,
+                                                     const op_reply& reply);
+
 /// I1, I5: acknowledged checkpoints are whole; parents exist.
 [[nodiscard]] std::vector<std::string> check_checkpoints(sim_cluster& cluster, const run_id& run,
                                                          const std::vector<op_reply>& replies);

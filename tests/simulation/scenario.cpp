@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "actors/logic/step_commit.hpp"
+#include "config/deadlines.hpp"
 #include "tests/simulation/oracle.hpp"
 #include "tests/simulation/workload.hpp"
 #include "tests/support/sim_cluster.hpp"
@@ -16,12 +17,20 @@ const run_id run_name{"r"};
 
 /// Longer than any recovery takes in the cluster's own time, and less than a client would wait.
 constexpr std::chrono::minutes answer_within{10};
-constexpr int attempts_max = 40;
+/// Work whose answer is lost without a trace is waited for before it is given up.
+constexpr std::chrono::minutes answer_in_spite_of_loss{25};
+static_assert(answer_in_spite_of_loss < deadlines::op);
+/// A client asks again when nothing came for this long.
+constexpr std::chrono::milliseconds patience = deadlines::control;
+constexpr int attempts_max = 100;
 
 class storm {
  public:
   storm(const scenario& wanted, const std::vector<op_body>& ops, const std::vector<op_reply>& calm)
-      : wanted_(wanted), ops_(ops), calm_(calm), cluster_(wanted.seed, 3, 0) {}
+      : wanted_(wanted),
+        ops_(ops),
+        calm_(calm),
+        cluster_(wanted.seed, 3, 0, sim_cluster::storage_kind::disk) {}
 
   verdict run() {
     auto created = cluster_.ask<run_info, actors::training_run_actor>(
@@ -34,6 +43,7 @@ class storm {
     for (std::uint64_t seq_id = 1; seq_id <= ops_.size() && out_.broken.empty(); ++seq_id)
       do_op(seq_id);
     cluster_.resume_nodes();
+    cluster_.network().heal();
     if (out_.broken.empty()) look_at_the_end();
     out_.trace = cluster_.trace();
     out_.num_messages = cluster_.num_messages();
@@ -71,9 +81,17 @@ class storm {
     sent.push_back(cluster_.begin<op_reply>(run_, request(seq_id)));
     cluster_.run(cluster_.random()() % 60);
     if (chosen) inject(*chosen, seq_id);
-    const auto reply = insist(seq_id);
+    // Who has the answer does not ask again, but for the sake of a test.
+    const bool has_answer = sent.back()->done && sent.back()->outcome;
+    const auto reply = has_answer && cluster_.random()() % 2 == 0
+                           ? std::optional(std::get<0>(*sent.back()->outcome))
+                           : insist(seq_id);
     if (!reply) return;
     check_answer(seq_id, *reply);
+    if (cluster_.random()() % 8 == 0) {
+      for (const auto& broken : check_durable(cluster_, run_name, *reply))
+        out_.broken.push_back(broken);
+    }
     if (sent.back()->done && sent.back()->outcome)
       check_answer(seq_id, std::get<0>(*sent.back()->outcome));
     replies_.push_back(*reply);
@@ -87,14 +105,19 @@ class storm {
   std::optional<op_reply> insist(std::uint64_t seq_id) {
     const auto begun = cluster_.elapsed();
     for (int attempt = 0; attempt < attempts_max; ++attempt) {
-      auto answer = cluster_.ask<op_reply>(run_, request(seq_id));
-      if (cluster_.elapsed() - begun > answer_within) {
+      auto answer = cluster_.ask<op_reply>(run_, request(seq_id), patience);
+      const bool may_lose = wanted_.faults.contains(fault::lost_mail);
+      if (cluster_.elapsed() - begun > (may_lose ? answer_in_spite_of_loss : answer_within)) {
         breaks("I9", "op " + std::to_string(seq_id) + " took longer than it may");
         return std::nullopt;
       }
       if (answer) return std::get<0>(*answer);
       last_refusal_ = to_string(answer.error());
-      if (cluster_.values().is_failing()) cluster_.restart_control();
+      if (const auto& refusal = cluster_.values().refusal()) {
+        breaks("I1", "the database is lost: " + to_string(*refusal));
+        return std::nullopt;
+      }
+      if (cluster_.disk().has_failed()) cluster_.restart_control();
       attach();
     }
     breaks("I10", "op " + std::to_string(seq_id) + " is never done: " + last_refusal_);
@@ -103,15 +126,15 @@ class storm {
 
   void attach() {
     for (int attempt = 0; attempt < attempts_max; ++attempt) {
-      auto taken = cluster_.ask<run_info, actors::training_run_actor>(cluster_.manager(),
-                                                                      attach_run_request{run_name});
+      auto taken = cluster_.ask<run_info, actors::training_run_actor>(
+          cluster_.manager(), attach_run_request{run_name}, patience);
       if (taken) {
         run_ = std::get<1>(*taken);
         epoch_ = std::get<0>(*taken).client_epoch;
         return;
       }
       last_refusal_ = to_string(taken.error());
-      if (cluster_.values().is_failing()) cluster_.restart_control();
+      if (cluster_.disk().has_failed()) cluster_.restart_control();
     }
   }
 
@@ -136,12 +159,17 @@ class storm {
       case fault::control:
         cluster_.restart_control();
         return attach();
+      case fault::power_loss:
+        cluster_.restart_control(true);
+        return attach();
       case fault::full_disk:
+        return fail_disk(sim_disk::failure::full);
       case fault::io_error:
-        return cluster_.values().fail_writes(what == fault::io_error ? errc::storage
-                                                                     : errc::storage_full);
+        return fail_disk(sim_disk::failure::broken);
+      case fault::torn_write:
+        return fail_disk(sim_disk::failure::torn);
       case fault::park:
-        (void)cluster_.ask<run_info>(run_, park_run_request{run_name});
+        (void)cluster_.ask<run_info>(run_, park_run_request{run_name}, patience);
         return;
       case fault::duplicate:
         for (int i = 0; i < 3; ++i)
@@ -155,7 +183,43 @@ class storm {
         return damage_snapshot();
       case fault::reorder:
         return;
+      default:
+        return disturb_the_network(what);
     }
+  }
+
+  /// For seconds: long enough to outlast a lease, or too short for anybody to notice.
+  void disturb_the_network(fault what) {
+    auto& network = cluster_.network();
+    const std::chrono::milliseconds time(500 + cluster_.random()() % 8000);
+    const auto until = cluster_.elapsed() + time;
+    constexpr std::chrono::milliseconds some_time{400};
+    switch (what) {
+      case fault::slow_link:
+        return network.set_weather({.delay_max = some_time}, until);
+      case fault::lost_mail:
+        return network.set_weather({.lose_one_in = 8}, until);
+      case fault::twice_mail:
+        return network.set_weather({.repeat_one_in = 3, .delay_max = some_time}, until);
+      case fault::mixed_mail:
+        return network.set_weather({.delay_max = some_time, .keeps_order = false}, until);
+      case fault::partition:
+        (void)cluster_.cut_off_node(node_role::trainer, sim_network::way::both, time);
+        return;
+      case fault::one_way: {
+        const bool is_in = cluster_.random()() % 2 == 0;
+        (void)cluster_.cut_off_node(node_role::trainer,
+                                    is_in ? sim_network::way::in : sim_network::way::out, time);
+        return;
+      }
+      default:
+        (void)cluster_.reset_link(node_role::trainer);
+        return;
+    }
+  }
+
+  void fail_disk(sim_disk::failure how) {
+    cluster_.disk().fail_after(how, static_cast<std::uint32_t>(cluster_.random()() % 12));
   }
 
   template <class Act>
@@ -167,10 +231,11 @@ class storm {
   }
 
   void lie(std::uint64_t seq_id) {
+    if (!cluster_.network().is_fair(cluster_.elapsed())) return;
     cluster_.run(500);  // the true one arrives first
     auto other = request(seq_id);
     other.body = save_state_op{"another body"};
-    const auto refused = cluster_.ask<op_reply>(run_, other);
+    const auto refused = cluster_.ask<op_reply>(run_, other, patience);
     if (refused) breaks("I2", "a reused number was answered");
   }
 
@@ -184,7 +249,7 @@ class storm {
   }
 
   void damage_snapshot() {
-    if (std::exchange(was_damaged_, true)) return;
+    if (was_damaged_) return;
     const auto known =
         cluster_.ask<checkpoint_list>(cluster_.store(), list_checkpoints_request{run_name});
     if (!known) return;
@@ -198,6 +263,7 @@ class storm {
       if (record.manifest.kind == checkpoint_kind::snapshot && is_newer) newest = &record;
     }
     if (newest == nullptr) return;
+    was_damaged_ = true;
     // Equal content is one blob: a checkpoint of the same step stays whole.
     for (const auto& file : newest->manifest.files) {
       if (!saved.contains(file.blob.value)) cluster_.blobs().flip_a_bit(file.blob);
@@ -205,7 +271,12 @@ class storm {
     replace_nodes(1, [this] { cluster_.kill_node(node_role::trainer); });
   }
 
+  /// What was answered must be there even if the power fails now.
   void look_at_the_end() {
+    cluster_.restart_control(true);
+    if (const auto& refusal = cluster_.values().refusal())
+      return breaks("I1", "the database is lost: " + to_string(*refusal));
+    attach();
     const auto state = cluster_.ask<run_info>(run_, run_status_request{run_name});
     const auto events = cluster_.ask<run_events_reply>(run_, run_events_request{run_name, 0});
     if (!state || !events) return breaks("I10", "the run does not say how it is");
@@ -237,9 +308,11 @@ class storm {
   verdict out_;
 };
 
-constexpr std::array<std::string_view, 13> fault_names{
-    "kill", "kill_two",   "control", "notice",    "pause",    "duplicate", "reorder",
-    "liar", "old_client", "park",    "full_disk", "io_error", "damage"};
+constexpr std::array<std::string_view, 22> fault_names{
+    "kill",    "kill_two",   "control",    "notice",     "pause",      "duplicate",
+    "reorder", "liar",       "old_client", "park",       "full_disk",  "io_error",
+    "damage",  "slow_link",  "lost_mail",  "twice_mail", "mixed_mail", "partition",
+    "one_way", "power_loss", "torn_write", "reset_link"};
 
 }  // namespace
 

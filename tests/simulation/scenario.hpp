@@ -33,9 +33,18 @@ enum class fault : std::uint8_t {
   liar,        ///< an op's number comes again with another body
   old_client,  ///< a replaced client still sends
   park,        ///< the run gives its nodes back
-  full_disk,   ///< the store refuses writes until the control node starts again
-  io_error,    ///< the same, after one failed write
+  full_disk,   ///< writes end half done until the control node starts again
+  io_error,    ///< a write or a sync fails once
   damage,      ///< the newest snapshot reads differently
+  slow_link,   ///< mail between nodes takes its time
+  lost_mail,   ///< some of it never arrives
+  twice_mail,  ///< some of it arrives twice
+  mixed_mail,  ///< later mail overtakes earlier
+  partition,   ///< a trainer node is cut off for a while
+  one_way,     ///< the same in one direction
+  power_loss,  ///< the control node's machine: what was not synced is gone
+  torn_write,  ///< the same in the middle of a write
+  reset_link,  ///< a trainer node's connection breaks and is made anew
 };
 
 [[nodiscard]] std::string_view to_string(fault which);

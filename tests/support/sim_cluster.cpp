@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/runtime/ask.hpp"
+#include "config/deadlines.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "messages/state_digest.hpp"
 #include "storage/hf_directory.hpp"
@@ -10,6 +11,9 @@
 
 namespace troupe::tests {
 namespace {
+
+/// Between two attempts of a node to join.
+constexpr std::chrono::milliseconds join_retry{500};
 
 class ramp final : public storage::tensor_reader {
  public:
@@ -54,15 +58,26 @@ const std::string& tiny_model_directory() {
   return directory;
 }
 
+/// 0 for a job that is no actor.
+static caf::actor_id id_of(const caf::resumable* job) {
+  const auto* actor = dynamic_cast<const caf::abstract_actor*>(job);
+  return actor == nullptr ? 0 : actor->id();
+}
+
 sim_cluster::config::config() {
   set("caf.scheduler.policy", "testing");
   set("caf.logger.console.verbosity", "quiet");
 }
 
-sim_cluster::sim_cluster(std::uint64_t seed, std::uint32_t num_trainers, std::uint32_t num_samplers)
+sim_cluster::sim_cluster(std::uint64_t seed, std::uint32_t num_trainers, std::uint32_t num_samplers,
+                         storage_kind storage)
     : system_(config_),
       scheduler_(dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler())),
-      random_(seed) {
+      random_(seed),
+      disk_(detail::mix64(seed + 1)),
+      values_(storage == storage_kind::disk ? &disk_ : nullptr),
+      blobs_(storage == storage_kind::disk ? &disk_ : nullptr),
+      network_(detail::mix64(seed)) {
   start_control();
   for (std::uint32_t i = 0; i < num_trainers; ++i)
     add_node(node_role::trainer);
@@ -78,11 +93,16 @@ void sim_cluster::start_control() {
   manager_ = actors::spawn_job_manager(system_, {"sim", "/", "token", 3, store_, {}});
 }
 
-void sim_cluster::restart_control() {
+void sim_cluster::restart_control(bool loses_power) {
   caf::anon_send_exit(store_, caf::exit_reason::kill);
   caf::anon_send_exit(manager_, caf::exit_reason::kill);
   run(random_() % 100);
   paused_.clear();
+  if (loses_power || disk_.has_lost_power()) {
+    disk_.lose_power();
+    blobs_.start_again();
+  }
+  disk_.repair();
   values_.start_again();
   start_control();
   for (const hosted_node& node : std::exchange(nodes_, {})) {
@@ -91,13 +111,14 @@ void sim_cluster::restart_control() {
       add_node(node.role);
     } else {
       nodes_.push_back(node);
-      join(node);
     }
   }
 }
 
 sim_cluster::~sim_cluster() {
+  is_ending_ = true;
   resume_nodes();
+  network_.heal();
   (void)begin<done>(manager_, shutdown_request{"end of test"});
   run(100'000);
   caf::anon_send_exit(manager_, caf::exit_reason::kill);
@@ -119,21 +140,61 @@ void sim_cluster::add_node(node_role role) {
   const node_id id{std::string(to_string(role)) + "-" + std::to_string(++num_nodes_)};
   auto agent = actors::spawn_node_agent(
       system_, {id, &engines_, &blobs_, actors::worker_threads::inline_scheduler},
-      {.leave = [](const std::string&) {}, .control_lost = [] {}});
-  nodes_.push_back({role, id, agent});
-  node_of_[agent.id()] = agent.id();
+      {.leave =
+           [this, id](const std::string& reason) {
+             if (!reason.empty()) fenced_.push_back(id);
+           },
+       .control_lost = [this, id] { alone_.push_back(id); }});
+  nodes_.push_back({role, id, agent, network_.add_place()});
+  network_.settle(agent.id(), nodes_.back().place);
   join(nodes_.back());
+}
+
+const sim_cluster::hosted_node* sim_cluster::find(const node_id& id) const {
+  const auto at = std::ranges::find(nodes_, id, &hosted_node::id);
+  return at == nodes_.end() ? nullptr : &*at;
+}
+
+/// A process that ended by itself is started again; one that lost its control node looks for it.
+void sim_cluster::do_what_launchers_do() {
+  for (const node_id& id : std::exchange(fenced_, {})) {
+    const hosted_node* ended = find(id);
+    if (ended == nullptr || is_ending_) continue;
+    const node_role role = ended->role;
+    std::erase_if(nodes_, [&id](const hosted_node& each) { return each.id == id; });
+    add_node(role);
+  }
+  for (const node_id& id : std::exchange(alone_, {})) {
+    if (const hosted_node* node = find(id)) join(*node);
+  }
 }
 
 void sim_cluster::join(const hosted_node& node) {
   attach_request request;
   request.node = node.id;
   request.role = node.role;
-  system_.spawn([agent = node.agent, request, manager = manager_](caf::event_based_actor* self) {
-    self->request(manager, std::chrono::minutes(60), request, actors::node_agent_actor{agent})
-        .then([self, agent, manager](const done&) { self->send(agent, manager); },
-              [](const caf::error&) {});
-  });
+  const auto seeker =
+      system_.spawn([this, agent = node.agent, request](caf::event_based_actor* self) {
+        ask_to_join(self, request, agent);
+        return caf::behavior{
+            [this, self, request, agent](actors::tick) { ask_to_join(self, request, agent); }};
+      });
+  network_.settle(seeker.id(), node.place);
+}
+
+void sim_cluster::ask_to_join(caf::event_based_actor* self, const attach_request& request,
+                              const actors::node_agent_self& agent) {
+  if (is_ending_ || find(request.node) == nullptr) return self->quit();
+  self->request(manager_, deadlines::connect, request, actors::node_agent_actor{agent})
+      .then(
+          [self, agent, manager = manager_](const done&) {
+            self->send(agent, manager);
+            self->quit();
+          },
+          [this, self](const caf::error&) {
+            if (is_ending_) return self->quit();
+            self->delayed_send(self, join_retry, actors::tick{});
+          });
 }
 
 std::optional<std::size_t> sim_cluster::some_node(node_role role) {
@@ -165,9 +226,32 @@ bool sim_cluster::ask_to_leave(node_role role) {
 bool sim_cluster::pause_node(node_role role) {
   const auto chosen = some_node(role);
   if (!chosen) return false;
-  paused_.insert(nodes_[*chosen].agent.id());
+  paused_.insert(nodes_[*chosen].place);
   zombies_.push_back(nodes_[*chosen].agent);
   nodes_.erase(nodes_.begin() + static_cast<std::ptrdiff_t>(*chosen));
+  return true;
+}
+
+bool sim_cluster::cut_off_node(node_role role, sim_network::way which,
+                               std::chrono::milliseconds time) {
+  const auto chosen = some_node(role);
+  if (!chosen) return false;
+  network_.cut_off(nodes_[*chosen].place, which, elapsed_ + time);
+  return true;
+}
+
+bool sim_cluster::reset_link(node_role role) {
+  const auto chosen = some_node(role);
+  if (!chosen) return false;
+  const auto& agent = nodes_[*chosen].agent;
+  network_.drop(nodes_[*chosen].place);
+  const auto tell = [](const auto& whom, const auto& of) {
+    caf::anon_send<caf::message_priority::high>(
+        caf::actor_cast<caf::actor>(whom),
+        caf::down_msg{of.address(), caf::exit_reason::remote_link_unreachable});
+  };
+  tell(manager_, agent);
+  tell(agent, manager_);
   return true;
 }
 
@@ -186,26 +270,29 @@ bool sim_cluster::bring_a_job_to_the_front() {
   const std::size_t first = random_() % jobs.size();
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     auto& job = jobs[(first + i) % jobs.size()];
-    const auto* actor = dynamic_cast<const caf::abstract_actor*>(job);
-    const caf::actor_id id = actor == nullptr ? 0 : actor->id();
-    const auto node = node_of_.find(id);
-    if (node != node_of_.end() && paused_.contains(node->second)) continue;
+    if (paused_.contains(network_.place_of(id_of(job)))) continue;
     std::swap(jobs.front(), job);
-    running_ = id;
     return true;
   }
   return false;
 }
 
-void sim_cluster::run(std::size_t max_messages) {
-  for (std::size_t i = 0; i < max_messages && scheduler_.has_job(); ++i) {
-    if (!bring_a_job_to_the_front()) return;
-    trace_ = detail::mix64(trace_ + running_);
+void sim_cluster::run(std::size_t max_messages, const bool* until) {
+  for (std::size_t i = 0; i < max_messages && (until == nullptr || !*until); ++i) {
+    do_what_launchers_do();
+    network_.deliver(elapsed_);
+    if (!scheduler_.has_job() || !bring_a_job_to_the_front()) return;
+    auto* job = scheduler_.jobs.front();
+    const caf::actor_id running = id_of(job);
+    trace_ = detail::mix64(trace_ + running);
+    if (auto* actor = dynamic_cast<caf::scheduled_actor*>(job)) network_.inspect(*actor, elapsed_);
+    const auto place = network_.place_of(running);
     const auto before = system_.latest_actor_id();
-    const auto node = node_of_.find(running_);
     scheduler_.run_once();
-    for (auto id = before + 1; node != node_of_.end() && id <= system_.latest_actor_id(); ++id)
-      node_of_[id] = node->second;
+    if (place != sim_network::control) {
+      for (auto id = before + 1; id <= system_.latest_actor_id(); ++id)
+        network_.settle(id, place);
+    }
     ++num_messages_;
   }
 }
@@ -215,9 +302,10 @@ void sim_cluster::advance(std::chrono::milliseconds time) {
   scheduler_.advance_time(time);
 }
 
-void sim_cluster::settle_a_little() {
+void sim_cluster::settle_a_little(const bool* until) {
   const auto before = num_messages_;
-  run(50);
+  run(50, until);
+  if (until != nullptr && *until) return;
   if (num_messages_ < before + 50) advance(std::chrono::milliseconds(50));
 }
 

@@ -21,6 +21,7 @@
 #include "actors/node_agent.hpp"
 #include "actors/runtime/errors.hpp"
 #include "tests/support/sim_engine.hpp"
+#include "tests/support/sim_network.hpp"
 #include "tests/support/sim_store.hpp"
 
 namespace troupe::tests {
@@ -30,7 +31,10 @@ namespace troupe::tests {
 
 class sim_cluster {
  public:
-  sim_cluster(std::uint64_t seed, std::uint32_t num_trainers, std::uint32_t num_samplers);
+  enum class storage_kind : std::uint8_t { memory, disk };
+
+  sim_cluster(std::uint64_t seed, std::uint32_t num_trainers, std::uint32_t num_samplers,
+              storage_kind storage = storage_kind::memory);
   ~sim_cluster();
   sim_cluster(const sim_cluster&) = delete;
   sim_cluster& operator=(const sim_cluster&) = delete;
@@ -49,22 +53,34 @@ class sim_cluster {
   void resume_nodes();
   [[nodiscard]] std::size_t num_nodes(node_role role) const;
 
+  /// Nothing passes between a node and the others, that way, for so long. It is not replaced: a
+  /// launcher sees its process live. False when there is none of that role.
+  bool cut_off_node(node_role role, sim_network::way which, std::chrono::milliseconds time);
+  /// The connection of a node breaks, with what was on its way; both ends are told, and it joins
+  /// again. False when there is none of that role.
+  bool reset_link(node_role role);
+
   /// Ends the control node's actors as SIGKILL would, with what they had not made durable, and
   /// starts them again on the same storage. Other nodes join it again, or end with it and are
-  /// replaced.
-  void restart_control();
+  /// replaced. When its disk failed it is repaired meanwhile; `loses_power`: what was not synced
+  /// is gone.
+  void restart_control(bool loses_power = false);
 
-  /// Runs messages in seeded order until none is left or `max_messages` ran.
-  void run(std::size_t max_messages);
+  /// Runs messages in seeded order until none is left, `max_messages` ran, or `until` is true.
+  void run(std::size_t max_messages, const bool* until = nullptr);
   void advance(std::chrono::milliseconds time);
 
-  /// Sends and runs until the answer is there, letting time pass; fails the test after a minute of
-  /// the cluster's own time.
+  /// Longer than anything takes.
+  static constexpr std::chrono::minutes endless{60};
+
+  /// Sends as a client and runs until the answer is there, letting time pass; errc::timeout when
+  /// none came within `patience` of the cluster's own time.
   template <class... Answers, class Handle, class Message>
-  [[nodiscard]] result<std::tuple<Answers...>> ask(const Handle& to, const Message& message) {
-    auto pending = begin<Answers...>(to, message);
+  [[nodiscard]] result<std::tuple<Answers...>> ask(const Handle& to, const Message& message,
+                                                   std::chrono::milliseconds patience = endless) {
+    auto pending = begin<Answers...>(to, message, patience);
     while (!pending->done)
-      settle_a_little();
+      settle_a_little(&pending->done);
     return pending->outcome;
   }
 
@@ -76,25 +92,28 @@ class sim_cluster {
 
   /// Sends without waiting; the answer arrives while the cluster runs.
   template <class... Answers, class Handle, class Message>
-  [[nodiscard]] std::shared_ptr<pending_answer<Answers...>> begin(const Handle& to,
-                                                                  const Message& message) {
+  [[nodiscard]] std::shared_ptr<pending_answer<Answers...>> begin(
+      const Handle& to, const Message& message, std::chrono::milliseconds patience = endless) {
     auto pending = std::make_shared<pending_answer<Answers...>>();
-    system_.spawn([to, message, pending](caf::event_based_actor* self) {
-      self->request(to, std::chrono::minutes(60), message)
-          .then(
-              [pending](const Answers&... answers) {
-                pending->outcome = std::tuple<Answers...>(answers...);
-                pending->done = true;
-              },
-              [pending](const caf::error& e) {
-                pending->outcome = fail(actors::from_caf(e));
-                pending->done = true;
-              });
-    });
+    const auto client =
+        system_.spawn([to, message, pending, patience](caf::event_based_actor* self) {
+          self->request(to, patience, message)
+              .then(
+                  [pending](const Answers&... answers) {
+                    pending->outcome = std::tuple<Answers...>(answers...);
+                    pending->done = true;
+                  },
+                  [pending](const caf::error& e) {
+                    pending->outcome = fail(actors::from_caf(e));
+                    pending->done = true;
+                  });
+        });
+    network_.settle(client.id(), sim_network::clients);
     return pending;
   }
 
-  void settle_a_little();
+  /// Up to 50 messages, or the next 50 ms when there are none; ends once `until` is true.
+  void settle_a_little(const bool* until = nullptr);
   [[nodiscard]] std::mt19937_64& random() { return random_; }
   [[nodiscard]] const actors::job_manager_actor& manager() const { return manager_; }
   [[nodiscard]] const actors::checkpoint_store_actor& store() const { return store_; }
@@ -107,6 +126,8 @@ class sim_cluster {
   [[nodiscard]] sim_engine_factory& engines() { return engines_; }
   [[nodiscard]] sim_values& values() { return values_; }
   [[nodiscard]] sim_blobs& blobs() { return blobs_; }
+  [[nodiscard]] sim_disk& disk() { return disk_; }
+  [[nodiscard]] sim_network& network() { return network_; }
 
  private:
   struct config : caf::actor_system_config {
@@ -118,8 +139,13 @@ class sim_cluster {
     node_role role;
     node_id id;
     actors::node_agent_self agent;
+    sim_network::place place = 0;
   };
   void join(const hosted_node& node);
+  void ask_to_join(caf::event_based_actor* self, const attach_request& request,
+                   const actors::node_agent_self& agent);
+  [[nodiscard]] const hosted_node* find(const node_id& id) const;
+  void do_what_launchers_do();
   [[nodiscard]] std::optional<std::size_t> some_node(node_role role);
   [[nodiscard]] bool bring_a_job_to_the_front();
 
@@ -127,6 +153,7 @@ class sim_cluster {
   caf::actor_system system_;
   caf::scheduler::test_coordinator& scheduler_;
   std::mt19937_64 random_;
+  sim_disk disk_;
   sim_values values_;
   sim_blobs blobs_;
   sim_engine_factory engines_;
@@ -137,11 +164,12 @@ class sim_cluster {
   std::uint64_t num_messages_ = 0;
   std::uint64_t trace_ = 0;
   std::chrono::milliseconds elapsed_{0};
-  /// The agent in whose node each actor lives, for those that do not live in the control node.
-  std::map<caf::actor_id, caf::actor_id> node_of_;
-  std::set<caf::actor_id> paused_;  ///< agents
+  sim_network network_;
+  std::set<sim_network::place> paused_;
   std::vector<actors::node_agent_self> zombies_;
-  caf::actor_id running_ = 0;
+  std::vector<node_id> fenced_;  ///< their processes ended
+  std::vector<node_id> alone_;   ///< their control node went away
+  bool is_ending_ = false;
 };
 
 }  // namespace troupe::tests

@@ -1,6 +1,7 @@
 #include "tests/support/sim_engine.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <set>
 #include <utility>
@@ -38,14 +39,17 @@ class sim_comm final : public gpu::comm {
 
 class sim_listener final : public gpu::comm_listener {
  public:
-  explicit sim_listener(std::unique_ptr<sim_comm> comm) : comm_(std::move(comm)) {}
+  sim_listener(std::unique_ptr<sim_comm> comm, std::function<void()> connected)
+      : comm_(std::move(comm)), connected_(std::move(connected)) {}
   [[nodiscard]] std::string address() const override { return "sim"; }
   result<std::unique_ptr<gpu::comm>> connect(const std::vector<std::string>&) override {
+    connected_();
     return std::unique_ptr<gpu::comm>(std::move(comm_));
   }
 
  private:
   std::unique_ptr<sim_comm> comm_;
+  std::function<void()> connected_;
 };
 
 class sim_trainer final : public gpu::trainer_engine {
@@ -303,10 +307,13 @@ class sim_sampler final : public gpu::sampler_engine {
 result<std::unique_ptr<gpu::comm_listener>> sim_engine_factory::listen(std::uint32_t rank,
                                                                        std::uint32_t world_size,
                                                                        const std::string& token) {
-  if (!seen_ranks_.emplace(token, rank).second) ++num_repeated_sets_;
   auto& set = sets_[token];
   if (!set) set = std::make_shared<sim_set>();
-  return std::make_unique<sim_listener>(std::make_unique<sim_comm>(rank, world_size, set));
+  return std::make_unique<sim_listener>(std::make_unique<sim_comm>(rank, world_size, set),
+                                        [this, rank, token] {
+                                          if (!seen_ranks_.emplace(token, rank).second)
+                                            ++num_repeated_sets_;
+                                        });
 }
 
 result<std::unique_ptr<gpu::trainer_engine>> sim_engine_factory::make_trainer(

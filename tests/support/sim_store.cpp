@@ -1,17 +1,13 @@
 #include "tests/support/sim_store.hpp"
 
+#include <stdexcept>
 #include <utility>
 
-#include "config/planted_bug.hpp"
 #include "storage/open_store.hpp"
+#include "storage/rocksdb/rocksdb_store.hpp"
 
 namespace troupe::tests {
 namespace {
-
-tl::unexpected<error> refused(errc reason) {
-  return fail(reason, reason == errc::storage_full ? "no space left" : "input/output error",
-              "the simulated disk refuses", "start again");
-}
 
 class flipped_reader final : public storage::blob_reader {
  public:
@@ -50,45 +46,65 @@ class healing_writer final : public storage::blob_writer {
 
 }  // namespace
 
-sim_values::sim_values() : inner_(storage::make_memory_key_value_store()) {}
+sim_values::sim_values(sim_disk* disk) : disk_(disk) {
+  if (disk_ == nullptr) {
+    inner_ = storage::make_memory_key_value_store();
+  } else {
+    open();
+  }
+}
+
+void sim_values::open() {
+  session_ = disk_->begin_session();
+  auto opened = storage::open_rocksdb_store_on(make_sim_rocksdb_files(session_),
+                                               std::string(sim_data_folder) + "/db");
+  refusal_.reset();
+  if (!opened) refusal_ = opened.error();
+  if (opened) inner_ = std::move(*opened);
+}
 
 result<void> sim_values::write(const storage::write_batch& batch) {
-  if (failure_ != errc::none) return refused(failure_);
-  if (config::is_planted(config::bug::no_sync)) {
-    undo_of_last_ = {};
-    for (const auto& put : batch.puts) {
-      const auto before = inner_->get(put.where, put.key);
-      if (before && before->has_value()) {
-        undo_of_last_.puts.push_back({put.where, put.key, **before});
-      } else {
-        undo_of_last_.erases.push_back({put.where, put.key});
-      }
-    }
-  }
+  if (refusal_) return fail(*refusal_);
   return inner_->write(batch);
 }
 
 result<std::optional<std::string>> sim_values::get(storage::column where, std::string_view key) {
+  if (refusal_) return fail(*refusal_);
   return inner_->get(where, key);
 }
 
 result<void> sim_values::scan(
     storage::column where, std::string_view first, std::string_view last,
     const std::function<bool(std::string_view, std::string_view)>& visit) {
+  if (refusal_) return fail(*refusal_);
   return inner_->scan(where, first, last, visit);
 }
 
 void sim_values::start_again() {
-  failure_ = errc::none;
-  if (config::is_planted(config::bug::no_sync)) {
-    (void)inner_->write(std::exchange(undo_of_last_, {}));
+  if (disk_ == nullptr) return;
+  session_->end();
+  inner_.reset();
+  open();
+}
+
+sim_blobs::sim_blobs(sim_disk* disk) : disk_(disk) {
+  if (disk_ == nullptr) {
+    inner_ = storage::make_memory_blob_store();
+  } else {
+    start_again();
   }
 }
 
-sim_blobs::sim_blobs() : inner_(storage::make_memory_blob_store()) {}
+void sim_blobs::start_again() {
+  if (disk_ == nullptr) return;
+  auto opened = storage::open_file_blob_store(make_sim_files(disk_->begin_session()),
+                                              std::string(sim_data_folder));
+  if (!opened) throw std::runtime_error(to_string(opened.error()));
+  inner_ = std::move(*opened);
+}
 
 result<std::unique_ptr<storage::blob_writer>> sim_blobs::create() {
-  if (is_full_) return refused(errc::storage_full);
+  if (is_full_) return fail(errc::storage_full, "no space left", "the simulated disk is full", "");
   auto writer = inner_->create();
   if (!writer) return writer;
   return std::make_unique<healing_writer>(std::move(*writer), damaged_);

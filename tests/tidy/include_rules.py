@@ -33,7 +33,7 @@ THIRD_PARTY = [
     (r"boost/json", [r"messages/tinker/", r"storage/" + CPP, r"storage/json_\w+\.hpp$",
                      r"config/" + CPP, r"apps/", r"tests/"]),
     (r"boost/", [r"config/" + CPP, r"apps/", r"tests/"]),
-    (r"rocksdb/", [r"storage/rocksdb/", r"tests/conformance/"]),
+    (r"rocksdb/", [r"storage/rocksdb/", r"tests/conformance/", r"tests/support/sim_disk_"]),
     (r"(zlib|zstd|zstd_errors|xxhash)\.h$",
      [r"storage/" + CPP, r"apps/gateway/" + CPP, r"tests/"]),
     (r"openssl/", [r"storage/" + CPP, r"apps/", r"tests/"]),

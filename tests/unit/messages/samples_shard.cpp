@@ -70,7 +70,7 @@ static shard_body make_body(value_source& from) {
 template <>
 shard_work sample<shard_work>(std::uint64_t seed) {
   value_source from(seed);
-  return {make_identity(from), from.word(), make_body(from)};
+  return {make_identity(from), from.word(), make_body(from), from.word()};
 }
 
 template <>

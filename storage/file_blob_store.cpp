@@ -1,25 +1,25 @@
 #include <mutex>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "config/failpoint.hpp"
 #include "config/limits.hpp"
+#include "config/planted_bug.hpp"
 #include "storage/open_store.hpp"
-#include "storage/posix/posix_file.hpp"
-#include "storage/posix/temporary_file.hpp"
 #include "storage/sha256.hpp"
 
 namespace troupe::storage {
 
 namespace {
 
-using posix::file_descriptor;
-using posix::temporary_file;
-
 /// Paths of one data folder, and which prefix folders are known to be durable.
 class blob_tree {
  public:
-  explicit blob_tree(std::string root) : root_(std::move(root)) {}
+  blob_tree(std::shared_ptr<file_system> files, std::string root)
+      : files_(std::move(files)), root_(std::move(root)) {}
+
+  file_system& files() const { return *files_; }
 
   std::string temporary_folder() const { return root_ + "/tmp"; }
   std::string blobs_folder() const { return root_ + "/blobs"; }
@@ -38,21 +38,22 @@ class blob_tree {
     const std::scoped_lock lock(mutex_);
     const std::string prefix = name.substr(0, 2);
     if (durable_prefixes_.contains(prefix)) return {};
-    if (const auto made = posix::make_directories(prefix_folder(name)); !made) return made;
-    if (const auto synced = posix::sync_directory(blobs_folder()); !synced) return synced;
+    if (const auto made = files_->make_folders(prefix_folder(name)); !made) return made;
+    if (const auto synced = files_->sync_folder(blobs_folder()); !synced) return synced;
     durable_prefixes_.insert(prefix);
     return {};
   }
 
  private:
+  std::shared_ptr<file_system> files_;
   std::string root_;
   std::mutex mutex_;
   std::set<std::string> durable_prefixes_;
 };
 
-class posix_blob_writer final : public blob_writer {
+class file_blob_writer final : public blob_writer {
  public:
-  posix_blob_writer(temporary_file file, std::shared_ptr<blob_tree> tree)
+  file_blob_writer(std::unique_ptr<draft_file> file, std::shared_ptr<blob_tree> tree)
       : file_(std::move(file)), tree_(std::move(tree)) {}
 
   result<void> append(std::span<const std::byte> bytes) override {
@@ -71,15 +72,19 @@ class posix_blob_writer final : public blob_writer {
   result<blob_info> commit() override {
     if (failure_.code != errc::none) return fail(failure_);
     if (!file_) return used_up();
-    temporary_file file = std::move(*file_);
-    file_.reset();
+    const auto file = std::move(file_);
     const std::string name = hash_.finish_hex();
     if (const auto made = tree_->make_prefix_folder(name); !made) return fail(made.error());
     config::failpoint("s3");
+    if (!config::is_planted(config::bug::file_not_synced)) {
+      if (const auto synced = file->sync(); !synced) return fail(synced.error());
+    }
     // Replacing an existing file of the same name also heals one whose bytes have decayed.
-    if (const auto moved = file.publish(tree_->path(name)); !moved) return fail(moved.error());
-    const auto synced = posix::sync_directory(tree_->prefix_folder(name));
-    if (!synced) return fail(synced.error());
+    if (const auto moved = file->move_to(tree_->path(name)); !moved) return fail(moved.error());
+    if (!config::is_planted(config::bug::name_not_synced)) {
+      const auto synced = tree_->files().sync_folder(tree_->prefix_folder(name));
+      if (!synced) return fail(synced.error());
+    }
     config::failpoint("s4");
     return blob_info{blob_id{name}, size_};
   }
@@ -90,60 +95,33 @@ class posix_blob_writer final : public blob_writer {
                 "create one writer per blob");
   }
 
-  std::optional<temporary_file> file_;
+  std::unique_ptr<draft_file> file_;
   std::shared_ptr<blob_tree> tree_;
   sha256 hash_;
   std::uint64_t size_ = 0;
   error failure_;
 };
 
-class posix_blob_reader final : public blob_reader {
+class file_blob_store final : public blob_store {
  public:
-  posix_blob_reader(file_descriptor file, std::string path, std::uint64_t size)
-      : file_(std::move(file)), path_(std::move(path)), size_(size) {}
-
-  std::uint64_t size() const override { return size_; }
-
-  result<void> read(std::uint64_t offset, std::span<std::byte> out) override {
-    if (offset > size_ || out.size() > size_ - offset)
-      return fail(errc::corrupt,
-                  path_ + " has " + std::to_string(size_) + " bytes, too few for a read at " +
-                      std::to_string(offset),
-                  "it was cut short or a record names the wrong file", "restore it from a copy");
-    return posix::read_all_at(file_, offset, out, path_);
-  }
-
- private:
-  file_descriptor file_;
-  std::string path_;
-  std::uint64_t size_;
-};
-
-class posix_blob_store final : public blob_store {
- public:
-  explicit posix_blob_store(std::string root)
-      : tree_(std::make_shared<blob_tree>(std::move(root))) {}
+  file_blob_store(std::shared_ptr<file_system> files, std::string root)
+      : tree_(std::make_shared<blob_tree>(std::move(files), std::move(root))) {}
 
   result<void> prepare() {
-    if (auto made = posix::make_directories(tree_->blobs_folder()); !made) return made;
-    if (auto made = posix::make_directories(tree_->temporary_folder()); !made) return made;
-    return posix::remove_abandoned(tree_->temporary_folder());
+    if (auto made = files().make_folders(tree_->blobs_folder()); !made) return made;
+    if (auto made = files().make_folders(tree_->temporary_folder()); !made) return made;
+    return files().remove_abandoned(tree_->temporary_folder());
   }
 
   result<std::unique_ptr<blob_writer>> create() override {
-    auto file = temporary_file::create(tree_->temporary_folder());
+    auto file = files().create_draft(tree_->temporary_folder());
     if (!file) return fail(file.error());
-    return std::make_unique<posix_blob_writer>(std::move(*file), tree_);
+    return std::make_unique<file_blob_writer>(std::move(*file), tree_);
   }
 
   result<std::unique_ptr<blob_reader>> open(const blob_id& blob) override {
     if (!is_sha256_hex(blob.value)) return no_such_blob(blob);
-    const std::string path = tree_->path(blob.value);
-    auto file = posix::open_for_reading(path);
-    if (!file) return fail(file.error());
-    const auto size = posix::file_size(*file, path);
-    if (!size) return fail(size.error());
-    return std::make_unique<posix_blob_reader>(std::move(*file), path, *size);
+    return files().open(tree_->path(blob.value));
   }
 
   result<void> verify(const blob_id& blob) override {
@@ -168,25 +146,22 @@ class posix_blob_store final : public blob_store {
 
   result<blob_info> info(const blob_id& blob) override {
     if (!is_sha256_hex(blob.value)) return no_such_blob(blob);
-    const std::string path = tree_->path(blob.value);
-    const auto file = posix::open_for_reading(path);
-    if (!file) return fail(file.error());
-    const auto found = posix::inspect(*file, path);
+    const auto found = files().inspect(tree_->path(blob.value));
     if (!found) return fail(found.error());
     return blob_info{blob, found->bytes, found->written_unix_ms};
   }
 
   result<void> remove(const blob_id& blob) override {
     if (!is_sha256_hex(blob.value)) return no_such_blob(blob);
-    return posix::remove_file(tree_->path(blob.value));
+    return files().remove(tree_->path(blob.value));
   }
 
   result<std::vector<blob_info>> list() override {
-    const auto prefixes = posix::list_directory(tree_->blobs_folder());
+    const auto prefixes = files().list(tree_->blobs_folder());
     if (!prefixes) return fail(prefixes.error());
     std::vector<blob_info> infos;
     for (const std::string& prefix : *prefixes) {
-      const auto names = posix::list_directory(tree_->blobs_folder() + "/" + prefix);
+      const auto names = files().list(tree_->blobs_folder() + "/" + prefix);
       if (!names) return fail(names.error());
       for (const std::string& name : *names) {
         const blob_id blob{prefix + name};
@@ -206,13 +181,16 @@ class posix_blob_store final : public blob_store {
                 "a blob's name is 64 lower-case hexadecimal digits", "check the id");
   }
 
+  file_system& files() const { return tree_->files(); }
+
   std::shared_ptr<blob_tree> tree_;
 };
 
 }  // namespace
 
-result<std::unique_ptr<blob_store>> open_posix_blob_store(const std::string& root) {
-  auto store = std::make_unique<posix_blob_store>(root);
+result<std::unique_ptr<blob_store>> open_file_blob_store(std::shared_ptr<file_system> files,
+                                                         const std::string& root) {
+  auto store = std::make_unique<file_blob_store>(std::move(files), root);
   if (const auto ready = store->prepare(); !ready) return fail(ready.error());
   return store;
 }
