@@ -32,7 +32,8 @@ caf::error trainer_shard_state::refuse(const shard_identity& other) const {
 
 caf::result<start_shard_reply> trainer_shard_state::start(const start_shard_request& request) {
   if (auto refused = refuse(request.identity)) return refused;
-  if (started_) return *started_;
+  if (started_ && !*started_) return to_caf(started_->error());
+  if (started_) return **started_;
   auto promise = self_->make_response_promise<start_shard_reply>();
   starting_.push_back(promise);
   if (starting_.size() > 1) return promise;
@@ -44,6 +45,7 @@ caf::result<start_shard_reply> trainer_shard_state::start(const start_shard_requ
           waiting.deliver(reply);
       },
       [this](const error& e) {
+        started_ = fail(e);
         for (auto& waiting : std::exchange(starting_, {}))
           waiting.deliver(to_caf(e));
       });

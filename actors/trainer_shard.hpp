@@ -46,7 +46,7 @@ class trainer_shard_state {
   engine_worker_actor worker_;
   engine_worker_actor writer_;  ///< writes captured state beside the worker's ops
   std::vector<start_promise> starting_;
-  std::optional<start_shard_reply> started_;
+  std::optional<result<start_shard_reply>> started_;  ///< an engine is started once, or not at all
   logic::seen_numbers seen_;
   std::map<std::uint64_t, std::vector<work_promise>> under_way_;  ///< by the work's number
 };

@@ -54,6 +54,17 @@ BOOST_AUTO_TEST_CASE(each_fault_alone_leaves_the_run_whole) {
   }
 }
 
+// 1048: a shard's start failed and was delivered again.
+BOOST_AUTO_TEST_CASE(seeds_that_found_a_defect_once_find_none) {
+  const auto calm = calm_answers("mixed");
+  BOOST_REQUIRE(calm.has_value());
+  for (const std::uint64_t seed : {1048U}) {
+    const auto seen = run_scenario({seed, "mixed", all_faults(), 10}, *calm);
+    for (const auto& broken : seen.broken)
+      BOOST_ERROR("seed " << seed << ": " << broken);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_seed_gives_the_same_trace_again_and_another_seed_another) {
   const auto calm = calm_answers("mixed");
   BOOST_REQUIRE(calm.has_value());

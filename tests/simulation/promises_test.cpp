@@ -315,6 +315,32 @@ BOOST_AUTO_TEST_CASE(a_shard_refuses_the_work_of_another_incarnation) {
   BOOST_TEST(cluster.ask<done>(shard, close_shard_request{mine}).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(a_shard_that_did_not_start_is_not_started_again) {
+  constexpr auto threads = actors::worker_threads::inline_scheduler;
+  sim_cluster cluster(1, 0, 0);
+  auto host = std::make_shared<actors::trainer_host>(cluster.engines(), cluster.blobs());
+  open_shard_request opening;
+  opening.identity = {run_id{"r"}, 1, 0, 1};
+  opening.model.directory = tests::tiny_model_directory();
+  BOOST_REQUIRE(host->open(opening).has_value());
+  const auto shard =
+      actors::spawn_trainer_shard(cluster.system(), opening.identity, host,
+                                  actors::spawn_engine_worker(cluster.system(), threads, host),
+                                  actors::spawn_engine_worker(cluster.system(), threads, host));
+  start_shard_request start;
+  start.identity = opening.identity;
+  start.comm_addresses = {"sim"};
+  checkpoint_record lost;
+  lost.manifest.files.push_back({blob_id{std::string(64, 'a')}, 8, 0});
+  start.resume = {lost};
+  for (int i = 0; i < 2; ++i) {
+    const auto refused = cluster.ask<start_shard_reply>(shard, start);
+    BOOST_REQUIRE(!refused.has_value());
+    BOOST_TEST((refused.error().code == errc::not_found));
+  }
+  BOOST_TEST(cluster.ask<done>(shard, close_shard_request{opening.identity}).has_value());
+}
+
 // I7: a node that was replaced while it was paused changes nothing when it goes on.
 BOOST_AUTO_TEST_CASE(a_paused_node_is_replaced_and_changes_nothing_later) {
   trained calm(9);

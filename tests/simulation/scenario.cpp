@@ -240,7 +240,8 @@ class storm {
   }
 
   void speak_as_before(std::uint64_t seq_id) {
-    auto old = request(seq_id + 1);
+    auto old = request(seq_id);  // the last op has none behind it
+    old.seq_id = seq_id + 1;
     old.body = optim_step_op{};
     attach();
     const auto refused = cluster_.begin<op_reply>(run_, old);
