@@ -54,6 +54,16 @@ if(TROUPE_CUDA)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
   find_package(CUDAToolkit REQUIRED)
+  # The one that libtorch brings: two of them in a process would not know of each other.
+  file(GLOB nccl_root ${TROUPE_CACHE}/python/lib/python3*/site-packages/nvidia/nccl)
+  if(NOT nccl_root)
+    message(FATAL_ERROR "NCCL is missing under ${TROUPE_CACHE}: run scripts/bootstrap.sh")
+  endif()
+  add_library(third_party::nccl INTERFACE IMPORTED GLOBAL)
+  target_include_directories(third_party::nccl SYSTEM INTERFACE
+    ${nccl_root}/include ${CUDAToolkit_INCLUDE_DIRS})
+  target_link_libraries(third_party::nccl INTERFACE ${nccl_root}/lib/libnccl.so.2)
+  target_link_options(third_party::nccl INTERFACE -Wl,-rpath,${nccl_root}/lib)
 endif()
 
 if(TROUPE_TORCH)

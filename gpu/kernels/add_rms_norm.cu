@@ -21,8 +21,11 @@ __global__ void forward_kernel(add_rms_norm_rows<T> task) {
   const std::size_t first = std::size_t{blockIdx.x} * task.width;
   float squares = 0;
   for (std::size_t i = threadIdx.x; i < task.width; i += threads) {
-    const T sum = static_cast<T>(widened(task.residual[first + i]) + widened(task.x[first + i]));
-    task.residual[first + i] = sum;
+    T sum = task.residual[first + i];
+    if (task.x != nullptr) {
+      sum = static_cast<T>(widened(sum) + widened(task.x[first + i]));
+      task.residual[first + i] = sum;
+    }
     squares += widened(sum) * widened(sum);
   }
   const float mean = block_sum(squares) / static_cast<float>(task.width);
@@ -94,6 +97,19 @@ std::vector<float> random_values(std::size_t count, unsigned seed) {
   return values;
 }
 
+/// The norm alone on the residual stream as an addition left it; `y` is the reference's.
+result<kernel_report> check_alone(const rms_norm_rows& task, device_array<float>& out,
+                                  std::span<const float> y) {
+  if (auto ok = rms_norm(task, nullptr); !ok) return fail(ok.error());
+  const auto actual = out.copy();
+  if (!actual) return fail(actual.error());
+  kernel_report report{"rms_norm fp32", worst_difference(*actual, y), 1e-5, 0, 0};
+  report.microseconds = best_microseconds([&] { (void)rms_norm(task, nullptr); });
+  const auto gigabytes = static_cast<double>(2 * y.size() * sizeof(float)) / 1e9;
+  report.gigabytes_per_second = gigabytes / (report.microseconds * 1e-6);
+  return report;
+}
+
 template <class T>
 result<void> check(std::size_t rows, std::size_t width, std::vector<kernel_report>& reports) {
   constexpr bool is_float = std::is_same_v<T, float>;
@@ -120,6 +136,15 @@ result<void> check(std::size_t rows, std::size_t width, std::vector<kernel_repor
       {rows, width, x.data(), residual.data(), weight.data(), 1e-6F, y.data(), rstd.data()});
   kernel_report forward{"add_rms_norm" + suffix, worst_difference(as_floats(*actual), y), tolerance,
                         0, 0};
+
+  if constexpr (is_float) {
+    device_array<float> d_alone(rows * width);
+    const auto alone = check_alone(
+        {rows, width, d_residual.data(), d_weight.data(), 1e-6F, d_alone.data(), d_rstd.data()},
+        d_alone, y);
+    if (!alone) return fail(alone.error());
+    reports.push_back(*alone);
+  }
 
   const add_rms_norm_gradient_rows<T> back{
       rows,        width,          d_residual.data(),        d_weight.data(), d_rstd.data(),
@@ -153,6 +178,19 @@ result<void> add_rms_norm(const add_rms_norm_rows<T>& task, device_stream stream
   forward_kernel<<<static_cast<unsigned>(task.rows), threads, 0,
                    static_cast<cudaStream_t>(stream)>>>(task);
   return cuda_done(cudaGetLastError(), "starting add_rms_norm");
+}
+
+result<void> rms_norm(const rms_norm_rows& task, device_stream stream) {
+  add_rms_norm_rows<float> whole;
+  whole.rows = task.rows;
+  whole.width = task.width;
+  // Only read, because nothing is added.
+  whole.residual = const_cast<float*>(task.x);
+  whole.weight = task.weight;
+  whole.eps = task.eps;
+  whole.y = task.y;
+  whole.rstd = task.rstd;
+  return add_rms_norm(whole, stream);
 }
 
 template <class T>

@@ -14,7 +14,19 @@
 
 namespace troupe::gpu::kernels {
 
+/// The norm alone, in fp32.
+struct rms_norm_rows {
+  std::size_t rows = 0;
+  std::size_t width = 0;
+  const float* x = nullptr;
+  const float* weight = nullptr;
+  float eps = 0;
+  float* y = nullptr;
+  float* rstd = nullptr;
+};
+
 /// residual += x; y = residual * rstd * weight with rstd = 1 / sqrt(mean(residual^2) + eps).
+/// Without x nothing is added, and residual is only read.
 template <class T>
 struct add_rms_norm_rows {
   std::size_t rows = 0;
@@ -54,6 +66,7 @@ void add_rms_norm_reference(const add_rms_norm_rows<float>& task);
 void add_rms_norm_backward_reference(const add_rms_norm_gradient_rows<float>& task);
 
 /// On memory of the device; T is float or __nv_bfloat16.
+[[nodiscard]] result<void> rms_norm(const rms_norm_rows& task, device_stream stream);
 template <class T>
 [[nodiscard]] result<void> add_rms_norm(const add_rms_norm_rows<T>& task, device_stream stream);
 template <class T>

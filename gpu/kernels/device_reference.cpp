@@ -1,13 +1,33 @@
-// The references of all kernels for a GPU, with sums in double.
+// The references of all kernels for a GPU; sums within a rank are in double.
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "gpu/kernels/add_rms_norm.hpp"
+#include "gpu/kernels/rank_sums.hpp"
 #include "gpu/kernels/token_logprobs.hpp"
+#include "gpu/kernels/weights_digest.hpp"
+#include "messages/state_digest.hpp"
 
 namespace troupe::gpu::kernels {
+
+void sum_ranks_reference(const rank_sum& task) {
+  for (std::size_t i = 0; i < task.count; ++i) {
+    float total = task.parts[i];
+    for (std::size_t rank = 1; rank < task.ranks; ++rank)
+      total += task.parts[rank * task.count + i];
+    task.sum[i] = total;
+  }
+}
+
+void weights_digest_reference(const digest_elements& task) {
+  state_digest digest;
+  add_elements(digest, task.parameter, task.first, std::span(task.weights, task.count));
+  task.sums[0] += digest.low;
+  task.sums[1] += digest.high;
+}
 
 void token_logprobs_reference(const logprob_rows& task) {
   for (std::size_t row = 0; row < task.rows; ++row) {

@@ -1,5 +1,6 @@
 // What every communicator promises, run on each of them.
 
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -12,9 +13,12 @@
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include "gpu/comm/device_comm.hpp"
 #include "gpu/comm/socket_comm.hpp"
 #include "gpu/comm/thread_comm.hpp"
 #include "gpu/gather_queue.hpp"
+#include "tests/support/fake_devices.hpp"
+#include "tests/support/gpu_ranks.hpp"
 
 namespace {
 
@@ -22,9 +26,11 @@ using namespace troupe;
 using namespace std::chrono_literals;
 using comm_list = std::vector<std::unique_ptr<gpu::comm>>;
 
-enum class transport { threads, sockets };
+/// Devices are of this process's memory; GPUs are real, one for each rank.
+enum class transport { threads, sockets, devices, gpus };
 std::ostream& operator<<(std::ostream& out, transport kind) {
-  return out << (kind == transport::threads ? "threads" : "sockets");
+  constexpr std::array names{"threads", "sockets", "devices", "gpus"};
+  return out << names.at(static_cast<std::size_t>(kind));
 }
 
 constexpr std::chrono::milliseconds patient = 20s;
@@ -37,7 +43,8 @@ void on_ranks(std::uint32_t world_size, const std::function<void(std::uint32_t)>
     threads.emplace_back([&body, rank] { body(rank); });
 }
 
-comm_list make_socket_comms(std::uint32_t world_size, std::chrono::milliseconds deadline) {
+comm_list make_listened_comms(transport kind, std::uint32_t world_size,
+                              std::chrono::milliseconds deadline) {
   std::vector<std::unique_ptr<gpu::comm_listener>> listeners;
   std::vector<std::string> addresses;
   for (std::uint32_t rank = 0; rank < world_size; ++rank) {
@@ -46,7 +53,8 @@ comm_list make_socket_comms(std::uint32_t world_size, std::chrono::milliseconds 
     options.world_size = world_size;
     options.token = "incarnation 7";
     options.deadline = deadline;
-    auto listener = gpu::listen_for_ranks(options);
+    auto listener = kind == transport::gpus ? tests::listen_for_gpu_rank(options)
+                                            : gpu::listen_for_ranks(options);
     BOOST_REQUIRE(listener.has_value());
     addresses.push_back((*listener)->address());
     listeners.push_back(std::move(*listener));
@@ -61,10 +69,32 @@ comm_list make_socket_comms(std::uint32_t world_size, std::chrono::milliseconds 
   return comms;
 }
 
+comm_list make_device_comms(std::uint32_t world_size, std::chrono::milliseconds deadline) {
+  const tests::fake_devices devices;
+  auto hosts = gpu::make_thread_comms(world_size, deadline);
+  comm_list comms(world_size);
+  on_ranks(world_size, [&](std::uint32_t rank) {
+    auto joined = gpu::join_devices(std::move(hosts[rank]), devices.links(), deadline);
+    if (joined) comms[rank] = std::move(*joined);
+  });
+  for (const auto& joined : comms)
+    BOOST_REQUIRE(joined != nullptr);
+  return comms;
+}
+
 comm_list make_comms(transport kind, std::uint32_t world_size,
                      std::chrono::milliseconds deadline = patient) {
-  return kind == transport::threads ? gpu::make_thread_comms(world_size, deadline)
-                                    : make_socket_comms(world_size, deadline);
+  if (kind == transport::threads) return gpu::make_thread_comms(world_size, deadline);
+  if (kind == transport::devices) return make_device_comms(world_size, deadline);
+  return make_listened_comms(kind, world_size, deadline);
+}
+
+/// Says so and is true when a case needs more GPUs than there are.
+bool lacks_gpus(transport kind, std::uint32_t world_size) {
+  if (kind != transport::gpus || world_size <= tests::num_gpu_ranks()) return false;
+  BOOST_TEST_MESSAGE("skipped: it needs " << world_size << " GPUs, and there are "
+                                          << tests::num_gpu_ranks());
+  return true;
 }
 
 /// Numbers whose sum depends on the order in which they are added.
@@ -77,10 +107,12 @@ std::vector<float> rank_values(std::uint32_t rank, std::size_t count) {
   return values;
 }
 
-const auto transports = boost::unit_test::data::make({transport::threads, transport::sockets});
+const auto transports = boost::unit_test::data::make(
+    {transport::threads, transport::sockets, transport::devices, transport::gpus});
 const auto world_sizes = boost::unit_test::data::make({1U, 2U, 3U, 4U});
 
 BOOST_DATA_TEST_CASE(gather_keeps_rank_order, transports* world_sizes, kind, world_size) {
+  if (lacks_gpus(kind, world_size)) return;
   auto comms = make_comms(kind, world_size);
   constexpr std::size_t count = 1001;
   std::vector<std::vector<float>> all(world_size, std::vector<float>(count * world_size));
@@ -100,6 +132,7 @@ BOOST_DATA_TEST_CASE(gather_keeps_rank_order, transports* world_sizes, kind, wor
 }
 
 BOOST_DATA_TEST_CASE(scatter_sums_in_rank_order, transports* world_sizes, kind, world_size) {
+  if (lacks_gpus(kind, world_size)) return;
   auto comms = make_comms(kind, world_size);
   // Larger than the kernel's socket buffers, so that both directions must move together.
   constexpr std::size_t part = 1'500'001;
@@ -124,6 +157,7 @@ BOOST_DATA_TEST_CASE(scatter_sums_in_rank_order, transports* world_sizes, kind, 
 
 BOOST_DATA_TEST_CASE(reduce_gives_all_ranks_the_same_bits, transports* world_sizes, kind,
                      world_size) {
+  if (lacks_gpus(kind, world_size)) return;
   auto comms = make_comms(kind, world_size);
   std::vector<std::vector<double>> values(world_size);
   std::vector<double> expected(5, 0.0);
@@ -146,6 +180,7 @@ BOOST_DATA_TEST_CASE(reduce_gives_all_ranks_the_same_bits, transports* world_siz
 }
 
 BOOST_DATA_TEST_CASE(missing_rank_is_named, transports, kind) {
+  if (lacks_gpus(kind, 3)) return;
   auto comms = make_comms(kind, 3, hasty);
   std::vector<error> errors(3);
   on_ranks(3, [&](std::uint32_t rank) {
@@ -167,6 +202,7 @@ BOOST_DATA_TEST_CASE(missing_rank_is_named, transports, kind) {
 }
 
 BOOST_DATA_TEST_CASE(dead_peer_ends_the_call_at_once, transports, kind) {
+  if (lacks_gpus(kind, 3)) return;
   auto comms = make_comms(kind, 3);
   comms[2].reset();
   const auto begin = std::chrono::steady_clock::now();
@@ -183,6 +219,7 @@ BOOST_DATA_TEST_CASE(dead_peer_ends_the_call_at_once, transports, kind) {
 }
 
 BOOST_DATA_TEST_CASE(a_rank_may_leave_after_its_last_call, transports, kind) {
+  if (lacks_gpus(kind, 3)) return;
   for (int repeat = 0; repeat < 50; ++repeat) {
     auto comms = make_comms(kind, 3);
     std::vector<errc> codes(3, errc::none);
@@ -198,6 +235,7 @@ BOOST_DATA_TEST_CASE(a_rank_may_leave_after_its_last_call, transports, kind) {
 }
 
 BOOST_DATA_TEST_CASE(groups_of_ranks_meet_apart_and_together, transports, kind) {
+  if (lacks_gpus(kind, 4)) return;
   auto comms = make_comms(kind, 4);
   std::vector<std::vector<float>> gathered(4, std::vector<float>(2));
   std::vector<double> sums(4, 0.0);
@@ -225,6 +263,7 @@ BOOST_DATA_TEST_CASE(groups_of_ranks_meet_apart_and_together, transports, kind) 
 }
 
 BOOST_DATA_TEST_CASE(a_group_that_breaks_breaks_all, transports, kind) {
+  if (lacks_gpus(kind, 4)) return;
   auto comms = make_comms(kind, 4, hasty);
   comm_list near;
   for (std::uint32_t rank = 0; rank < 4; ++rank) {
@@ -241,6 +280,7 @@ BOOST_DATA_TEST_CASE(a_group_that_breaks_breaks_all, transports, kind) {
 }
 
 BOOST_DATA_TEST_CASE(gathers_ahead_are_gathers, transports, kind) {
+  if (lacks_gpus(kind, 3)) return;
   auto comms = make_comms(kind, 3);
   constexpr std::size_t count = 50'001;
   std::vector<int> ok(3, 0);
@@ -262,6 +302,7 @@ BOOST_DATA_TEST_CASE(gathers_ahead_are_gathers, transports, kind) {
 }
 
 BOOST_DATA_TEST_CASE(a_gather_ahead_names_who_is_missing, transports, kind) {
+  if (lacks_gpus(kind, 2)) return;
   auto comms = make_comms(kind, 2, hasty);
   const std::vector<float> mine(10);
   std::vector<float> all(20);
@@ -275,6 +316,7 @@ BOOST_DATA_TEST_CASE(a_gather_ahead_names_who_is_missing, transports, kind) {
 }
 
 BOOST_DATA_TEST_CASE(a_queue_ends_with_a_gather_under_way, transports, kind) {
+  if (lacks_gpus(kind, 2)) return;
   auto comms = make_comms(kind, 2);
   const std::vector<float> mine(10);
   std::vector<float> all(20);
@@ -289,6 +331,7 @@ BOOST_DATA_TEST_CASE(a_queue_ends_with_a_gather_under_way, transports, kind) {
 }
 
 BOOST_DATA_TEST_CASE(abort_frees_a_waiting_rank, transports, kind) {
+  if (lacks_gpus(kind, 2)) return;
   auto comms = make_comms(kind, 2);
   errc code = errc::none;
   {
@@ -305,6 +348,7 @@ BOOST_DATA_TEST_CASE(abort_frees_a_waiting_rank, transports, kind) {
 }
 
 BOOST_DATA_TEST_CASE(different_calls_are_a_bug, transports, kind) {
+  if (lacks_gpus(kind, 2)) return;
   auto comms = make_comms(kind, 2);
   std::vector<errc> codes(2, errc::none);
   on_ranks(2, [&](std::uint32_t rank) {

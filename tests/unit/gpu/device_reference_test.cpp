@@ -8,7 +8,9 @@
 
 #include "gpu/kernels/add_rms_norm.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/kernels/rank_sums.hpp"
 #include "gpu/kernels/token_logprobs.hpp"
+#include "gpu/kernels/weights_digest.hpp"
 
 namespace {
 
@@ -88,6 +90,25 @@ BOOST_AUTO_TEST_CASE(norms_behind_an_addition) {
   check_near(rstd, expected_rstd);
   check_near(along, expected_along);
   check_near(weight_gradient, expected_weight_gradient);
+}
+
+BOOST_AUTO_TEST_CASE(digests_of_weights) {
+  const auto weights = random_values(1003, 8);
+  const auto expected = kernels::for_this_cpu().digest(9, 12'345, weights.size(), weights.data());
+  // Added to what is there.
+  std::vector<std::uint64_t> sums{1, 2};
+  kernels::weights_digest_reference({9, 12'345, weights.size(), weights.data(), sums.data()});
+  BOOST_TEST(sums[0] == expected.low + 1);
+  BOOST_TEST(sums[1] == expected.high + 2);
+}
+
+BOOST_AUTO_TEST_CASE(sums_over_ranks_are_taken_in_their_order) {
+  // Another order loses the small number.
+  const std::vector<float> parts{1e8F, 3.0F, -1e8F, 4.0F, 1.0F, 5.0F};
+  std::vector<float> sum(2);
+  kernels::sum_ranks_reference({3, 2, parts.data(), sum.data()});
+  BOOST_TEST(sum[0] == 1.0F);
+  BOOST_TEST(sum[1] == 12.0F);
 }
 
 }  // namespace
