@@ -4,7 +4,7 @@
 #   make run     build, and run the demo on a cluster of this machine
 #   make test    build everything and run every test
 #   make build   build the programs only
-#   make gpu-check   check and time the kernels for GPUs, where there is one
+#   make gpu-check   build everything for GPUs; check and time it where there is one
 
 BUILD ?= build
 JOBS ?= $(shell nproc)
@@ -28,10 +28,10 @@ test:
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
 
 gpu-check:
-	scripts/bootstrap.sh --tests
+	scripts/bootstrap.sh --tests --cuda
 	@$(MAKE) --no-print-directory configure CMAKE_FLAGS="-DTROUPE_TESTS=ON -DTROUPE_CUDA=ON"
-	cmake --build $(BUILD) --parallel $(JOBS) --target gpu_check
-	$(BUILD)/bin/gpu_check
+	cmake --build $(BUILD) --parallel $(JOBS)
+	tests/gpu/run.sh $(BUILD)
 
 configure:
 	cmake -S . -B $(BUILD) -G Ninja $(CMAKE_FLAGS) > $(BUILD).configure.log 2>&1 || \

@@ -1,13 +1,5 @@
 # Switches a user may set; everything else is decided by the build.
 option(TROUPE_TESTS "Build the tests" ON)
-find_program(NVCC nvcc HINTS /usr/local/cuda/bin)
-if(NVCC)
-  set(TROUPE_CUDA_DEFAULT ON)
-else()
-  set(TROUPE_CUDA_DEFAULT OFF)
-  message(STATUS "no nvcc: the kernels for GPUs are not built")
-endif()
-option(TROUPE_CUDA "Build the kernels for GPUs; needs nvcc, but no GPU" ${TROUPE_CUDA_DEFAULT})
 option(TROUPE_FAILPOINTS "Let tests kill a process at named points and plant bugs" ON)
 option(TROUPE_TORCH "Build the libtorch engine and the programs that need it" ON)
 set(TROUPE_SANITIZE "" CACHE STRING "address;undefined or thread: sanitizers for all own code")
@@ -26,6 +18,18 @@ if(NOT TROUPE_CACHE)
     set(TROUPE_CACHE $ENV{HOME}/.cache/troupe)
   endif()
 endif()
+
+# A toolkit of the machine, or the compiler that scripts/bootstrap.sh --cuda brings.
+file(GLOB own_nvcc ${TROUPE_CACHE}/python/lib/python3*/site-packages/nvidia/cu13/bin)
+find_program(NVCC nvcc HINTS /usr/local/cuda/bin ${own_nvcc})
+if(NVCC)
+  set(TROUPE_CUDA_DEFAULT ON)
+else()
+  set(TROUPE_CUDA_DEFAULT OFF)
+  message(STATUS "no nvcc: kernels and NCCL for GPUs are not built")
+endif()
+option(TROUPE_CUDA "Build what GPUs run: kernels, NCCL; needs nvcc, but no GPU"
+       ${TROUPE_CUDA_DEFAULT})
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)

@@ -101,6 +101,10 @@ void read_group(reader& in, const toml::table& table, std::string_view name, pro
     } else if (key == "kept_activations_mib" && name == "trainers") {
       in.read(node, key.str(), out.kept_activations_mib, 0,
               limits::batch_activation_bytes_max / limits::mebibyte);
+    } else if (key == "device" && name == "trainers") {
+      in.read(node, key.str(), out.device);
+      if (out.device != "cpu" && out.device != "cuda" && out.device != "auto")
+        in.refuse(node, key.str(), "is neither cpu nor cuda nor auto");
     } else if (key == "slots" && name == "trainers") {
       in.read(node, key.str(), out.slots, 1, limits::node_slots_max);
     } else {

@@ -26,6 +26,7 @@ struct process_group {
   std::uint32_t threads = 1;                  ///< of the maths library, in each process
   std::uint32_t slots = 1;                    ///< trainers: adapter runs that share a process
   product_type compute = product_type::fp32;  ///< trainers
+  std::string device = "cpu";                 ///< trainers: cpu, cuda or auto, a GPU each
   /// Trainers: what a batch keeps for its backward; 0: nothing that can be computed again.
   std::uint32_t kept_activations_mib = limits::kept_activation_bytes_max / limits::mebibyte;
 

@@ -120,6 +120,9 @@ inline constexpr std::uint64_t model_positions_max = 16'777'216;
 static_assert(model_vocab_max * model_width_max <= std::uint64_t{1} << 40);
 static_assert(model_heads_max * model_head_dim_max <= model_width_max);
 
+/// GPUs of one machine.
+inline constexpr std::uint32_t gpus_max = 64;
+
 /// Activations one batch may keep for its backward, and logits among them; a larger batch keeps
 /// the inputs of its blocks only and computes the rest again. All open forwards together hold no
 /// more than one batch may.

@@ -3,10 +3,15 @@
 #include <utility>
 
 #include "config/limits.hpp"
+#include "gpu/activation_budget.hpp"
+#include "gpu/comm/nccl_comm.hpp"
 #include "gpu/comm/socket_comm.hpp"
+#include "gpu/device_choice.hpp"
 #include "gpu/kernels/cpu_bf16.hpp"
 #include "gpu/models/adapters.hpp"
 #include "gpu/models/parameter_layout.hpp"
+#include "gpu/torch/boundary.hpp"
+#include "gpu/torch/devices.hpp"
 #include "gpu/torch/frozen_base.hpp"
 #include "gpu/torch/maths_library.hpp"
 #include "gpu/torch/sampler.hpp"
@@ -15,9 +20,16 @@
 namespace troupe::gpu {
 namespace {
 
-class cpu_engines final : public engine_factory {
+/// A size that does not divide is refused where groups are formed.
+rank_layout layout_of(const rank_set& ranks) {
+  const std::uint32_t world_size = ranks.all->world_size();
+  const std::uint32_t size = ranks.shard_size == 0 ? world_size : ranks.shard_size;
+  return {size, world_size / size};
+}
+
+class local_engines final : public engine_factory {
  public:
-  cpu_engines(std::string comm_address, engine_resources resources)
+  local_engines(std::string comm_address, engine_resources resources)
       : comm_address_(std::move(comm_address)), resources_(std::move(resources)) {}
 
   result<std::unique_ptr<comm_listener>> listen(std::uint32_t rank, std::uint32_t world_size,
@@ -27,13 +39,18 @@ class cpu_engines final : public engine_factory {
     options.world_size = world_size;
     options.token = token;
     options.interface = comm_address_;
-    return listen_for_ranks(std::move(options));
+    // One rank has nobody to send to, so it needs no NCCL.
+    if (!resources_.place.gpu || world_size == 1) return listen_for_ranks(std::move(options));
+    return listen_for_devices(std::move(options), static_cast<int>(*resources_.place.gpu));
   }
 
   result<std::unique_ptr<trainer_engine>> make_trainer(const model_config& model,
                                                        rank_set ranks) override {
     if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
-    return make_torch_trainer(model, std::nullopt, std::move(ranks), resources_);
+    const auto resources =
+        resources_for(trained_state_bytes(make_sharding_plan(model, layout_of(ranks))));
+    if (!resources) return fail(resources.error());
+    return make_torch_trainer(model, std::nullopt, std::move(ranks), *resources);
   }
 
   result<std::unique_ptr<trainer_engine>> make_adapter_trainer(const adapter_base& base,
@@ -41,33 +58,67 @@ class cpu_engines final : public engine_factory {
                                                                rank_set ranks) override {
     if (auto ok = validate(base.model); !ok) return fail(std::move(ok.error()));
     if (auto ok = validate(base.model, lora); !ok) return fail(std::move(ok.error()));
+    // A base that another engine loaded already is counted again, which errs to the safe side.
+    const rank_layout layout = layout_of(ranks);
+    const auto resources =
+        resources_for(frozen_state_bytes(make_sharding_plan(base.model, layout)) +
+                      trained_state_bytes(make_adapter_plan(base.model, lora, layout)));
+    if (!resources) return fail(resources.error());
     auto frozen = bases_.find_or_make(
         {base.identity, base.model, ranks.all->rank(), ranks.all->world_size(), ranks.shard_size});
     return make_torch_trainer(base.model, adapter_setup{lora, std::move(frozen)}, std::move(ranks),
-                              resources_);
+                              *resources);
   }
 
   result<std::unique_ptr<sampler_engine>> make_sampler(const model_config& model) override {
     if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
+    if (resources_.place.gpu)
+      return fail(errc::engine_not_built, "there is no sampler for GPUs",
+                  "samplers compute on the processor", "set the device of this node to cpu");
     return make_torch_sampler(model, resources_);
   }
 
  private:
+  /// Within what the GPU has left beside a state of so many bytes.
+  result<engine_resources> resources_for(std::uint64_t state_bytes) const {
+    engine_resources resources = resources_;
+    if (!resources_.place.gpu) return resources;
+    const auto budget = guarded("asking for memory", [&] {
+      return share_device(free_gpu_memory(*resources_.place.gpu), state_bytes);
+    });
+    if (!budget) return fail(budget.error());
+    resources.batch_activation_bytes = budget->batch;
+    resources.kept_activation_bytes = budget->kept;
+    resources.kept_logit_bytes = budget->logits;
+    return resources;
+  }
+
   const std::string comm_address_;
   const engine_resources resources_;
   frozen_bases bases_;
 };
 
+/// Where engines of this process compute; loads what a GPU needs.
+result<placement> place_of(const std::string& device) {
+  const auto choice = parse_device(device);
+  if (!choice) return fail(choice.error());
+  if (choice->kind == device_kind::cpu) return placement{};
+  if (auto ok = load_gpu_library(); !ok) return fail(std::move(ok.error()));
+  const auto gpu = choose_gpu(*choice, num_gpus());
+  if (!gpu) return fail(gpu.error());
+  return *gpu ? on_gpu(**gpu) : placement{};
+}
+
 }  // namespace
 
 result<std::unique_ptr<engine_factory>> make_engine_factory(const engine_options& options) {
-  if (options.device != "cpu")
-    return fail(errc::engine_not_built, "no engine for device \"" + options.device + "\"",
-                "this build has code for \"cpu\" only", "set the device of this node to cpu");
   if (options.num_threads == 0 || options.num_threads > limits::node_threads_max)
     return fail(errc::invalid_argument, "num_threads is " + std::to_string(options.num_threads), "",
                 "use 1 to " + std::to_string(limits::node_threads_max));
-  if (options.compute == compute_type::bf16 && kernels::bf16_for_this_cpu() == nullptr)
+  const auto place = place_of(options.device);
+  if (!place) return fail(place.error());
+  if (!place->gpu && options.compute == compute_type::bf16 &&
+      kernels::bf16_for_this_cpu() == nullptr)
     return fail(errc::engine_not_built, "this processor computes no products in bf16",
                 "it lacks AVX-512 BF16, or TROUPE_ISA asks for an older instruction set",
                 "set compute of the trainers to fp32");
@@ -75,8 +126,9 @@ result<std::unique_ptr<engine_factory>> make_engine_factory(const engine_options
   engine_resources resources;
   resources.compute = options.compute;
   resources.kept_activation_bytes = options.kept_activation_bytes;
+  resources.place = *place;
   resources.threads = std::make_shared<thread_pool>(options.num_threads);
-  return std::make_unique<cpu_engines>(options.comm_address, std::move(resources));
+  return std::make_unique<local_engines>(options.comm_address, std::move(resources));
 }
 
 }  // namespace troupe::gpu

@@ -3,8 +3,8 @@
 // The only place that knows which devices this build has code for.
 //
 // Threading: call once per process before other threads use the maths library.
-// Errors: errc::engine_not_built, also for bf16 on a processor without it; at start-up and never in
-// mid-run.
+// Errors: errc::engine_not_built for a GPU that is not there, and for bf16 on a processor without
+// it; at start-up and never in mid-run. errc::no_capacity when a model does not fit its GPU.
 
 #include <cstdint>
 #include <memory>
@@ -16,7 +16,7 @@
 namespace troupe::gpu {
 
 struct engine_options {
-  std::string device = "cpu";
+  std::string device = "cpu";                 ///< see device_choice.hpp
   std::uint32_t num_threads = 1;              ///< of the maths library in this process
   compute_type compute = compute_type::fp32;  ///< of trainers
   /// What a batch of a trainer keeps for its backward; the rest is computed again.

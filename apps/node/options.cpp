@@ -32,7 +32,7 @@ result<options> parse_options(int count, const char* const* words) {
   app.add_option("--kept-activations-mib", out.kept_activations_mib,
                  "trainer: what a batch keeps for its backward")
       ->check(CLI::Range(std::size_t{0}, limits::batch_activation_bytes_max / limits::mebibyte));
-  app.add_option("--device", out.device);
+  app.add_option("--device", out.device, "cpu; a trainer also cuda:N, or auto:N for either");
   app.add_option("--cluster", out.cluster);
   app.add_option("--host", out.host, "control: address to listen on");
   app.add_option("--port", out.port, "control: 0 picks one");

@@ -81,6 +81,8 @@ std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
     plans.back().arguments.push_back(is_bf16 ? "--compute=bf16" : "--compute=fp32");
     plans.back().arguments.push_back("--kept-activations-mib=" +
                                      std::to_string(cluster.trainers.kept_activations_mib));
+    const std::string gpu = cluster.trainers.device == "cpu" ? "" : ":" + std::to_string(i);
+    plans.back().arguments.push_back("--device=" + cluster.trainers.device + gpu);
   }
   for (std::uint32_t i = 0; i < cluster.samplers.count; ++i) {
     plans.push_back(plan_node("sampler", "sampler-" + std::to_string(i), data_folder, node_program,

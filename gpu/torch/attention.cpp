@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/torch/library/attention.hpp"
 #include "gpu/torch/pass_clock.hpp"
 #include "gpu/torch/row_ops.hpp"
 
@@ -112,6 +113,7 @@ void rotate_only_backward(const head_layout& heads, const packed_batch& batch,
 rotated_heads norm_and_rotate(const model_config& model, const packed_batch& batch,
                               const rotary_cache& rotary, const at::Tensor& qkv,
                               const at::Tensor& q_norm, const at::Tensor& k_norm) {
+  if (uses_library()) return library::norm_and_rotate(model, batch, rotary, qkv, q_norm, k_norm);
   const head_layout heads(model);
   if (!q_norm.defined()) return rotate_only(heads, batch, rotary, qkv);
   const std::size_t rotated_count = heads.queries + heads.keys;
@@ -136,6 +138,9 @@ void norm_and_rotate_backward(const model_config& model, const packed_batch& bat
                               const at::Tensor& k_norm, at::Tensor gradient,
                               at::Tensor q_norm_gradient, at::Tensor k_norm_gradient,
                               write_mode mode) {
+  if (uses_library())
+    return library::norm_and_rotate_backward(model, batch, rotary, qkv, rstd, q_norm, k_norm,
+                                             gradient, {q_norm_gradient, k_norm_gradient}, mode);
   const head_layout heads(model);
   if (!q_norm.defined()) {
     rotate_only_backward(heads, batch, rotary, gradient);
@@ -170,9 +175,11 @@ void norm_and_rotate_backward(const model_config& model, const packed_batch& bat
 attended attention(const model_config& model, const packed_batch& batch, const at::Tensor& rotated,
                    const at::Tensor& qkv) {
   const timed_part timed(&pass_seconds::attention);
+  if (uses_library()) return library::attention(model, batch, rotated, qkv);
   const head_layout heads(model);
   attended result{make_tensor({batch.num_tokens(), heads.out_width()}),
-                  make_tensor({batch.num_tokens(), heads.queries})};
+                  make_tensor({batch.num_tokens(), heads.queries}),
+                  {}};
   float* const out = values(result.out);
   float* const lse = values(result.lse);
   for_each_task(heads, batch, [&](std::size_t sequence, std::size_t key_head, float* scratch) {
@@ -190,6 +197,8 @@ at::Tensor attention_backward(const model_config& model, const packed_batch& bat
                               const at::Tensor& rotated, const at::Tensor& qkv,
                               const attended& forward, const at::Tensor& gradient) {
   const timed_part timed(&pass_seconds::attention);
+  if (uses_library())
+    return library::attention_backward(model, batch, rotated, qkv, forward, gradient);
   const head_layout heads(model);
   at::Tensor result = make_tensor({batch.num_tokens(), heads.qkv_width()});
   at::Tensor out = forward.out;

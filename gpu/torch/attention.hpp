@@ -8,6 +8,8 @@
 // rotated [T, (N + K) H]; lse [T, N]. Source: Dao et al. 2022.
 // Threading: called from one thread; runs on the pool.
 
+#include <vector>
+
 #include "gpu/rotary.hpp"
 #include "gpu/torch/packed_batch.hpp"
 #include "gpu/torch/tensors.hpp"
@@ -36,8 +38,9 @@ void norm_and_rotate_backward(const model_config& model, const packed_batch& bat
                               write_mode mode);
 
 struct attended {
-  at::Tensor out;  ///< [T, N H]
-  at::Tensor lse;  ///< [T, N]
+  at::Tensor out;                          ///< [T, N H]
+  at::Tensor lse;                          ///< [T, N]
+  std::vector<at::Tensor> of_device = {};  ///< what a device's attention wants back
 };
 
 [[nodiscard]] attended attention(const model_config& model, const packed_batch& batch,

@@ -12,6 +12,7 @@
 #include "config/limits.hpp"
 #include "gpu/engine_factory.hpp"
 #include "gpu/parallel.hpp"
+#include "gpu/torch/placement.hpp"
 
 namespace troupe::gpu {
 
@@ -23,6 +24,7 @@ struct engine_resources {
   std::size_t kept_activation_bytes = limits::kept_activation_bytes_max;
   std::size_t batch_activation_bytes = limits::batch_activation_bytes_max;
   compute_type compute = compute_type::fp32;
+  placement place;
   std::size_t kept_logit_bytes = limits::kept_logit_bytes_max;
   gathering gathers = gathering::ahead;
 };

@@ -1,5 +1,6 @@
 #include "gpu/torch/experts.hpp"
 
+#include "gpu/torch/library/places.hpp"
 #include "gpu/torch/linear.hpp"
 #include "gpu/torch/row_ops.hpp"
 
@@ -16,6 +17,7 @@ at::Tensor places_of(const at::Tensor& all, const routing& choice, std::size_t e
 /// of the weighted ones.
 std::vector<float> weight_gradients(const routing& choice, const at::Tensor& inner,
                                     const at::Tensor& scaled_gradient) {
+  if (uses_library()) return library::dot_places(choice, inner, scaled_gradient);
   const std::size_t width = extent(inner, 1);
   std::vector<float> gradient(choice.num_places());
   const float* const a = values(inner);

@@ -6,6 +6,8 @@
 
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/likeliest.hpp"
+#include "gpu/torch/library/logprobs.hpp"
+#include "gpu/torch/library/transfers.hpp"
 #include "gpu/torch/reused_memory.hpp"
 
 namespace troupe::gpu {
@@ -14,7 +16,11 @@ namespace {
 /// Logits that exist at one time when they are not kept.
 constexpr std::size_t chunk_logits_max = 4 * 1024 * 1024;
 
+/// A GPU is idle in small products, and has the memory for large ones.
+constexpr std::size_t gpu_chunk_rows = 2048;
+
 std::size_t chunk_rows(std::size_t vocabulary) {
+  if (current_placement().gpu) return gpu_chunk_rows;
   return std::clamp<std::size_t>(chunk_logits_max / vocabulary, 64, 2048);
 }
 
@@ -24,6 +30,7 @@ at::Tensor rows_of(const at::Tensor& matrix, std::size_t begin, std::size_t end)
 
 /// Copies of the rows named by `rows`.
 at::Tensor gather_rows(const at::Tensor& matrix, std::span<const std::size_t> rows) {
+  if (uses_library()) return matrix.index_select(0, library::index_tensor(rows));
   const std::size_t width = extent(matrix, 1);
   at::Tensor out = make_tensor({rows.size(), width});
   for (std::size_t i = 0; i < rows.size(); ++i)
@@ -33,6 +40,7 @@ at::Tensor gather_rows(const at::Tensor& matrix, std::span<const std::size_t> ro
 
 void reduce_chunk(const at::Tensor& logits, std::size_t first_row, const row_targets& targets,
                   head_output& out) {
+  if (uses_library()) return library::score_rows(logits, first_row, targets, out);
   const std::size_t width = extent(logits, 1);
   const float* const from = values(logits);
   for_ranges(extent(logits, 0), 8, [&](std::size_t begin, std::size_t end) {
@@ -60,12 +68,13 @@ float entropy_of(std::span<const float> logits, float lse) {
 
 void tell_chunk(const at::Tensor& logits, std::size_t first_row, const row_details& wanted,
                 head_output& out) {
+  const at::Tensor host = library::on_host(logits);
   const std::size_t width = extent(logits, 1);
   const std::size_t per_row = out.likeliest.per_position;
   for_ranges(extent(logits, 0), 1, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const std::size_t row = first_row + i;
-      const std::span<const float> z(values(logits) + i * width, width);
+      const std::span<const float> z(values(host) + i * width, width);
       if (wanted.entropy) out.entropies[row] = entropy_of(z, out.lse[row]);
       if (per_row == 0) continue;
       likeliest_tokens best;
@@ -111,6 +120,10 @@ void row_gradient(std::size_t width, float* z, std::size_t row, const backward_r
 }
 
 void logit_gradients(at::Tensor logits, std::size_t first, const backward_rows& active) {
+  if (uses_library())
+    return library::score_gradients(logits,
+                                    std::span(active.rows).subspan(first, extent(logits, 0)),
+                                    active.targets, active.gradient, active.output.lse);
   const std::size_t width = extent(logits, 1);
   float* const z = values(logits);
   for_ranges(extent(logits, 0), 8, [&](std::size_t begin, std::size_t end) {
@@ -183,6 +196,10 @@ at::Tensor head_backward(const at::Tensor& hidden, const projection& layer,
     }
     const at::Tensor part = project_backward(layer, x, dz, gradient, mode);
     mode = write_mode::add;
+    if (uses_library()) {
+      dx.index_copy_(0, library::index_tensor(rows), part);
+      continue;
+    }
     for (std::size_t i = 0; i < size; ++i)
       std::memcpy(values(dx) + rows[i] * width, values(part) + i * width, width * sizeof(float));
   }

@@ -7,6 +7,7 @@
 
 #include "gpu/kernels/cpu_bf16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/torch/library/products.hpp"
 #include "gpu/torch/pass_clock.hpp"
 
 namespace troupe::gpu {
@@ -100,10 +101,17 @@ void multiply_bf16(const kernels::bf16_kernels& cpu, const strided_product& p) {
   });
 }
 
-void forward(const at::Tensor& x, const at::Tensor& weight, const float* residual, at::Tensor& y) {
+/// y = residual + x W^T; an undefined residual is 0, and y may be it.
+void forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual,
+             at::Tensor& y) {
+  if (uses_library()) {
+    if (residual.defined() && !residual.is_same(y)) y.copy_(residual);
+    const auto mode = residual.defined() ? write_mode::add : write_mode::overwrite;
+    return library::product_into(x, weight.t(), mode, y);
+  }
   const std::size_t width = extent(x, 1);
   multiply({extent(x, 0), extent(weight, 0), width, values(x), width, 1, values(weight), 1, width,
-            residual, values(y), extent(weight, 0)});
+            residual.defined() ? values(residual) : nullptr, values(y), extent(weight, 0)});
 }
 
 }  // namespace
@@ -112,6 +120,10 @@ product_scope::product_scope(compute_type type) : outer_(std::exchange(current_t
 
 product_scope::~product_scope() {
   current_type = outer_;
+}
+
+compute_type product_type() {
+  return current_type;
 }
 
 void multiply(const strided_product& p) {
@@ -137,23 +149,22 @@ void multiply(const strided_product& p) {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) {
   at::Tensor y = make_tensor({extent(x, 0), extent(weight, 0)});
-  forward(x, weight, nullptr, y);
+  forward(x, weight, {}, y);
   return y;
 }
 
 at::Tensor linear_add(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
   at::Tensor y = make_tensor({extent(x, 0), extent(weight, 0)});
-  forward(x, weight, values(residual), y);
+  forward(x, weight, residual, y);
   return y;
 }
 
 void linear_into(const at::Tensor& x, const at::Tensor& weight, at::Tensor y) {
-  forward(x, weight, nullptr, y);
+  forward(x, weight, {}, y);
 }
 
 void linear_add_into(const at::Tensor& x, const at::Tensor& weight, at::Tensor y) {
-  const at::Tensor residual = y;
-  forward(x, weight, values(residual), y);
+  forward(x, weight, y, y);
 }
 
 at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
@@ -163,6 +174,7 @@ at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& weight)
 }
 
 void linear_input_gradient_into(const at::Tensor& dy, const at::Tensor& weight, at::Tensor dx) {
+  if (uses_library()) return library::product_into(dy, weight, write_mode::overwrite, dx);
   const std::size_t outputs = extent(weight, 0);
   const std::size_t inputs = extent(weight, 1);
   multiply({extent(dy, 0), inputs, outputs, values(dy), outputs, 1, values(weight), inputs, 1,
@@ -171,6 +183,7 @@ void linear_input_gradient_into(const at::Tensor& dy, const at::Tensor& weight, 
 
 void linear_weight_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor gradient,
                             write_mode mode) {
+  if (uses_library()) return library::product_into(dy.t(), x, mode, gradient);
   const std::size_t outputs = extent(dy, 1);
   const std::size_t inputs = extent(x, 1);
   float* const into = values(gradient);

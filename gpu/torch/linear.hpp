@@ -38,6 +38,9 @@ class product_scope {
   compute_type outer_;
 };
 
+/// Of this thread.
+[[nodiscard]] compute_type product_type();
+
 [[nodiscard]] at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
 
 /// residual + x W^T, in one pass.

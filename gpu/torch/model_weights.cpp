@@ -5,6 +5,7 @@
 
 #include "gpu/bf16.hpp"
 #include "gpu/models/parameter_layout.hpp"
+#include "gpu/torch/library/transfers.hpp"
 #include "gpu/torch/linear.hpp"
 #include "messages/state_digest.hpp"
 
@@ -75,16 +76,13 @@ result<void> model_weights::load_frozen(const slice_reader& read) {
   if (!base_->is_loaded) {
     base_->shards.clear();
     for (const parameter_group& group : weights_.plan().groups)
-      base_->shards.push_back(
-          at::zeros({static_cast<std::int64_t>(group.shard_elements)}, at::kFloat));
-    for (const owned_slice& owned : weights_.held()) {
-      at::Tensor& flat = base_->shards[owned.group];
-      const std::span<float> whole(values(flat), count(flat));
-      if (auto ok =
-              read(owned.slice, whole.subspan(owned.shard_offset, owned.slice.num_elements()));
+      base_->shards.push_back(make_zeros({static_cast<std::int64_t>(group.shard_elements)}));
+    for (const owned_slice& owned : weights_.held())
+      if (auto ok = library::fill_elements(
+              base_->shards[owned.group], owned.shard_offset, owned.slice.num_elements(),
+              [&](std::span<float> out) { return read(owned.slice, out); });
           !ok)
         return ok;
-    }
     base_->is_loaded = true;
   }
   weights_.adopt(base_->shards);
@@ -199,9 +197,9 @@ state_digest model_weights::frozen_digest() const {
   state_digest digest;
   std::vector<std::uint16_t> bits;
   for (const owned_slice& owned : weights_.owned()) {
-    const at::Tensor& flat = weights_.shards()[owned.group].weights;
-    const std::span<const float> all(values(flat), count(flat));
-    const auto slice = all.subspan(owned.shard_offset, owned.slice.num_elements());
+    const at::Tensor flat =
+        library::on_host(owned_part(weights_.shards()[owned.group].weights, owned));
+    const std::span<const float> slice(values(flat), count(flat));
     bits.resize(slice.size());
     std::ranges::transform(slice, bits.begin(), to_bf16);
     add_elements(digest, owned.slice.parameter, owned.slice.begin,
@@ -218,13 +216,12 @@ result<void> model_weights::visit_merged(const slice_visitor& visit) {
     if (adapters_) {
       auto flat = adapters_->gather(group);
       if (!flat) return fail(std::move(flat.error()));
-      adapters = *flat;
+      adapters = library::on_host(*flat);
     }
     for (const owned_slice& owned : weights_.owned()) {
       if (owned.group != group) continue;
-      const at::Tensor& flat = weights_.shards()[group].weights;
-      const float* const from = values(flat) + owned.shard_offset;
-      merged.assign(from, from + owned.slice.num_elements());
+      merged.resize(owned.slice.num_elements());
+      library::copy_to_host(owned_part(weights_.shards()[group].weights, owned), merged);
       if (adapters_) merge(owned.slice, adapters, merged);
       if (auto ok = visit(owned.slice, merged); !ok) return ok;
     }

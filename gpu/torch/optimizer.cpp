@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/torch/library/state.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -24,6 +25,7 @@ result<void> check_number(const char* name, double value, double low, double hig
 }
 
 double local_sum_of_squares(const sharded_state& state) {
+  if (uses_library()) return library::sum_of_squares(state.shards());
   double total = 0;
   for (const state_shard& shard : state.shards()) {
     const std::size_t elements = count(shard.gradients);
@@ -41,6 +43,7 @@ double local_sum_of_squares(const sharded_state& state) {
 }
 
 void update_shard(state_shard& shard, const kernels::adamw_task& common) {
+  if (uses_library()) return library::update_shard(shard, common);
   const std::size_t elements = count(shard.weights);
   for_ranges((elements + piece - 1) / piece, 1, [&](std::size_t begin, std::size_t end) {
     kernels::adamw_task task = common;
@@ -100,6 +103,7 @@ result<double> adamw_step(sharded_state& state, const adam_params& adam, std::ui
 }
 
 state_digest digest_weights(const sharded_state& state) {
+  if (uses_library()) return library::digest_weights(state);
   state_digest total;
   for (const owned_slice& owned : state.owned()) {
     const std::size_t elements = owned.slice.num_elements();

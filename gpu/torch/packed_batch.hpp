@@ -7,6 +7,7 @@
 // one. Threading: plain values.
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -16,11 +17,18 @@
 
 namespace troupe::gpu {
 
+namespace library {
+struct batch_indices;
+}  // namespace library
+
 struct packed_batch {
   std::vector<token_id> tokens;           ///< [T]
   std::vector<token_id> targets;          ///< [S]
   std::vector<std::size_t> offsets;       ///< of each sequence, and T at the end
   std::vector<std::size_t> first_target;  ///< of each row, and S at the end
+
+  /// Made from the rest by the ops of library/ that need them.
+  mutable std::shared_ptr<const library::batch_indices> indices;
 
   [[nodiscard]] std::size_t num_tokens() const { return tokens.size(); }
   [[nodiscard]] std::size_t num_sequences() const { return offsets.size() - 1; }

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "gpu/torch/library/transfers.hpp"
+
 namespace troupe::gpu {
 namespace {
 
@@ -43,6 +45,8 @@ std::vector<datum_details> take_details(kept_pass& pass, const forward_details& 
   if (!wanted.any()) return out;
   const likeliest_tokens best = std::exchange(pass.head.likeliest, {});
   const std::vector<float> entropies = std::exchange(pass.head.entropies, {});
+  at::Tensor hidden;
+  if (wanted.embedding != embedding_kind::none) hidden = library::on_host(pass.final_norm.y);
   for (std::size_t s = 0; s < pass.batch.num_sequences(); ++s) {
     const std::size_t begin = pass.batch.offsets[s];
     const std::size_t end = pass.batch.offsets[s + 1];
@@ -52,7 +56,7 @@ std::vector<datum_details> take_details(kept_pass& pass, const forward_details& 
                    rows_of(best.logprobs, begin, end, best.per_position)};
     if (wanted.entropy) each.entropies = rows_of(entropies, begin, end);
     if (wanted.embedding != embedding_kind::none)
-      each.embedding = embedding_of(pass.final_norm.y, wanted.embedding, begin, end);
+      each.embedding = embedding_of(hidden, wanted.embedding, begin, end);
   }
   return out;
 }

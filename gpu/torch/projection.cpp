@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "gpu/torch/library/products.hpp"
 #include "gpu/torch/linear.hpp"
 #include "gpu/torch/row_ops.hpp"
 
@@ -22,6 +23,7 @@ at::Tensor reduced_input(const projection& layer, const low_rank& adapter, const
 }
 
 void add_adapters(const projection& layer, const at::Tensor& x, at::Tensor& y) {
+  if (uses_library()) return library::add_adapters(layer, x, y);
   const std::size_t stride = extent(y, 1);
   for (const low_rank& adapter : layer.adapters) {
     const at::Tensor reduced = reduced_input(layer, adapter, x);
@@ -36,6 +38,7 @@ void add_adapters(const projection& layer, const at::Tensor& x, at::Tensor& y) {
 void adapter_backward(const projection& layer, const low_rank& adapter, const at::Tensor& x,
                       const at::Tensor& dy, const low_rank& gradient, write_mode mode,
                       at::Tensor& dx) {
+  if (uses_library()) return library::adapter_backward(layer, adapter, x, dy, gradient, mode, dx);
   const at::Tensor reduced = reduced_input(layer, adapter, x);
   const std::size_t rows = extent(x, 0);
   const std::size_t rank = extent(reduced, 1);

@@ -104,6 +104,7 @@ void reuse_tensor_memory() {
 }
 
 void give_back_pages(at::Tensor& tensor) {
+  if (!tensor.is_cpu()) return;
   const auto first = reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr());
   const std::uintptr_t begin = (first + huge_page - 1) / huge_page * huge_page;
   const std::uintptr_t end = (first + tensor.nbytes()) / huge_page * huge_page;

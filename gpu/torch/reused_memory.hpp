@@ -16,7 +16,7 @@ void reuse_tensor_memory();
 
 /// Gives the memory of a tensor that this allocator made back to the system, as far as it is whole
 /// pages; the tensor stays, and what was in those pages reads as 0. For state that lies idle while
-/// other work needs its room.
+/// other work needs its room. Of a GPU nothing is given back.
 void give_back_pages(at::Tensor& tensor);
 
 }  // namespace troupe::gpu

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/torch/library/places.hpp"
+#include "gpu/torch/library/transfers.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -55,6 +57,23 @@ std::size_t per_row(const routing& choice) {
   return rows == 0 ? 1 : choice.picks.size() / rows;
 }
 
+/// What `route` does on a device: only the picks are the host's.
+routing route_library(const expert_config& experts, const at::Tensor& logits) {
+  const std::size_t k = experts.per_token;
+  routing choice;
+  choice.probabilities = library::softmax_rows(logits);
+  const at::Tensor host = library::on_host(choice.probabilities);
+  const std::span<const float> all(values(host), count(host));
+  choice.picks.resize(extent(logits, 0) * k);
+  choice.weights.resize(choice.picks.size());
+  for (std::size_t t = 0; t < extent(logits, 0); ++t)
+    pick_row(experts, all.subspan(t * experts.count, experts.count),
+             std::span(choice.picks).subspan(t * k, k),
+             std::span(choice.weights).subspan(t * k, k));
+  sort_slots(experts, choice);
+  return choice;
+}
+
 }  // namespace
 
 void router_load::add(const routing& choice) {
@@ -63,7 +82,8 @@ void router_load::add(const routing& choice) {
   probabilities.resize(width);
   for (std::size_t e = 0; e < width; ++e)
     picks[e] += static_cast<double>(choice.offsets[e + 1] - choice.offsets[e]);
-  const float* const p = values(choice.probabilities);
+  const at::Tensor of_rows = library::on_host(choice.probabilities);
+  const float* const p = values(of_rows);
   for (std::size_t i = 0; i < count(choice.probabilities); ++i)
     probabilities[i % width] += static_cast<double>(p[i]);
   rows += static_cast<double>(extent(choice.probabilities, 0));
@@ -82,6 +102,7 @@ double router_load::busiest_share() const {
 }
 
 routing route(const expert_config& experts, at::Tensor logits) {
+  if (uses_library()) return route_library(experts, logits);
   const std::size_t rows = extent(logits, 0);
   const std::size_t width = experts.count;
   const std::size_t k = experts.per_token;
@@ -104,6 +125,7 @@ routing route(const expert_config& experts, at::Tensor logits) {
 }
 
 at::Tensor gather_places(const routing& choice, const at::Tensor& x) {
+  if (uses_library()) return library::gather_places(choice, x);
   const std::size_t width = extent(x, 1);
   const std::size_t k = per_row(choice);
   at::Tensor out = make_tensor({choice.num_places(), width});
@@ -118,6 +140,7 @@ at::Tensor gather_places(const routing& choice, const at::Tensor& x) {
 }
 
 void add_places(const routing& choice, const at::Tensor& places, at::Tensor sum) {
+  if (uses_library()) return library::add_places(choice, places, sum);
   const std::size_t width = extent(sum, 1);
   const std::size_t k = per_row(choice);
   std::vector<std::size_t> place_of(choice.num_places());
@@ -132,6 +155,7 @@ void add_places(const routing& choice, const at::Tensor& places, at::Tensor sum)
 }
 
 void scale_places(const routing& choice, at::Tensor places) {
+  if (uses_library()) return library::scale_places(choice, places);
   const std::size_t width = extent(places, 1);
   float* const to = values(places);
   for_ranges(choice.num_places(), row_grain, [&](std::size_t begin, std::size_t end) {
@@ -148,8 +172,9 @@ at::Tensor route_backward(const expert_config& experts, const routing& choice,
   const std::size_t rows = extent(choice.probabilities, 0);
   const std::size_t width = experts.count;
   const std::size_t k = experts.per_token;
-  at::Tensor gradient = make_tensor({rows, width});
-  const float* const p = values(choice.probabilities);
+  at::Tensor gradient = at::empty(choice.probabilities.sizes(), at::kFloat);
+  const at::Tensor probabilities = library::on_host(choice.probabilities);
+  const float* const p = values(probabilities);
   float* const to = values(gradient);
   for_ranges(rows, row_grain, [&](std::size_t begin, std::size_t end) {
     std::vector<float> up(k);
@@ -177,7 +202,7 @@ at::Tensor route_backward(const expert_config& experts, const routing& choice,
         out[picks[j]] += up[j] * row[picks[j]];
     }
   });
-  return gradient;
+  return gradient.to(current_device());
 }
 
 }  // namespace troupe::gpu

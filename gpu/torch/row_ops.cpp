@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/torch/library/rows.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -27,6 +28,7 @@ void row_sums::add_up(float* into, write_mode mode) const {
 }
 
 normed rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  if (uses_library()) return library::rms_norm(x, weight, eps);
   const std::size_t rows = extent(x, 0);
   const std::size_t width = extent(x, 1);
   normed out{make_tensor({rows, width}), make_tensor({rows})};
@@ -44,6 +46,8 @@ normed rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
 void rms_norm_backward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& rstd,
                        const at::Tensor& dy, at::Tensor dx, at::Tensor weight_gradient,
                        write_mode mode) {
+  if (uses_library())
+    return library::rms_norm_backward(x, weight, rstd, dy, dx, weight_gradient, mode);
   const std::size_t rows = extent(x, 0);
   const std::size_t width = extent(x, 1);
   row_sums sums(rows, width);
@@ -63,6 +67,10 @@ void rms_norm_backward(const at::Tensor& x, const at::Tensor& weight, const at::
 }
 
 void repeat_row(const at::Tensor& row, at::Tensor to) {
+  if (uses_library()) {
+    to.copy_(row.expand_as(to));
+    return;
+  }
   const std::size_t width = count(row);
   float* const rows = values(to);
   for_ranges(extent(to, 0), row_grain(width), [&](std::size_t begin, std::size_t end) {
@@ -72,6 +80,7 @@ void repeat_row(const at::Tensor& row, at::Tensor to) {
 }
 
 void sum_rows(const at::Tensor& rows, at::Tensor sum, write_mode mode) {
+  if (uses_library()) return library::sum_rows(rows, sum, mode);
   const std::size_t num_rows = extent(rows, 0);
   const std::size_t width = extent(rows, 1);
   row_sums sums(num_rows, width);
@@ -86,6 +95,10 @@ void sum_rows(const at::Tensor& rows, at::Tensor sum, write_mode mode) {
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up) {
+  if (uses_library()) {
+    const auto parts = gate_up.chunk(2, 1);
+    return library::swiglu(parts[0], parts[1]);
+  }
   const std::size_t rows = extent(gate_up, 0);
   const std::size_t width = extent(gate_up, 1) / 2;
   at::Tensor y = make_tensor({rows, width});
@@ -100,6 +113,7 @@ at::Tensor swiglu(const at::Tensor& gate_up) {
 }
 
 at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) {
+  if (uses_library()) return library::swiglu(gate, up);
   at::Tensor y = make_tensor({extent(gate, 0), extent(gate, 1)});
   float* const to = values(y);
   for_ranges(count(gate), grain_elements, [&](std::size_t begin, std::size_t end) {
@@ -110,6 +124,7 @@ at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) {
 }
 
 void swiglu_backward(const at::Tensor& dy, at::Tensor gate_up) {
+  if (uses_library()) return library::swiglu_backward(dy, gate_up);
   const std::size_t rows = extent(gate_up, 0);
   const std::size_t width = extent(gate_up, 1) / 2;
   const float* const up = values(dy);
@@ -121,6 +136,7 @@ void swiglu_backward(const at::Tensor& dy, at::Tensor gate_up) {
 }
 
 at::Tensor embed(std::span<const token_id> tokens, const at::Tensor& embedding) {
+  if (uses_library()) return library::embed(tokens, embedding);
   const std::size_t width = extent(embedding, 1);
   at::Tensor x = make_tensor({tokens.size(), width});
   const float* const from = values(embedding);
@@ -133,6 +149,7 @@ at::Tensor embed(std::span<const token_id> tokens, const at::Tensor& embedding) 
 
 void embed_backward(std::span<const token_id> tokens, const at::Tensor& dx,
                     at::Tensor embedding_gradient) {
+  if (uses_library()) return library::embed_backward(tokens, dx, embedding_gradient);
   const std::size_t width = extent(embedding_gradient, 1);
   const float* const from = values(dx);
   float* const to = values(embedding_gradient);

@@ -12,7 +12,7 @@ namespace troupe::gpu {
 namespace {
 
 at::Tensor zeros(std::uint64_t elements) {
-  return at::zeros({static_cast<std::int64_t>(elements)}, at::kFloat);
+  return make_zeros({static_cast<std::int64_t>(elements)});
 }
 
 std::span<float> span_of(at::Tensor& tensor) {
@@ -20,6 +20,10 @@ std::span<float> span_of(at::Tensor& tensor) {
 }
 
 void add_to(at::Tensor& sum, const at::Tensor& part) {
+  if (uses_library()) {
+    sum.add_(part);
+    return;
+  }
   float* const to = values(sum);
   const float* const from = values(part);
   for_ranges(count(sum), 32 * 1024, [&](std::size_t begin, std::size_t end) {
@@ -139,12 +143,11 @@ result<void> sharded_state::reduce(std::uint32_t group) {
 result<void> sharded_state::finish_gradients() {
   if (ranks_.num_groups() == 1) return {};
   comm& across = ranks_.across();
-  std::vector<float> sums;
   for (state_shard& shard : shards_) {
     if (count(shard.gradients) == 0) continue;
-    sums.resize(count(shard.gradients) / across.world_size());
-    if (auto ok = across.reduce_scatter(span_of(shard.gradients), sums); !ok) return ok;
-    if (auto ok = across.all_gather(sums, span_of(shard.gradients)); !ok) return ok;
+    at::Tensor sums = make_tensor({count(shard.gradients) / across.world_size()});
+    if (auto ok = across.reduce_scatter(span_of(shard.gradients), span_of(sums)); !ok) return ok;
+    if (auto ok = across.all_gather(span_of(sums), span_of(shard.gradients)); !ok) return ok;
   }
   return {};
 }

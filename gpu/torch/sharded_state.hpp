@@ -30,6 +30,12 @@ struct state_shard {
   bool has_gradients = false;  ///< false: `gradients` holds nothing, and no memory to speak of
 };
 
+/// The elements of one owned slice in the flat shard of its group.
+[[nodiscard]] inline at::Tensor owned_part(const at::Tensor& flat, const owned_slice& owned) {
+  return flat.narrow(0, static_cast<std::int64_t>(owned.shard_offset),
+                     static_cast<std::int64_t>(owned.slice.num_elements()));
+}
+
 /// Where a block writes its gradient.
 struct gradient_target {
   at::Tensor flat;

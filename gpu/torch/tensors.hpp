@@ -3,6 +3,8 @@
 // The part of libtorch that the engine uses: tensors as owned, shaped memory of a device. Nearly
 // everything that includes torch does so through this header, which is precompiled.
 //
+// Tensors are made on the device of this thread's placement. values() is for the processor's.
+//
 // Threading: pure functions.
 
 #include <cstddef>
@@ -14,15 +16,23 @@
 #include <ATen/ops/zeros.h>
 
 #include "gpu/parallel.hpp"
+#include "gpu/torch/placement.hpp"
 
 namespace troupe::gpu {
+
+/// Of this thread's placement.
+[[nodiscard]] c10::Device current_device();
 
 /// Uninitialised fp32 of the given shape.
 [[nodiscard]] inline at::Tensor make_tensor(std::initializer_list<std::size_t> shape) {
   std::vector<std::int64_t> extents;
   for (const std::size_t extent : shape)
     extents.push_back(static_cast<std::int64_t>(extent));
-  return at::empty(extents, at::kFloat);
+  return at::empty(extents, at::TensorOptions(at::kFloat).device(current_device()));
+}
+
+[[nodiscard]] inline at::Tensor make_zeros(at::IntArrayRef shape) {
+  return at::zeros(shape, at::TensorOptions(at::kFloat).device(current_device()));
 }
 
 [[nodiscard]] inline std::size_t extent(const at::Tensor& tensor, std::int64_t dimension) {

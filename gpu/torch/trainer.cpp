@@ -9,6 +9,8 @@
 #include "gpu/bf16.hpp"
 #include "gpu/losses.hpp"
 #include "gpu/torch/boundary.hpp"
+#include "gpu/torch/library/host_copies.hpp"
+#include "gpu/torch/library/transfers.hpp"
 #include "gpu/torch/linear.hpp"
 #include "gpu/torch/open_forwards.hpp"
 #include "gpu/torch/optimizer.hpp"
@@ -56,6 +58,8 @@ loss_counts count_losses(const packed_batch& batch, std::span<const float> gradi
   return counts;
 }
 
+constexpr std::array saved_parts{state_part::weights, state_part::exp_avg, state_part::exp_avg_sq};
+
 class torch_trainer final : public trainer_engine {
  public:
   torch_trainer(const model_config& model, std::optional<adapter_setup> adapters, rank_groups ranks,
@@ -63,6 +67,7 @@ class torch_trainer final : public trainer_engine {
       : model_(model),
         threads_(resources.threads),
         compute_(resources.compute),
+        place_(resources.place),
         network_(
             std::make_unique<transformer>(model, std::move(adapters), std::move(ranks), resources)),
         open_(resources.kept_activation_bytes) {}
@@ -211,18 +216,30 @@ class torch_trainer final : public trainer_engine {
 
   state_digest weights_digest() const override {
     const pool_scope scope(threads_.get());
+    const placement_scope place(place_);
     return digest_weights(state());
   }
 
   result<void> save(parameter_sink& sink) const override {
-    for (const state_part part : {state_part::weights, state_part::exp_avg, state_part::exp_avg_sq})
-      for (const owned_slice& owned : state().owned()) {
-        const at::Tensor& flat = part_of(state().shards()[owned.group], part);
-        const std::span<const float> whole(values(flat), count(flat));
-        const auto slice = whole.subspan(owned.shard_offset, owned.slice.num_elements());
-        if (auto ok = sink.write(part, owned.slice, slice); !ok) return ok;
+    return run("save", [&]() -> result<void> {
+      library::host_copies copies;
+      const auto& slices = state().owned();
+      const std::size_t total = saved_parts.size() * slices.size();
+      const auto part = [&](std::size_t i) { return saved_parts[i / slices.size()]; };
+      const auto owned = [&](std::size_t i) -> const owned_slice& {
+        return slices[i % slices.size()];
+      };
+      const auto start = [&](std::size_t i) {
+        const state_shard& shard = state().shards()[owned(i).group];
+        copies.start(owned_part(part_of(shard, part(i)), owned(i)));
+      };
+      if (total > 0) start(0);
+      for (std::size_t i = 0; i < total; ++i) {
+        if (i + 1 < total) start(i + 1);
+        if (auto ok = sink.write(part(i), owned(i).slice, copies.take()); !ok) return ok;
       }
-    return {};
+      return {};
+    });
   }
 
   result<void> publish(bf16_sink& sink) const override {
@@ -243,6 +260,7 @@ class torch_trainer final : public trainer_engine {
   auto run(const char* doing, const Body& body) const -> decltype(body()) {
     const pool_scope scope(threads_.get());
     const product_scope products(compute_);
+    const placement_scope place(place_);
     return guarded(doing, body);
   }
 
@@ -263,10 +281,10 @@ class torch_trainer final : public trainer_engine {
 
   static result<void> read_part(parameter_source& source, state_part part, sharded_state& into) {
     for (const owned_slice& owned : into.held()) {
-      at::Tensor flat = part_of(into.shards()[owned.group], part);
-      const std::span<float> whole(values(flat), count(flat));
-      const auto slice = whole.subspan(owned.shard_offset, owned.slice.num_elements());
-      if (auto ok = source.read(part, owned.slice, slice); !ok) return ok;
+      auto ok = library::fill_elements(
+          part_of(into.shards()[owned.group], part), owned.shard_offset, owned.slice.num_elements(),
+          [&](std::span<float> out) { return source.read(part, owned.slice, out); });
+      if (!ok) return ok;
     }
     return {};
   }
@@ -364,6 +382,7 @@ class torch_trainer final : public trainer_engine {
   const model_config model_;
   const std::shared_ptr<thread_pool> threads_;
   const compute_type compute_;
+  const placement place_;
   const std::unique_ptr<transformer> network_;
   open_forwards open_;
   loss_counts counts_;  ///< since gradients were last cleared
@@ -376,6 +395,7 @@ result<std::unique_ptr<trainer_engine>> make_torch_trainer(const model_config& m
                                                            std::optional<adapter_setup> adapters,
                                                            rank_set ranks,
                                                            const engine_resources& resources) {
+  const placement_scope place(resources.place);
   return guarded("making a trainer", [&]() -> result<std::unique_ptr<trainer_engine>> {
     auto groups = rank_groups::form(std::move(ranks));
     if (!groups) return fail(std::move(groups.error()));

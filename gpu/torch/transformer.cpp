@@ -150,7 +150,7 @@ result<void> transformer::backward(kept_pass& pass, std::span<const float> logpr
   const at::Tensor hidden_gradient =
       head_backward(pass.final_norm.y, root->head, targets_of(pass.batch), pass.head,
                     logprob_gradient, gradients.head, mode);
-  at::Tensor dx = at::zeros(pass.last.sizes(), at::kFloat);
+  at::Tensor dx = make_zeros(pass.last.sizes());
   rms_norm_backward(pass.last, root->final_norm, pass.final_norm.rstd, hidden_gradient, dx,
                     gradients.final_norm, mode);
   pass.last.reset();

@@ -76,6 +76,18 @@ install_libtorch() {
   install_requirements "$root/scripts/bootstrap/libtorch.txt"
 }
 
+# The runtime, its headers and NCCL come with libtorch; what the linker looks for by its plain name
+# does not.
+install_cuda_compiler() {
+  command -v nvcc /usr/local/cuda/bin/nvcc >/dev/null && return 3
+  local status=0 lib
+  install_requirements "$root/scripts/bootstrap/cuda-compiler.txt" || status=$?
+  for lib in "$cache"/python/lib/python3*/site-packages/nvidia/cu13/lib; do
+    ln -sf libcudart.so.13 "$lib/libcudart.so"
+  done
+  return $status
+}
+
 install_oracles() {
   install_requirements "$root/tests/requirements.txt"
 }

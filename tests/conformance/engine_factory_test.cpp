@@ -96,11 +96,16 @@ BOOST_AUTO_TEST_CASE(ranks_over_sockets_sum_their_gradients) {
 
 BOOST_AUTO_TEST_CASE(unknown_devices_and_models_are_refused) {
   gpu::engine_options options;
-  options.device = "cuda:0";
+  options.device = "cuda:60";
   const auto missing = gpu::make_engine_factory(options);
   BOOST_REQUIRE(!missing.has_value());
   BOOST_TEST((missing.error().code == errc::engine_not_built));
-  BOOST_TEST(missing.error().what.find("cuda:0") != std::string::npos);
+  BOOST_TEST(missing.error().what.find("GPU 60") != std::string::npos);
+  options.device = "tpu";
+  BOOST_TEST((gpu::make_engine_factory(options).error().code == errc::invalid_argument));
+  // No machine has as many.
+  options.device = "auto:60";
+  BOOST_TEST(gpu::make_engine_factory(options).has_value());
   options = {};
   options.num_threads = 0;
   BOOST_TEST((gpu::make_engine_factory(options).error().code == errc::invalid_argument));

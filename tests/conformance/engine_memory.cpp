@@ -121,12 +121,10 @@ std::vector<datum> random_batch(const model_config& model, const std::vector<std
   return batch;
 }
 
-std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(const model_config& model,
-                                                          const lora_config& lora,
-                                                          model_memory& memory, gpu::rank_set ranks,
-                                                          optimizer_state optimizer,
-                                                          std::uint64_t steps) {
-  auto trainer = gpu::make_torch_trainer(model, gpu::adapter_setup{lora}, std::move(ranks));
+std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(
+    const model_config& model, const lora_config& lora, model_memory& memory, gpu::rank_set ranks,
+    optimizer_state optimizer, std::uint64_t steps, const gpu::engine_resources& kept) {
+  auto trainer = gpu::make_torch_trainer(model, gpu::adapter_setup{lora}, std::move(ranks), kept);
   if (!trainer) throw std::runtime_error(to_string(trainer.error()));
   if (auto ok = (*trainer)->load_frozen(memory); !ok)
     throw std::runtime_error(to_string(ok.error()));

@@ -69,7 +69,8 @@ void fill_randomly(model_memory& memory, const model_config& model, std::uint32_
 /// A trainer of adapters: frozen weights and adapters loaded from `memory`.
 [[nodiscard]] std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(
     const model_config& model, const lora_config& lora, model_memory& memory, gpu::rank_set ranks,
-    optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0);
+    optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0,
+    const gpu::engine_resources& kept = {});
 
 /// A trainer loaded from `memory`.
 [[nodiscard]] std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(

@@ -29,6 +29,18 @@ BOOST_AUTO_TEST_CASE(a_cluster_is_planned_with_its_control_node_first) {
   BOOST_TEST(plans[2].log_file == "/data/log/trainer-1.log");
 }
 
+BOOST_AUTO_TEST_CASE(each_trainer_is_told_a_gpu_of_its_own) {
+  config::cluster_config cluster;
+  cluster.trainers.count = 2;
+  const auto device_of = [&](std::size_t process) {
+    return plan_cluster(cluster, "/data", "/bin/troupe-node")[process].arguments.back();
+  };
+  BOOST_TEST(device_of(1) == "--device=cpu");
+  cluster.trainers.device = "auto";
+  BOOST_TEST(device_of(1) == "--device=auto:0");
+  BOOST_TEST(device_of(2) == "--device=auto:1");
+}
+
 BOOST_AUTO_TEST_CASE(pauses_grow_and_stay_bounded) {
   using std::chrono::milliseconds;
   BOOST_TEST((restart_pause(1) == milliseconds(100)));

@@ -36,13 +36,19 @@ BOOST_AUTO_TEST_CASE(every_key_is_read) {
   const auto parsed = parse_cluster_config(
       "[cluster]\nname='a'\ndata_folder='/d'\nsnapshot_every_steps=3\n[listen]\nhost='h'\n"
       "port=77\n[trainers]\ncount=4\nthreads=5\nslots=7\ncompute=\"bf16\"\n"
-      "kept_activations_mib=9\n[samplers]\ncount=0\nthreads=6\n",
+      "kept_activations_mib=9\ndevice='auto'\n[samplers]\ncount=0\nthreads=6\n",
       "c.toml");
   BOOST_REQUIRE(parsed.has_value());
-  BOOST_TEST(
-      (*parsed ==
-       cluster_config{
-           "a", "/d", "h", 77, {4, 5, 7, config::product_type::bf16, 9}, {0, 6}, 3, {}, {}, {}}));
+  BOOST_TEST((*parsed == cluster_config{"a",
+                                        "/d",
+                                        "h",
+                                        77,
+                                        {4, 5, 7, config::product_type::bf16, "auto", 9},
+                                        {0, 6},
+                                        3,
+                                        {},
+                                        {},
+                                        {}}));
 }
 
 BOOST_AUTO_TEST_CASE(deployments_name_a_model_or_its_directory) {
@@ -69,6 +75,8 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_named_with_its_line) {
   check_refused("[samplers]\ncompute = \"bf16\"\n", "2", "compute");
   check_refused("[trainers]\ncompute = \"fp16\"\n", "2", "compute");
   check_refused("[trainers]\nkept_activations_mib = 16385\n", "2", "kept_activations_mib");
+  check_refused("[trainers]\ndevice = \"cuda:1\"\n", "2", "device");
+  check_refused("[samplers]\ndevice = \"cpu\"\n", "2", "device");
   check_refused("[gpus]\n", "1", "gpus");
   check_refused("[deployments]\nchat = 3\n", "2", "chat");
   check_refused("[deployments.chat]\nreplicas = 2\n", "1", "chat");

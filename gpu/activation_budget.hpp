@@ -1,0 +1,31 @@
+#pragma once
+
+// What an engine may use of a GPU for activations. Its state must fit first, a part is left to the
+// maths library's workspaces and to fragmentation, and the rest goes to batches: so a model or a
+// batch that cannot fit is refused with numbers before it starts, instead of failing in the middle.
+//
+// Units: bytes. Threading: pure. Errors: errc::no_capacity when the state alone does not fit.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "gpu/models/sharding.hpp"
+#include "messages/error.hpp"
+
+namespace troupe::gpu {
+
+struct activation_budget {
+  std::size_t batch = 0;   ///< of one batch at the least
+  std::size_t kept = 0;    ///< of passes kept for their backward
+  std::size_t logits = 0;  ///< of those, logits of one batch
+};
+
+/// Of a rank: shards of weights, and for what is trained moments and gradients, and the buffers
+/// through which groups are gathered and reduced.
+[[nodiscard]] std::uint64_t trained_state_bytes(const sharding_plan& plan);
+[[nodiscard]] std::uint64_t frozen_state_bytes(const sharding_plan& plan);
+
+/// `state` has still to be made from `free`.
+[[nodiscard]] result<activation_budget> share_device(std::uint64_t free, std::uint64_t state);
+
+}  // namespace troupe::gpu

@@ -1,0 +1,26 @@
+#pragma once
+
+// The GPUs of this process, as the maths library sees them. Its half for GPUs is more than a
+// gigabyte of code that the processor's half does not need, so a process loads it when it is told
+// to use one.
+//
+// Threading: load_gpu_library before other threads use the library. Errors: errc::engine_not_built
+// when the half for GPUs is not installed or does not load.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "messages/error.hpp"
+
+namespace troupe::gpu {
+
+/// Repeating it is harmless.
+[[nodiscard]] result<void> load_gpu_library();
+
+/// 0 also without a driver. Requires: load_gpu_library().
+[[nodiscard]] std::uint32_t num_gpus();
+
+/// Bytes that are free. Requires: gpu < num_gpus().
+[[nodiscard]] std::uint64_t free_gpu_memory(std::uint32_t gpu);
+
+}  // namespace troupe::gpu
