@@ -3,11 +3,12 @@
 // Opens the durable state of a cluster on local disk: what `main` wires into the checkpoint store.
 //
 // Layout of a data folder: `db/` (RocksDB), `blobs/ab/cdef...` (files by SHA-256), `tmp/` (writes
-// in progress; emptied at start), `LOCK` (held while open).
+// in progress; emptied at start), `LOCK` (held while open), `db.mark` (what of the database's list
+// of files is durable).
 //
 // Threading: as the ports. Errors: errc::in_use (another process holds the folder),
-// errc::storage (not writable, naming the path), errc::storage_full, errc::corrupt (RocksDB refuses
-// a log damaged in the middle; names the file).
+// errc::storage (not writable, naming the path), errc::storage_full, errc::corrupt (a file
+// of the database is damaged, exchanged or lost; names it, and leaves all as it was).
 
 #include <memory>
 #include <string>
@@ -27,6 +28,9 @@ namespace troupe::storage {
 
 /// RocksDB under `<root>/db`, exclusive.
 [[nodiscard]] result<std::unique_ptr<key_value_store>> open_rocksdb_store(const std::string& root);
+
+/// Reads all of a database that nobody has open, and changes nothing.
+[[nodiscard]] result<void> check_rocksdb_store(const std::string& root);
 
 /// In memory, for simulations and tests; forgets everything when destroyed.
 [[nodiscard]] std::unique_ptr<blob_store> make_memory_blob_store();

@@ -1,85 +1,24 @@
 #include "storage/rocksdb/rocksdb_store.hpp"
 
-#include <algorithm>
-#include <array>
+#include <memory>
 #include <optional>
 #include <utility>
 
 #include <rocksdb/db.h>
-#include <rocksdb/table.h>
 
 #include "config/planted_bug.hpp"
 #include "storage/open_store.hpp"
 #include "storage/posix/posix_file.hpp"
 #include "storage/rocksdb/folder_lock.hpp"
+#include "storage/rocksdb/manifest_guard.hpp"
+#include "storage/rocksdb/rocksdb_options.hpp"
 
 namespace troupe::storage {
 
 namespace {
 
-constexpr std::size_t mebibyte = 1024 * 1024;
-
-constexpr std::array<const char*, num_columns> column_names = {
-    "oplog", "snapshots", "checkpoints", "edges", "refs", "leases", "ledger", "jobs", "meta"};
-
 rocksdb::Slice slice(std::string_view text) {
   return {text.data(), text.size()};
-}
-
-rocksdb::DBOptions database_options() {
-  rocksdb::DBOptions options;
-  options.create_if_missing = true;
-  options.create_missing_column_families = true;
-  // The default stops at the first damaged record and opens as if later ones never existed; this
-  // one forgives only a torn tail, which is what a crash leaves.
-  options.wal_recovery_mode = config::is_planted(config::bug::damaged_log_skipped)
-                                  ? rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords
-                                  : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
-  options.track_and_verify_wals_in_manifest = true;
-  options.verify_sst_unique_id_in_manifest = true;
-  options.paranoid_checks = true;
-  // A rarely written column would otherwise keep every old log alive.
-  options.max_total_wal_size = 64 * mebibyte;
-  options.db_write_buffer_size = 32 * mebibyte;
-  options.max_background_jobs = 2;
-  options.max_open_files = 256;
-  options.keep_log_file_num = 4;
-  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  return options;
-}
-
-rocksdb::ColumnFamilyOptions column_options(const std::shared_ptr<rocksdb::Cache>& cache) {
-  rocksdb::ColumnFamilyOptions options;
-  options.write_buffer_size = 8 * mebibyte;
-  options.memtable_protection_bytes_per_key = 8;
-  options.compression = rocksdb::kLZ4Compression;
-  rocksdb::BlockBasedTableOptions table;
-  table.block_cache = cache;
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return options;
-}
-
-// Newest first: the damaged file is nearly always the log that was written last.
-std::string log_files(const std::string& folder) {
-  const auto names = posix::list_directory(folder);
-  if (!names) return folder;
-  std::string text;
-  for (auto name = names->rbegin(); name != names->rend(); ++name) {
-    if (name->ends_with(".log")) text += (text.empty() ? "" : ", ") + folder + "/" + *name;
-  }
-  return text.empty() ? folder : text;
-}
-
-tl::unexpected<error> database_failure(const std::string& attempt, const rocksdb::Status& status) {
-  const std::string what = "cannot " + attempt + ": " + status.ToString();
-  if (status.IsNoSpace())
-    return fail(errc::storage_full, what, "the disk or the quota is full",
-                "free space there, then restart");
-  if (status.IsCorruption())
-    return fail(errc::corrupt, what, "the disk returned other bytes than were written",
-                "restore the data folder from a copy and check the disk");
-  return fail(errc::storage, what, "the disk or its permissions refused",
-              "check the path, its mode and the system log, then restart");
 }
 
 class silent_log final : public rocksdb::Logger {
@@ -90,8 +29,10 @@ class silent_log final : public rocksdb::Logger {
 
 class rocksdb_store final : public key_value_store {
  public:
-  rocksdb_store(std::optional<folder_lock> lock, std::string folder)
-      : lock_(std::move(lock)), folder_(std::move(folder)) {}
+  /// `guard` watches over real files only.
+  rocksdb_store(std::optional<folder_lock> lock, std::string folder,
+                std::shared_ptr<manifest_guard> guard)
+      : lock_(std::move(lock)), folder_(std::move(folder)), guard_(std::move(guard)) {}
 
   ~rocksdb_store() override {
     for (rocksdb::ColumnFamilyHandle* handle : columns_)
@@ -107,25 +48,18 @@ class rocksdb_store final : public key_value_store {
       options.env = env_.get();
       options.info_log = std::make_shared<silent_log>();
     }
-    const auto cache = rocksdb::NewLRUCache(16 * mebibyte);
-    std::vector<rocksdb::ColumnFamilyDescriptor> wanted;
-    wanted.emplace_back(rocksdb::kDefaultColumnFamilyName, column_options(cache));
-    for (const char* name : column_names)
-      wanted.emplace_back(name, column_options(cache));
+    if (guard_) {
+      if (auto whole = guard_->check(); !whole) return whole;
+      options.listeners.push_back(guard_);
+    }
+    auto wanted = wanted_columns();
     for (auto& each : wanted)
       each.options.disable_auto_compactions = files != nullptr;
     rocksdb::DB* opened = nullptr;
     const rocksdb::Status status = rocksdb::DB::Open(options, folder_, wanted, &columns_, &opened);
     database_.reset(opened);
-    if (status.ok()) return {};
-    if (status.IsCorruption())
-      return fail(errc::corrupt,
-                  "the database refuses to open: " + status.ToString() + "; its log files are " +
-                      log_files(folder_),
-                  "a file was damaged in the middle, not torn at its end by a crash",
-                  "restore the data folder from a copy; opening it as it is would lose records. "
-                  "`troupe doctor` checks the rest of it");
-    return database_failure("open the database in " + folder_, status);
+    if (!status.ok()) return opening_failure(folder_, status);
+    return guard_ ? guard_->record() : result<void>{};
   }
 
   result<void> write(const write_batch& batch) override {
@@ -176,6 +110,7 @@ class rocksdb_store final : public key_value_store {
 
   std::optional<folder_lock> lock_;
   std::string folder_;
+  std::shared_ptr<manifest_guard> guard_;
   std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> database_;
   std::vector<rocksdb::ColumnFamilyHandle*> columns_;
@@ -186,17 +121,20 @@ class rocksdb_store final : public key_value_store {
 
 result<std::unique_ptr<key_value_store>> open_rocksdb_store(const std::string& root) {
   const std::string folder = root + "/db";
-  if (const auto made = posix::make_directories(folder); !made) return fail(made.error());
+  for (const std::string& made_folder : {folder, root + "/tmp"}) {
+    if (const auto made = posix::make_directories(made_folder); !made) return fail(made.error());
+  }
   auto lock = folder_lock::acquire(root);
   if (!lock) return fail(lock.error());
-  auto store = std::make_unique<rocksdb_store>(std::move(*lock), folder);
+  auto guard = std::make_shared<manifest_guard>(folder, root);
+  auto store = std::make_unique<rocksdb_store>(std::move(*lock), folder, std::move(guard));
   if (const auto opened = store->open(); !opened) return fail(opened.error());
   return store;
 }
 
 result<std::unique_ptr<key_value_store>> open_rocksdb_store_on(
     const std::shared_ptr<rocksdb::FileSystem>& files, const std::string& folder) {
-  auto store = std::make_unique<rocksdb_store>(std::nullopt, folder);
+  auto store = std::make_unique<rocksdb_store>(std::nullopt, folder, nullptr);
   if (const auto opened = store->open(files); !opened) return fail(opened.error());
   return store;
 }
