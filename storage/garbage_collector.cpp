@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "config/failpoint.hpp"
 #include "config/limits.hpp"
 #include "storage/journal_record.hpp"
 #include "storage/keys.hpp"
@@ -149,6 +150,7 @@ void garbage_collector::begin(const collect_garbage_request& request, garbage_sc
   work_.emplace();
   work_->request = request;
   work_->scope = scope;
+  config::failpoint("g1");
 }
 
 collect_garbage_request garbage_collector::by_itself() const {
@@ -222,7 +224,9 @@ result<void> garbage_collector::forget(const std::vector<std::string>& garbage,
     for (const checkpoint_file& file : record->manifest.files)
       batch.puts.push_back(dying_entry(file.blob, now_ms, due_ms));
   }
-  return values_.write(batch);
+  const auto written = values_.write(batch);
+  config::failpoint("g2");
+  return written;
 }
 
 result<bool> garbage_collector::is_referenced(const blob_id& blob) {
@@ -262,6 +266,7 @@ result<void> garbage_collector::mark_some(collection& work, std::uint64_t now_ms
   }
   if (!batch.puts.empty()) {
     if (auto written = values_.write(batch); !written) return written;
+    config::failpoint("g2");
   }
   return work.files.empty() ? begin_sweep(work) : result<void>{};
 }
@@ -283,7 +288,9 @@ result<void> garbage_collector::sweep_some(collection& work, std::uint64_t now_m
   }
   if (work.dying.empty()) work.next = stage::done;
   if (batch.puts.empty() && batch.erases.empty()) return {};
-  return values_.write(batch);
+  const auto written = values_.write(batch);
+  config::failpoint("g4");
+  return written;
 }
 
 result<void> garbage_collector::sweep_one(const dying_file& file, std::uint64_t now_ms,
@@ -306,6 +313,7 @@ result<void> garbage_collector::sweep_one(const dying_file& file, std::uint64_t 
   }
   if (!*referenced && known) {
     if (auto removed = blobs_.remove(file.blob); !removed) return removed;
+    config::failpoint("g3");
     ++report.removed_files;
     report.removed_bytes += bytes;
   }

@@ -1,11 +1,13 @@
-"""Every process killed at every phase of its work: training, snapshots, weight sync, trimming,
-loading and starting. Each cell starts a cluster whose processes are armed to kill (or stop)
-themselves there once, trains, and must end with the weights of an undisturbed run.
+"""Every process killed at every phase of its work: training, snapshots, weight sync, folding,
+collecting garbage, loading and starting. Each cell starts a cluster whose processes are armed to
+kill (or stop) themselves there once, trains, and must end with the weights of an undisturbed run.
+What was stopped goes on when the run is over, or when nobody can replace it, and changes nothing.
 
 TROUPE_KILL_MATRIX=all runs every cell, a comma-separated list those, nothing a sample.
 Usage: kill_matrix_test.py TROUPE_PROGRAM
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -17,11 +19,13 @@ import sys
 import tempfile
 import unittest
 
-from node_processes import processes_of
+from node_processes import command_of, ends_within, processes_of
 
 PROGRAM = str(pathlib.Path(sys.argv.pop(1)).resolve())
 DEADLINE_S = 180
 LOST_RANK = "trainer-0:crash@t7#5,"
+LONGER_THAN_A_LEASE_S = 4
+ORPHANS = 3
 
 # Cell -> (loop, armed points). The last point is the one that must be met.
 CELLS = {}
@@ -33,6 +37,10 @@ for phase in ("w1", "w2", "w3"):
     CELLS[f"control-{phase}"] = ("grpo", f"control:crash@{phase}#2")
 for phase in ("w1", "w3"):
     CELLS[f"sampler-{phase}"] = ("grpo", f"sampler-0:crash@{phase}#2")
+for phase in ("f1", "f2", "f3"):
+    CELLS[f"control-{phase}"] = ("chain", f"control:crash@{phase}#1")
+for phase, hit in (("g1", 3), ("g2", 1), ("g3", 2), ("g4", 1)):
+    CELLS[f"control-{phase}"] = ("sft", f"control:crash@{phase}#{hit}")
 for rank in (0, 1):
     for phase in ("t3", "t4", "t5", "t6", "t7"):
         CELLS[f"rank{rank}-{phase}"] = ("sft", f"trainer-{rank}:crash@{phase}#6")
@@ -44,11 +52,20 @@ CELLS["control-l2"] = ("sft", LOST_RANK + "control:crash@l2#3")
 CELLS["control-b1"] = ("sft", "control:crash@b1#1")
 CELLS["control-b2"] = ("sft", LOST_RANK + "control:crash@b2#1")
 CELLS["control-b3"] = ("sft", LOST_RANK + "control:crash@b3#1")
-CELLS["rank0-stop"] = ("sft", "trainer-0:stop@t4#6")
-CELLS["rank1-stop"] = ("sft", "trainer-1:stop@t7#6")
-CELLS["control-stop"] = ("sft", "control:stop@t9#7")
+for phase in ("t4", "t6", "t7"):
+    CELLS[f"rank0-stop-{phase}"] = ("sft", f"trainer-0:stop@{phase}#6")
+for phase in ("t3", "s3"):
+    CELLS[f"rank1-stop-{phase}"] = ("sft", f"trainer-1:stop@{phase}#2")
+for phase in ("w1", "w3"):
+    CELLS[f"sampler-stop-{phase}"] = ("grpo", f"sampler-0:stop@{phase}#2")
+for phase in ("t2", "t8", "t9"):
+    CELLS[f"control-stop-{phase}"] = ("sft", f"control:stop@{phase}#7")
+for phase in ("s5", "g3"):
+    CELLS[f"control-stop-{phase}"] = ("sft", f"control:stop@{phase}#2")
+CELLS["control-stop-w2"] = ("grpo", "control:stop@w2#2")
 
-SAMPLE = ("control-t9", "control-s6", "rank1-t6", "rank0-stop")
+SAMPLE = ("control-t9", "control-s6", "control-f2", "control-g3", "rank1-t6", "rank0-stop-t4",
+          "sampler-stop-w3")
 
 
 def chosen_cells():
@@ -58,11 +75,14 @@ def chosen_cells():
     return wanted.split(",") if wanted else list(SAMPLE)
 
 
+GRPO = ["grpo", "--model", "model", "--ranks", "2", "--questions", "4", "--answers", "2",
+        "--max-tokens", "3"]
 LOOPS = {
     "sft": ["sft", "--model", "model", "--data", "rows.jsonl", "--ranks", "2", "--steps", "12",
             "--batch-size", "8"],
-    "grpo": ["grpo", "--model", "model", "--ranks", "2", "--steps", "4", "--questions", "4",
-             "--answers", "2", "--max-tokens", "3"],
+    "grpo": [*GRPO, "--steps", "4"],
+    # Eight small deltas behind one base: enough for a fold.
+    "chain": [*GRPO, "--steps", "11", "--learning-rate", "1e-6"],
 }
 
 
@@ -92,27 +112,52 @@ class Cluster:
     def nodes(self):
         return processes_of(self.folder)
 
+    def has_met(self):
+        """The last point."""
+        return bool(self.points) and (self.marks / self.points[-1]).exists()
+
+    def last_point(self):
+        return self.points[-1] if self.points else ""
+
     def release_held(self):
         for point in self.held:
             (self.marks / point).unlink()
             os.kill(self.nodes()[point.split(":")[0]], signal.SIGKILL)
 
     def stopped(self):
-        """Processes that a stop point has halted."""
-        out = []
+        """Name -> process, of those that a stop point has halted."""
+        out = {}
         for name, pid in self.nodes().items():
             try:
                 state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
             except OSError:
                 continue
             if state == "T":
-                out.append((name, pid))
+                out[name] = pid
         return out
 
-    def resume(self, only=""):
-        for name, pid in self.stopped():
-            if name.startswith(only):
-                os.kill(pid, signal.SIGCONT)
+    def resume(self):
+        went_on = self.stopped()
+        for pid in went_on.values():
+            os.kill(pid, signal.SIGCONT)
+        return went_on
+
+    def command(self, *words, check=True):
+        return subprocess.run([PROGRAM, *words], cwd=self.folder, capture_output=True, text=True,
+                              timeout=DEADLINE_S, check=check)
+
+    def plant_orphans(self):
+        """Blobs that no record names, older than any grace."""
+        paths = []
+        for i in range(ORPHANS):
+            content = f"nobody needs this, {i}".encode()
+            name = hashlib.sha256(content).hexdigest()
+            path = self.folder / "troupe-data" / "blobs" / name[:2] / name[2:]
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+            paths.append(path)
+        return paths
 
     def close(self):
         self.resume()
@@ -134,7 +179,7 @@ class KillMatrix(unittest.TestCase):
         (cls.base / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
         (cls.base / "cluster.toml").write_text(
             "[cluster]\nname = 'matrix'\nsnapshot_every_steps = 2\n"
-            "[trainers]\ncount = 3\n[gateway]\nstart = 'off'\n")
+            "[trainers]\ncount = 3\n[samplers]\ncount = 2\n[gateway]\nstart = 'off'\n")
         cls.calm = {}
 
     @classmethod
@@ -148,8 +193,8 @@ class KillMatrix(unittest.TestCase):
             (folder / shared).symlink_to(self.base / shared)
         return folder
 
-    def weights_of(self, cluster, loop, while_running=None):
-        run = subprocess.Popen([PROGRAM, "run", *LOOPS[loop], "--name", "run", "--json"],
+    def weights_of(self, cluster, loop, while_running=None, name="run"):
+        run = subprocess.Popen([PROGRAM, "run", *LOOPS[loop], "--name", name, "--json"],
                                cwd=cluster.folder, text=True, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
         if while_running:
@@ -169,32 +214,76 @@ class KillMatrix(unittest.TestCase):
 
     def wait_for_ops(self, cluster, run, num_ops):
         while run.poll() is None:
-            status = subprocess.run([PROGRAM, "status", "--json"], cwd=cluster.folder,
-                                    capture_output=True, text=True, timeout=DEADLINE_S)
-            now = json.loads(status.stdout or "{}")
+            now = json.loads(cluster.command("status", "--json", check=False).stdout or "{}")
             if any(r["committed_seq_id"] >= num_ops for r in now.get("runs", [])):
                 return
 
     def drive(self, cluster, run):
-        """Arms what was held; lets a stopped control node go on: nobody can replace it."""
+        """Brings the run to the armed point, and a stopped control node beyond it."""
         if cluster.held:
             self.wait_for_ops(cluster, run, 5)
             cluster.release_held()
-        met = cluster.marks / cluster.points[-1]
-        is_stop = cluster.points[-1].startswith("control:stop")
-        while is_stop and run.poll() is None:
-            if met.exists():
-                # Longer than a lease, which is what a paused node loses.
-                try:
-                    run.wait(timeout=4)
-                except subprocess.TimeoutExpired:
-                    pass
-                cluster.resume("control")
-                return
-            try:
-                run.wait(timeout=0.05)
-            except subprocess.TimeoutExpired:
-                pass
+        point = cluster.last_point()
+        if "@g" in point:
+            self.collect_garbage_until_met(cluster, run)
+        if not point.startswith("control:stop"):
+            return
+        while run.poll() is None and not cluster.has_met():
+            self.pause_for(run, 0.05)
+        if run.poll() is None:
+            self.check_that_a_second_one_is_refused(cluster)
+            self.pause_for(run, LONGER_THAN_A_LEASE_S)
+        cluster.resume()
+
+    def pause_for(self, run, seconds):
+        try:
+            run.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            pass
+
+    def collect_garbage_until_met(self, cluster, run):
+        self.wait_for_ops(cluster, run, 2)
+        while run.poll() is None and not cluster.has_met():
+            cluster.plant_orphans()
+            # The control node dies, or stops, in the middle of it.
+            asked = subprocess.Popen([PROGRAM, "checkpoint", "gc", "--json"], cwd=cluster.folder,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while asked.poll() is None and not cluster.has_met():
+                self.pause_for(run, 0.02)
+            if "control:stop" in cluster.last_point():
+                asked.kill()
+            asked.wait(timeout=DEADLINE_S)
+
+    def check_that_a_second_one_is_refused(self, cluster):
+        """A paused control node still holds its data folder: nobody may write there beside it."""
+        command = command_of(cluster.stopped()["control"])
+        unarmed = {k: v for k, v in os.environ.items() if not k.startswith("TROUPE_FAILPOINT")}
+        second = subprocess.run(command, cwd=cluster.folder, env=unarmed, capture_output=True,
+                                text=True, timeout=DEADLINE_S)
+        self.assertNotEqual(second.returncode, 0)
+        self.assertIn(str(cluster.folder / "troupe-data"), second.stdout + second.stderr)
+
+    def check_zombies(self, cluster, loop, wanted):
+        """What was replaced while it was stopped goes on, finds that out and ends; the cluster
+        serves the next run as if nothing had been."""
+        zombies = cluster.resume()
+        if not zombies:
+            return
+        for name, pid in zombies.items():
+            self.assertTrue(ends_within(pid, DEADLINE_S), f"{name} stays")
+        self.assertEqual(self.weights_of(cluster, loop, name="after"), wanted)
+
+    def check_garbage(self, cluster):
+        """Nothing that is needed went, and what nobody needs goes in the end."""
+        if "@g" not in cluster.last_point():
+            return
+        orphans = cluster.plant_orphans()
+        cluster.command("checkpoint", "gc", "--json")
+        self.assertFalse([o for o in orphans if o.exists()])
+        known = json.loads(cluster.command("checkpoint", "list", "--json").stdout)["checkpoints"]
+        self.assertTrue(known)
+        for each in known:
+            cluster.command("checkpoint", "verify", each["checkpoint"])
 
     def check_cell(self, name):
         loop, points = CELLS[name]
@@ -202,12 +291,10 @@ class KillMatrix(unittest.TestCase):
         cluster = Cluster(self.make_folder(name), points)
         try:
             self.assertEqual(self.weights_of(cluster, loop, self.drive), wanted)
-            self.assertTrue((cluster.marks / points.split(",")[-1]).exists(), "never met")
-            # A zombie goes on and finds itself replaced; the cluster takes another run.
-            cluster.resume()
-            events = subprocess.run([PROGRAM, "run", "events", "run", "--json"],
-                                    cwd=cluster.folder, capture_output=True, text=True,
-                                    timeout=DEADLINE_S, check=True)
+            self.assertTrue(cluster.has_met(), "never met")
+            self.check_zombies(cluster, loop, wanted)
+            self.check_garbage(cluster)
+            events = cluster.command("run", "events", "run", "--json")
             kinds = [e["kind"] for e in json.loads(events.stdout)["events"]]
             self.assertNotIn("rolled_back", kinds)
         finally:
@@ -226,10 +313,7 @@ class KillMatrix(unittest.TestCase):
 
         try:
             self.assertEqual(self.weights_of(cluster, "sft", tell_one), wanted)
-            events = subprocess.run([PROGRAM, "run", "events", "run", "--json"],
-                                    cwd=cluster.folder, capture_output=True, text=True,
-                                    timeout=DEADLINE_S, check=True)
-            events = json.loads(events.stdout)["events"]
+            events = json.loads(cluster.command("run", "events", "run", "--json").stdout)["events"]
             kinds = [e["kind"] for e in events]
             self.assertIn("leaving", kinds)
             self.assertNotIn("shard_lost", kinds)

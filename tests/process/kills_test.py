@@ -18,7 +18,7 @@ import sys
 import tempfile
 import unittest
 
-from node_processes import processes_of
+from node_processes import command_of, processes_of
 
 PROGRAM = str(pathlib.Path(sys.argv.pop(1)).resolve())
 NUM_KILLS = int(os.environ.get("TROUPE_KILLS", "6"))
@@ -26,12 +26,6 @@ SEEDS = range(1, 1 + int(os.environ.get("TROUPE_KILL_SEEDS", "1")))
 OPS_BETWEEN_KILLS = 30
 STEPS = (NUM_KILLS + 2) * OPS_BETWEEN_KILLS
 DEADLINE_S = 120 + 20 * NUM_KILLS
-
-
-def command_of(pid):
-    """How a node was started, without its launcher's end of a pipe."""
-    words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
-    return [w for w in words if not w.startswith("--ready")]
 
 
 def troupe(*words, folder):

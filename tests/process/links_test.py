@@ -17,7 +17,7 @@ from tcp_proxy import TcpProxy
 
 NODE_PROGRAM = str(pathlib.Path(sys.argv.pop(2)).resolve())
 PROGRAM = str(pathlib.Path(sys.argv.pop(1)).resolve())
-DEADLINE_S = 180
+DEADLINE_S = 120
 
 
 class Links(unittest.TestCase):
@@ -69,9 +69,27 @@ class Links(unittest.TestCase):
             cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if meanwhile:
             meanwhile(run)
+        self.wait_while_it_goes_on(name, run)
         out, problem = run.communicate(timeout=DEADLINE_S)
         self.assertEqual(run.returncode, 0, problem)
         return json.loads(out)["weights_digest"]
+
+    def wait_while_it_goes_on(self, name, run):
+        """A starved machine is slow, and no matter; a run that commits nothing hangs."""
+        last, since = None, time.monotonic()
+        while run.poll() is None:
+            try:
+                run.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                pass
+            now = self.committed(name)
+            if now != last:
+                last, since = now, time.monotonic()
+            if time.monotonic() - since > DEADLINE_S:
+                run.kill()
+                self.fail(f"nothing was committed after op {last} for {DEADLINE_S} s:\n"
+                          + self.troupe("status") + self.troupe("run", "events", name)
+                          + "".join(run.communicate()))
 
     def committed(self, name):
         runs = json.loads(self.troupe("status", "--json"))["runs"]
