@@ -66,6 +66,12 @@ actors::checkpoint_store_actor connection::store() const {
   return store_;
 }
 
+tl::unexpected<error> connection::closed() {
+  return fail(errc::cancelled, "the client that made this has ended",
+              "its service_client and all that came from it were destroyed",
+              "keep the client for as long as answers are wanted");
+}
+
 void connection::listen(std::weak_ptr<link_listener> listener) {
   const std::lock_guard lock(mutex_);
   std::erase_if(listeners_, [](const auto& each) { return each.expired(); });
@@ -135,9 +141,9 @@ void connection::lost(hub_actor::pointer self) {
 }
 
 void connection::find_again(const std::stop_token& stop) {
-  auto found = search_cluster(data_folder_, stop, [&](const apps::cluster_endpoint& endpoint) {
-    return attach(endpoint, stop);
-  });
+  auto found = search_cluster(
+      data_folder_, deadlines::capacity, stop,
+      [&](const apps::cluster_endpoint& endpoint) { return attach(endpoint, stop); });
   if (!stop.stop_requested()) tell_restored(std::move(found));
 }
 

@@ -60,16 +60,28 @@ class connection : public std::enable_shared_from_this<connection> {
 
   void listen(std::weak_ptr<link_listener> listener);
 
+  /// A small job for the hub. False once the link is closed: nothing would be answered any more.
+  template <class Job>
+  [[nodiscard]] bool in_hub(Job&& job) const {
+    const std::lock_guard lock(mutex_);
+    if (is_closed_) return false;
+    post(hub_, std::forward<Job>(job));
+    return true;
+  }
+  [[nodiscard]] static tl::unexpected<error> closed();
+
   /// One request with one answer of type T, waited for a little longer than its own deadline.
   template <class T, class Handle, class Message>
   [[nodiscard]] result<T> call(const Handle& to, std::chrono::milliseconds deadline,
                                Message message) const {
     const promise<T> answer;
-    post(hub_, [to, deadline, message = std::move(message), answer](hub_actor::pointer self) {
-      actors::ask(
-          self, to, deadline, message, [answer](const T& value) { answer.deliver(value); },
-          [answer](const error& e) { answer.deliver(fail(e)); });
-    });
+    const bool is_open =
+        in_hub([to, deadline, message = std::move(message), answer](hub_actor::pointer self) {
+          actors::ask(
+              self, to, deadline, message, [answer](const T& value) { answer.deliver(value); },
+              [answer](const error& e) { answer.deliver(fail(e)); });
+        });
+    if (!is_open) return closed();
     return answer.get_future().get(deadline + std::chrono::seconds(1));
   }
 
@@ -80,14 +92,16 @@ class connection : public std::enable_shared_from_this<connection> {
                                                                Message message) const {
     using both = std::pair<Info, Given>;
     const promise<both> answer;
-    post(hub_, [to, deadline, message = std::move(message), answer](hub_actor::pointer self) {
-      actors::ask(
-          self, to, deadline, message,
-          [answer](const Info& info, const Given& given) {
-            answer.deliver(both{info, given});
-          },
-          [answer](const error& e) { answer.deliver(fail(e)); });
-    });
+    const bool is_open =
+        in_hub([to, deadline, message = std::move(message), answer](hub_actor::pointer self) {
+          actors::ask(
+              self, to, deadline, message,
+              [answer](const Info& info, const Given& given) {
+                answer.deliver(both{info, given});
+              },
+              [answer](const error& e) { answer.deliver(fail(e)); });
+        });
+    if (!is_open) return closed();
     return answer.get_future().get(deadline + std::chrono::seconds(1));
   }
 

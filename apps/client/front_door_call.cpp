@@ -22,20 +22,19 @@ result<actors::front_door_actor> find_front_door(caf::actor_system& system,
 }
 
 result<void> search_cluster(
-    const std::string& data_folder, const std::stop_token& stop,
+    const std::string& data_folder, std::chrono::milliseconds deadline, const std::stop_token& stop,
     const std::function<result<void>(const apps::cluster_endpoint&)>& attempt) {
   std::mutex mutex;
   std::condition_variable_any pause;
-  const auto end = std::chrono::steady_clock::now() + deadlines::capacity;
-  result<void> found = fail(errc::peer_lost, "the control node went away");
-  while (!stop.stop_requested() && std::chrono::steady_clock::now() < end) {
+  const auto end = std::chrono::steady_clock::now() + deadline;
+  for (;;) {
+    if (stop.stop_requested()) return fail(errc::cancelled, "the search was stopped");
     const auto endpoint = apps::read_cluster_endpoint(data_folder);
-    found = endpoint ? attempt(*endpoint) : result<void>(fail(endpoint.error()));
-    if (found) break;
+    auto found = endpoint ? attempt(*endpoint) : result<void>(fail(endpoint.error()));
+    if (found || std::chrono::steady_clock::now() >= end) return found;
     std::unique_lock lock(mutex);
     pause.wait_for(lock, stop, retry_pause, [] { return false; });
   }
-  return found;
 }
 
 }  // namespace troupe::client

@@ -6,9 +6,8 @@
 // here.
 //
 // Threading: any thread; a call blocks for deadlines::connect and a second at most, a search for
-// deadlines::capacity and a call.
-// Errors: errc::peer_lost when there is no front door or it goes away; errc::cancelled after a
-// stop; what the door refuses.
+// its deadline and a call. Errors: errc::peer_lost when there is no front door or it goes away;
+// errc::cancelled after a stop; what the door refuses.
 
 #include <functional>
 #include <stop_token>
@@ -30,9 +29,10 @@ namespace troupe::client {
 [[nodiscard]] result<actors::front_door_actor> find_front_door(
     caf::actor_system& system, const apps::cluster_endpoint& endpoint);
 
-/// Calls `attempt` with what the cluster's endpoint file says, again and again, until it succeeds.
+/// Calls `attempt` with what the cluster's endpoint file says, again and again, until it succeeds
+/// or the deadline has passed; at least once.
 [[nodiscard]] result<void> search_cluster(
-    const std::string& data_folder, const std::stop_token& stop,
+    const std::string& data_folder, std::chrono::milliseconds deadline, const std::stop_token& stop,
     const std::function<result<void>(const apps::cluster_endpoint&)>& attempt);
 
 template <class... Answers, class... Request>

@@ -37,7 +37,8 @@ class sampling_session final : public link_listener,
   /// Whether a failed request is asked again as long as that may help.
   enum class repeating : std::uint8_t { never = 0, while_it_may_help = 1 };
 
-  /// Asks until there is an answer or an error that asking again cannot heal.
+  /// Asks until there is an answer or an error that asking again cannot heal; errc::cancelled at
+  /// once when the client has ended.
   template <class T, class Message>
   future<T> ask(std::chrono::milliseconds deadline, Message message,
                 repeating again = repeating::while_it_may_help) {
@@ -47,8 +48,8 @@ class sampling_session final : public link_listener,
       answer.deliver(fail(ok.error()));
       return answer.get_future();
     }
-    post(link_->hub(), [session = shared_from_this(), deadline, answer, again,
-                        message = std::move(message)](hub_actor::pointer self) {
+    const bool is_open = link_->in_hub([session = shared_from_this(), deadline, answer, again,
+                                        message = std::move(message)](hub_actor::pointer self) {
       const std::uint64_t number = ++session->last_number_;
       session->open_.emplace(
           number,
@@ -58,6 +59,7 @@ class sampling_session final : public link_listener,
                        [answer](const error& e) { answer.deliver(fail(e)); }, again, 0});
       session->open_.at(number).send(self);
     });
+    if (!is_open) answer.deliver(connection::closed());
     return answer.get_future();
   }
 

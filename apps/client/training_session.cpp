@@ -35,18 +35,20 @@ actors::training_run_actor training_session::run() const {
 }
 
 void training_session::submit(submission next) {
-  post(link_->hub(),
-       [session = shared_from_this(), next = std::move(next)](hub_actor::pointer self) {
-         session->waiting_.push_back(next);
-         if (!session->current_) session->send_next(self);
-       });
+  const bool is_open = link_->in_hub([session = shared_from_this(), next](hub_actor::pointer self) {
+    session->waiting_.push_back(next);
+    if (!session->current_) session->send_next(self);
+  });
+  if (!is_open) (void)next.done(0, connection::closed());
 }
 
 future<run_info> training_session::settled() {
   const promise<run_info> answer;
-  post(link_->hub(), [session = shared_from_this(), answer](hub_actor::pointer self) {
-    session->ask_settled(self, answer);
-  });
+  const bool is_open =
+      link_->in_hub([session = shared_from_this(), answer](hub_actor::pointer self) {
+        session->ask_settled(self, answer);
+      });
+  if (!is_open) answer.deliver(connection::closed());
   return answer.get_future();
 }
 

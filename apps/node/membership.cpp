@@ -32,7 +32,7 @@ void membership::find_again(const actors::node_agent_self& agent) {
   config::log(config::log_level::warning, "the control node went away; looking for the next one");
   finder_ = std::jthread([this, agent](const std::stop_token& stop) {
     const auto found = client::search_cluster(
-        data_folder_, stop,
+        data_folder_, deadlines::capacity, stop,
         [&](const apps::cluster_endpoint& endpoint) { return join(agent, endpoint, stop); });
     if (!found && !stop.stop_requested()) exit_.leave(to_string(found.error()));
   });

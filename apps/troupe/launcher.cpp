@@ -72,6 +72,8 @@ std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
   control.arguments.push_back("--port=" + std::to_string(cluster.port));
   control.arguments.push_back("--snapshot-every-steps=" +
                               std::to_string(cluster.snapshot_every_steps));
+  control.arguments.push_back("--park-idle-runs-after-s=" +
+                              std::to_string(cluster.park_idle_runs_after_s));
   plans.push_back(std::move(control));
   for (std::uint32_t i = 0; i < cluster.trainers.count; ++i) {
     plans.push_back(plan_node("trainer", "trainer-" + std::to_string(i), data_folder, node_program,

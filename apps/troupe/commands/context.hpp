@@ -13,6 +13,7 @@
 
 #include "apps/client/service_client.hpp"
 #include "apps/support/progress.hpp"
+#include "config/deadlines.hpp"
 #include "messages/error.hpp"
 
 namespace troupe::apps {
@@ -23,6 +24,8 @@ class command_context {
  public:
   std::string data_folder = "troupe-data";
   bool wants_json = false;
+  /// A control node that is being started again is waited for this long.
+  std::uint32_t wait_s = deadlines::command_wait.count();
 
   [[nodiscard]] output_form form() const {
     return wants_json ? output_form::json : output_form::text;
@@ -33,6 +36,7 @@ class command_context {
     return wants_json ? progress_mode::silent : progress_mode_of(stderr);
   }
 
+  /// Errors: errc::not_found at once when no cluster ever ran there.
   [[nodiscard]] result<client::service_client> connect() const;
 
   /// The answer: `text` for people, `object` for programs.
@@ -42,7 +46,7 @@ class command_context {
 /// What a parsed command does.
 using command_action = std::function<result<void>()>;
 
-/// Puts `--data-folder` and `--json` on a command and makes `action` its effect.
+/// Puts `--data-folder`, `--wait-s` and `--json` on a command and makes `action` its effect.
 void set_action(CLI::App& command, command_context& context, command_action& chosen,
                 command_action action);
 
