@@ -16,11 +16,7 @@ namespace troupe::actors {
 
 job_manager_state::job_manager_state(job_manager_self::pointer self, job_manager_config config)
     : self_(self), config_(std::move(config)) {
-  self_->set_down_handler([this](const caf::down_msg& down) {
-    for (const auto& [id, agent] : agents_) {
-      if (agent.address() == down.source) return node_left(node_id{id});
-    }
-  });
+  self_->set_down_handler([this](const caf::down_msg& down) { went_down(down.source); });
   restore_runs();
   restore_deployments();
   check_leases();
@@ -57,6 +53,7 @@ void job_manager_state::start_run(const run_record& record, const model_config& 
   info.model_directory = record.request.model.directory;
   info.world_size = record.request.world_size;
   runs_[record.run] = {std::move(actor), std::move(info)};
+  presence_.unattended(record.run, now_ms());
 }
 
 caf::result<run_info, training_run_actor> job_manager_state::create_run(
@@ -85,11 +82,13 @@ caf::result<run_info, training_run_actor> job_manager_state::create_run(
   record.run = id;
   record.request = wanted;
   record.client_epoch = 1;
+  const caf::actor_addr client = client_at_hand();
   auto promise = self_->make_response_promise<run_info, training_run_actor>();
   ask(
       self_, config_.store, deadlines::store, put_run_request{record},
-      [this, promise, record, config = model->files->config()](const done&) mutable {
+      [this, promise, record, client, config = model->files->config()](const done&) mutable {
         start_run(record, config);
+        watch_client(record.run, client);
         auto& run = runs_[record.run];
         run.info.client_epoch = record.client_epoch;
         promise.deliver(run.info, run.actor);
@@ -105,10 +104,12 @@ caf::result<run_info, training_run_actor> job_manager_state::attach_run(
     return to_caf({errc::not_found, "there is no run " + request.run.value, "",
                    "`troupe status` lists the runs"});
   }
+  const caf::actor_addr client = client_at_hand();
   auto promise = self_->make_response_promise<run_info, training_run_actor>();
   ask(
       self_, known->second.actor, deadlines::control, request,
-      [promise, actor = known->second.actor](const run_info& info) mutable {
+      [this, promise, client, actor = known->second.actor](const run_info& info) mutable {
+        watch_client(info.run, client);
         promise.deliver(info, actor);
       },
       [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
@@ -125,6 +126,45 @@ caf::result<Answer> job_manager_state::ask_run(const Request& request) {
   auto promise = self_->make_response_promise<Answer>();
   relay<Answer>(self_, known->second.actor, deadlines::shard_work, request, promise);
   return promise;
+}
+
+// -- runs and their clients ----------------------------------------------------------------------
+
+caf::actor_addr job_manager_state::client_at_hand() const {
+  return caf::actor_cast<caf::actor_addr>(self_->current_sender());
+}
+
+void job_manager_state::watch_client(const run_id& run, const caf::actor_addr& client) {
+  const auto handle = caf::actor_cast<caf::actor>(client);
+  if (!handle) return presence_.unattended(run, now_ms());
+  presence_.attended(run, to_string(client));
+  if (clients_.insert(client).second) self_->monitor(handle);
+}
+
+void job_manager_state::went_down(const caf::actor_addr& source) {
+  for (const auto& [id, agent] : agents_) {
+    if (agent.address() == source) return node_left(node_id{id});
+  }
+  if (clients_.erase(source) > 0) presence_.left(to_string(source), now_ms());
+}
+
+void job_manager_state::run_did_change(const run_info& info) {
+  run_info& known = runs_[info.run].info;
+  if (info.committed_seq_id != known.committed_seq_id) presence_.worked(info.run, now_ms());
+  known = info;
+}
+
+/// A run that still works at an op refuses, and is asked again.
+void job_manager_state::park_idle_runs() {
+  const auto after_ms = static_cast<std::uint64_t>(config_.park_idle_runs_after.count());
+  if (after_ms == 0) return;
+  for (const run_id& run : presence_.idle(now_ms(), after_ms)) {
+    const auto known = runs_.find(run);
+    if (known == runs_.end() || known->second.info.phase != run_phase::ready) continue;
+    tell(self_, known->second.actor,
+         park_idle{"its client has been gone for " + std::to_string(after_ms / 1000) +
+                   " s; its next op takes nodes again"});
+  }
 }
 
 // -- deployments ---------------------------------------------------------------------------------
@@ -266,6 +306,7 @@ void job_manager_state::check_leases() {
       node_left(node);
   }
   grant_waiting();
+  park_idle_runs();
   self_->delayed_send(job_manager_self{self_}, deadlines::lease_renewal, tick{});
 }
 
@@ -422,7 +463,7 @@ job_manager_self::behavior_type job_manager_state::make_behavior() {
       [this](const release_nodes& r) { release(r.hosting); },
       [this](const take_turn& r) { return take(r); },
       [this](const end_turn& r) { end_turn_of(r.hosting); },
-      [this](const run_changed& changed) { runs_[changed.info.run].info = changed.info; },
+      [this](const run_changed& changed) { run_did_change(changed.info); },
       [this](const deployment_changed& changed) {
         const auto known = deployments_.find(changed.info.deployment);
         if (known != deployments_.end()) known->second.info = changed.info;

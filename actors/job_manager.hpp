@@ -1,7 +1,8 @@
 #pragma once
 
 // The control node's head: knows the nodes and what they host, owns runs and deployments, brings
-// runs back after a restart, and places shards and samplers on idle nodes.
+// runs back after a restart, and places shards and samplers on idle nodes. Watches the client of
+// each run: one that is gone for long makes its run give the nodes back (logic/run_presence.hpp).
 //
 // Owner: node main. Deadlines: control; waiting for idle nodes: capacity; for a turn: turn.
 // Threading: an actor, never blocks, except for reading a model's headers when a run is created.
@@ -13,10 +14,12 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <set>
 
 #include <caf/all.hpp>
 
 #include "actors/logic/node_registry.hpp"
+#include "actors/logic/run_presence.hpp"
 #include "actors/logic/work_turns.hpp"
 #include "actors/protocol/type_ids.hpp"
 #include "actors/runtime/clock.hpp"
@@ -28,6 +31,7 @@ struct job_manager_config {
   std::string storage_root;
   std::string join_token;  ///< keys the ranks' tokens too
   std::uint64_t snapshot_every_steps = 20;
+  std::chrono::milliseconds park_idle_runs_after{0};  ///< 0: never
   checkpoint_store_actor store;
   std::function<void()> on_shutdown;  ///< called once every node was told to leave
 };
@@ -66,6 +70,12 @@ class job_manager_state {
   void start_run(const run_record& record, const model_config& model);
   caf::result<deployment_info, deployment_actor> create_deployment(
       const create_deployment_request& request);
+  /// Of the message at hand, as long as no promise was made for its answer: that takes its sender.
+  [[nodiscard]] caf::actor_addr client_at_hand() const;
+  void watch_client(const run_id& run, const caf::actor_addr& client);
+  void went_down(const caf::actor_addr& source);
+  void run_did_change(const run_info& info);
+  void park_idle_runs();
   caf::result<done> remove_deployment(const remove_deployment_request& request);
   caf::result<deployment_info> scale_deployment(const scale_deployment_request& request);
   caf::result<done> join(const attach_request& request, const node_agent_actor& agent);
@@ -96,6 +106,8 @@ class job_manager_state {
   std::map<node_id, node_agent_actor> agents_;
   std::map<run_id, owned<training_run_actor, run_info>> runs_;
   std::map<deployment_id, owned<deployment_actor, deployment_info>> deployments_;
+  logic::run_presence presence_;
+  std::set<caf::actor_addr> clients_;  ///< those that are watched
   std::deque<waiting_grant> waiting_;
   logic::work_turns turns_;
   std::map<std::string, caf::typed_response_promise<done>> turn_waiters_;  ///< by what hosts

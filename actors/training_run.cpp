@@ -111,6 +111,7 @@ void training_run_state::take(const op_request& request, op_promise promise) {
     return promise.deliver(to_caf(std::get<error>(outcome)));
   }
   waiting_[request.seq_id].push_back(promise);
+  idle_.reset();
   if (*arrived == logic::arrival::pending) wake();
   for (auto& released : sequencer_.take_released())
     journal(std::move(released));
@@ -145,6 +146,7 @@ void training_run_state::run_after_boot() {
 caf::result<run_info> training_run_state::attach() {
   auto promise = self_->make_response_promise<run_info>();
   when_booted([this, promise] {
+    idle_.reset();
     record_.client_epoch = sequencer_.raise_epoch();
     ask(
         self_, config_.store, deadlines::store, put_run_request{record_},
@@ -223,6 +225,7 @@ training_run_self::behavior_type training_run_state::make_behavior() {
       },
       [this](const node_silent& node) { tell(self_, group_, node); },
       [this](const move_away& wanted) { leave_nodes(wanted.reason); },
+      [this](const park_idle& wanted) { park_unused(wanted); },
       [this](tick) { read_replay(covered_seq_id()); },
   };
 }

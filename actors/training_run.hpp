@@ -110,6 +110,8 @@ class training_run_state {
   void snapshot_damaged(const std::optional<checkpoint_record>& older, const error& reason);
   void after_snapshot();
   caf::result<run_info> park();
+  void park_unused(const park_idle& wanted);
+  [[nodiscard]] bool is_parking() const { return !parking_.empty() || idle_; }
   void finish_parking();
   void give_nodes_back(std::string detail);
   void wake();
@@ -178,7 +180,8 @@ class training_run_state {
 
   bool has_gradients_ = false;  ///< since the last step: no snapshot holds them
   std::vector<caf::typed_response_promise<run_info>> parking_;
-  std::deque<op_request> ready_;  ///< journalled, in order, not finished
+  std::optional<std::string> idle_;  ///< why the nodes are given back without being asked to
+  std::deque<op_request> ready_;     ///< journalled, in order, not finished
   bool busy_ = false;
   std::uint64_t dispatched_ = 0;  ///< the op that the shards work at; 0: none
   bool is_saving_ = false;        ///< a snapshot is on its way

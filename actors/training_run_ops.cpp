@@ -8,16 +8,6 @@
 #include "config/planted_bug.hpp"
 
 namespace troupe::actors {
-namespace {
-
-double metric(const metric_list& metrics, std::string_view wanted) {
-  for (const auto& [key, value] : metrics) {
-    if (key == wanted) return value;
-  }
-  return 0;
-}
-
-}  // namespace
 
 bool training_run_state::is_current(std::uint64_t incarnation) const {
   return incarnation == record_.incarnation && phase_ == run_phase::ready;
@@ -184,7 +174,8 @@ checkpoint_manifest training_run_state::manifest(checkpoint_kind kind, const std
   out.model_directory = record_.request.model.directory;
   out.files = merged.files;
   out.state = merged.weights;
-  out.optimizer_steps = static_cast<std::uint64_t>(metric(merged.metrics, "optimizer_steps:max"));
+  out.optimizer_steps =
+      static_cast<std::uint64_t>(logic::metric(merged.metrics, "optimizer_steps:max"));
   out.created_unix_ms = unix_time_ms();
   const bool is_training = kind == checkpoint_kind::training || kind == checkpoint_kind::snapshot;
   if (is_training || kind == checkpoint_kind::sampler_adapter) out.lora = record_.request.lora;

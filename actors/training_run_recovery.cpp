@@ -52,6 +52,7 @@ void training_run_state::recover(const error& reason) {
   busy_ = false;
   is_saving_ = false;
   moving_.reset();
+  idle_.reset();
   pace_.lost(steady_seconds(lost_at_));
   for (auto& promise : std::exchange(parking_, {}))
     promise.deliver(to_caf(reason));

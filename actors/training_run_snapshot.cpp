@@ -14,7 +14,8 @@ void training_run_state::snapshot_if_due() {
   if (is_free && pace_.is_due(step_, at)) take_snapshot();
 }
 
-/// Ops wait only while the ranks copy their state; the files are written beside later ops.
+/// Ops wait only until the ranks know that they are to copy; copies and files are made beside later
+/// ops, and a step waits for what it would overwrite.
 void training_run_state::take_snapshot() {
   busy_ = true;
   is_saving_ = true;
@@ -29,7 +30,7 @@ void training_run_state::take_snapshot() {
         if (!is_current(incarnation)) return;
         busy_ = false;
         const double waited_s = seconds_since(self_->system(), begun);
-        pace_.taken(at.step, steady_seconds(begun), waited_s);
+        pace_.taken(at.step, steady_seconds(begun));
         write_snapshot({at.seq_id, at.step, begun, waited_s});
         pump();
       },
@@ -48,13 +49,16 @@ void training_run_state::write_snapshot(const captured_at& at) {
         if (!is_current(incarnation)) return;
         auto merged = logic::merge(reply.ranks, logic::batch_plan(world), at.seq_id);
         if (!merged) return snapshot_failed(merged.error());
+        captured_at done = at;
+        done.waited_s += logic::metric(merged->metrics, "copy_waited_s:max");
+        pace_.cost(at.waited_s + logic::metric(merged->metrics, "copying_s:max"));
         auto image = manifest(checkpoint_kind::snapshot, {}, at, *merged);
         if (config::is_planted(config::bug::snapshot_misnumbered)) ++image.seq_id;
         if (snapshot_) image.parent = snapshot_->id;
         ask(
             self_, config_.store, deadlines::store, commit_checkpoint_request{std::move(image)},
-            [this, at, incarnation](const checkpoint_record& record) {
-              if (is_current(incarnation)) snapshot_committed(at, record);
+            [this, done, incarnation](const checkpoint_record& record) {
+              if (is_current(incarnation)) snapshot_committed(done, record);
             },
             [this, incarnation](const error& e) {
               if (e.code != errc::corrupt) return stop(e);
@@ -93,7 +97,7 @@ void training_run_state::snapshot_failed(const error& reason) {
   is_saving_ = false;
   report(run_event_kind::snapshot, "not taken: " + to_string(reason));
   const bool is_idle = !busy_ && ready_.empty();
-  if (!parking_.empty()) return is_idle ? give_nodes_back("") : finish_parking();
+  if (is_parking()) return is_idle ? give_nodes_back(idle_.value_or("")) : finish_parking();
   if (moving_ && !busy_ && !has_gradients_) return hand_over();
   pump();
 }
@@ -142,7 +146,7 @@ void training_run_state::snapshot_damaged(const std::optional<checkpoint_record>
 }
 
 void training_run_state::after_snapshot() {
-  if (phase_ == run_phase::ready && !parking_.empty()) return finish_parking();
+  if (phase_ == run_phase::ready && is_parking()) return finish_parking();
   pump();
 }
 
@@ -160,15 +164,24 @@ caf::result<run_info> training_run_state::park() {
   return promise;
 }
 
+/// One that is at work, or on its way to some nodes, is asked again.
+void training_run_state::park_unused(const park_idle& wanted) {
+  const bool is_at_rest = phase_ == run_phase::ready && !busy_ && ready_.empty();
+  if (!is_at_rest || is_parking() || moving_) return;
+  idle_ = wanted.reason;
+  finish_parking();
+}
+
 void training_run_state::finish_parking() {
   if (busy_ || !ready_.empty()) {
+    idle_.reset();
     for (auto& promise : std::exchange(parking_, {}))
       promise.deliver(to_caf({errc::busy, "run " + record_.run.value + " is at work again",
                               "an op came in while it was being parked", "wait for its answer"}));
     return pump();
   }
   const bool is_covered = changed_seq_id_ <= covered_seq_id();
-  if (has_gradients_ || is_covered) return give_nodes_back("");
+  if (has_gradients_ || is_covered) return give_nodes_back(idle_.value_or(""));
   if (!is_saving_ && !is_verifying_) take_snapshot();
 }
 
@@ -176,6 +189,7 @@ void training_run_state::give_nodes_back(std::string detail) {
   tell(self_, group_, close_group{});
   is_saving_ = false;
   moving_.reset();
+  idle_.reset();
   report(run_event_kind::parked, detail);
   set_phase(run_phase::parked, std::move(detail));
   for (auto& promise : std::exchange(parking_, {}))

@@ -68,6 +68,8 @@ void read_cluster(reader& in, const toml::table& table, cluster_config& out) {
       in.read(node, key.str(), out.data_folder);
     } else if (key == "snapshot_every_steps") {
       in.read(node, key.str(), out.snapshot_every_steps, 0, 1'000'000);
+    } else if (key == "park_idle_runs_after_s") {
+      in.read(node, key.str(), out.park_idle_runs_after_s, 0, 31'536'000);
     } else {
       in.refuse(node, key.str(), "is no key of [cluster]");
     }

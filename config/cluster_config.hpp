@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/deadlines.hpp"
 #include "config/limits.hpp"
 #include "messages/error.hpp"
 
@@ -90,6 +91,8 @@ struct cluster_config {
   process_group trainers{2, 1, 8};
   process_group samplers{1, 1, 1};
   std::uint64_t snapshot_every_steps = 0;  ///< 0: by what one costs and how often nodes are lost
+  /// After its client has gone a run keeps its nodes for this long; 0: for ever.
+  std::uint64_t park_idle_runs_after_s = deadlines::client_gone.count();
   gateway_config gateway;
   std::vector<named_model> models;
   std::vector<served_model> deployments;

@@ -51,6 +51,11 @@ inline constexpr seconds stream_silence{60};
 /// What a client waits for one attempt of an op, recovery included, before it asks again.
 inline constexpr seconds op{1800};
 
+/// What a command waits for a control node that does not answer, unless told otherwise: one that
+/// was killed is there again after a second or two.
+inline constexpr seconds command_wait{10};
+inline constexpr seconds command_wait_max{600};
+
 /// Connecting to a node and its handshake.
 inline constexpr seconds connect{15};
 
@@ -61,6 +66,10 @@ inline constexpr seconds shutdown{10};
 /// kill it.
 inline constexpr seconds notice{8};
 static_assert(notice < shutdown);
+
+/// A run whose client has gone keeps its nodes for this long, unless the cluster file says
+/// otherwise.
+inline constexpr seconds client_gone{600};
 
 /// Reading a checkpoint back.
 inline constexpr seconds verify{600};

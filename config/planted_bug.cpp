@@ -36,9 +36,10 @@ constexpr std::array bugs{
     bug::file_not_synced,
     bug::name_not_synced,
     bug::damaged_log_skipped,
+    bug::step_before_copied,
 };
 
-constexpr std::array<std::string_view, 29> names{
+constexpr std::array<std::string_view, 30> names{
     "none",
     "no_sync",
     "answer_before_commit",
@@ -68,6 +69,7 @@ constexpr std::array<std::string_view, 29> names{
     "file_not_synced",
     "name_not_synced",
     "damaged_log_skipped",
+    "step_before_copied",
 };
 
 }  // namespace

@@ -44,6 +44,7 @@ enum class bug : std::uint8_t {
   file_not_synced,          ///< a blob gets its name before its bytes are durable
   name_not_synced,          ///< a blob is told of before its name is durable
   damaged_log_skipped,      ///< records behind a damaged one are taken, it is not
+  step_before_copied,       ///< a step overwrites what a snapshot has not copied yet
 };
 
 /// All but none, for the test that walks through them.

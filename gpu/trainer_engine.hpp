@@ -8,7 +8,8 @@
 // not depend on how a batch was split.
 //
 // Shapes: per datum vectors of its length N.
-// Threading: one thread at a time; the owner is an engine_worker.
+// Threading: one thread at a time; the owner is an engine_worker. Only `save` may run beside other
+// calls, those that leave weights and moments as they are: all but load and optim_step.
 // Errors: errc::not_finite and errc::invalid_argument leave weights and gradients as they were;
 // errc::peer_lost, errc::timeout and errc::engine leave the engine unusable (discard it).
 // Invariants: ENGINE-1 the same calls on the same world size give the same bits.

@@ -6,6 +6,7 @@
 #include "actors/engine_io/adapter_files.hpp"
 #include "actors/engine_io/delta_chain.hpp"
 #include "config/failpoint.hpp"
+#include "config/planted_bug.hpp"
 #include "gpu/models/adapters.hpp"
 
 namespace troupe::actors {
@@ -136,6 +137,7 @@ result<void> trainer_host::work(const shard_backward& body, shard_work_reply& re
 }
 
 result<void> trainer_host::work(const shard_optim_step& body, shard_work_reply& reply) {
+  if (auto settled = settle_copy(); !settled) return settled;
   auto out = engine_->optim_step(body.adam);
   if (!out) return fail(out.error());
   config::failpoint("t7", reply.seq_id);
@@ -164,44 +166,48 @@ result<void> trainer_host::work(const shard_save_state&, shard_work_reply& reply
   return {};
 }
 
-result<void> trainer_host::work(const shard_capture_state&, shard_work_reply& reply) {
-  std::shared_ptr<captured_state> copy;
-  {
-    const std::lock_guard lock(captured_mutex_);
-    copy = std::exchange(spare_, nullptr);
-  }
-  if (!copy) copy = std::make_shared<captured_state>();
-  copy->state.start_again();
-  copy->seq_id = reply.seq_id;
-  if (auto saved = engine_->save(copy->state); !saved) return saved;
-  copy->weights = weights_;
-  copy->optimizer_steps = engine_->optimizer_steps();
+std::shared_ptr<state_copy> trainer_host::captured() {
   const std::lock_guard lock(captured_mutex_);
+  return captured_;
+}
+
+result<void> trainer_host::settle_copy() {
+  if (config::is_planted(config::bug::step_before_copied)) return {};
+  const auto copy = captured();
+  return copy ? copy->settle(*engine_) : result<void>{};
+}
+
+result<void> trainer_host::work(const shard_capture_state&, shard_work_reply& reply) {
+  const std::lock_guard lock(captured_mutex_);
+  auto copy = std::exchange(spare_, nullptr);
+  if (!copy) copy = std::make_shared<state_copy>();
+  copy->begin(reply.seq_id, weights_, engine_->optimizer_steps());
   captured_ = std::move(copy);
   return {};
 }
 
 result<void> trainer_host::work(const shard_write_captured&, shard_work_reply& reply) {
-  std::shared_ptr<captured_state> copy;
-  {
-    const std::lock_guard lock(captured_mutex_);
-    copy = std::exchange(captured_, nullptr);
-  }
-  if (!copy || copy->seq_id != reply.seq_id) {
+  const auto copy = captured();
+  if (!copy || copy->seq_id() != reply.seq_id) {
     return fail(errc::internal,
                 "the state after op " + std::to_string(reply.seq_id) + " was not captured");
   }
-  auto blob = copy->state.write_to(blobs_);
+  if (auto made = copy->make(*engine_); !made) return made;
+  auto blob = copy->write_to(blobs_);
   if (!blob) return fail(blob.error());
   reply.files = {{blob->blob, blob->bytes, opened_.identity.rank}};
-  reply.weights = copy->weights;
-  reply.metrics = {{"optimizer_steps:max", static_cast<double>(copy->optimizer_steps)}};
+  reply.weights = copy->weights();
+  reply.metrics = {{"optimizer_steps:max", static_cast<double>(copy->optimizer_steps())},
+                   {"copying_s:max", copy->copying_s()},
+                   {"copy_waited_s:max", copy->waited_s()}};
   const std::lock_guard lock(captured_mutex_);
-  spare_ = std::move(copy);
+  if (captured_ == copy) captured_ = nullptr;
+  spare_ = copy;
   return {};
 }
 
 result<void> trainer_host::work(const shard_load_state& body, shard_work_reply& reply) {
+  if (auto settled = settle_copy(); !settled) return settled;
   if (auto loaded = load_training(body.checkpoint.manifest, body.optimizer); !loaded) return loaded;
   reply.weights = weights_ = engine_->weights_digest();
   return {};

@@ -3,10 +3,10 @@
 // Everything one rank does, without actors: opens its engine, answers shard work with it, and turns
 // its state into blobs. The engine_worker only carries messages to and from it.
 //
-// Threading: one thread (the worker's), except that a captured state is written on another. Errors:
-// user errors leave the engine as it was; errc::engine, errc::peer_lost and errc::timeout mean that
-// the host must be thrown away. Invariants: HOST-1 the published baseline moves only when the
-// commit of a sampler checkpoint is
+// Threading: one thread (the worker's), except that a captured state is copied and written on
+// another, beside ops that do not change it. Errors: user errors leave the engine as it was;
+// errc::engine, errc::peer_lost and errc::timeout mean that the host must be thrown away.
+// Invariants: HOST-1 the published baseline moves only when the commit of a sampler checkpoint is
 //             confirmed, so a failed publish never poisons the next delta.
 
 #include <atomic>
@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "actors/engine_io/parameter_files.hpp"
+#include "actors/engine_io/state_copy.hpp"
 #include "gpu/engine_factory.hpp"
 #include "messages/shard.hpp"
 
@@ -31,14 +32,6 @@ class trainer_host {
   void abort();
 
  private:
-  /// What a snapshot needs, as it was after op `seq_id`.
-  struct captured_state {
-    std::uint64_t seq_id = 0;
-    memory_sink state;
-    state_digest weights;
-    std::uint64_t optimizer_steps = 0;
-  };
-
   result<void> load_weights(const start_shard_request& request);
   result<void> load_published(const start_shard_request& request);
   result<void> load_training(const checkpoint_manifest& checkpoint, optimizer_state optimizer);
@@ -54,6 +47,10 @@ class trainer_host {
   result<void> work(const shard_capture_state& body, shard_work_reply& reply);
   result<void> work(const shard_write_captured& body, shard_work_reply& reply);
 
+  [[nodiscard]] std::shared_ptr<state_copy> captured();
+  /// Before the state changes.
+  result<void> settle_copy();
+
   result<void> save_adapters(shard_work_reply& reply);
   result<storage::blob_info> write_base(const bf16_state& state);
   result<storage::blob_info> write_delta(const bf16_state& state);
@@ -68,9 +65,9 @@ class trainer_host {
   bf16_state published_;
   bf16_state unconfirmed_;
   std::mutex captured_mutex_;
-  std::shared_ptr<captured_state> captured_;  ///< guarded by captured_mutex_
-  std::shared_ptr<captured_state> spare_;     ///< guarded by captured_mutex_
-  state_digest weights_;                      ///< after the last op that changed them
+  std::shared_ptr<state_copy> captured_;  ///< guarded by captured_mutex_
+  std::shared_ptr<state_copy> spare_;     ///< guarded by captured_mutex_
+  state_digest weights_;                  ///< after the last op that changed them
 };
 
 }  // namespace troupe::actors

@@ -33,10 +33,13 @@ bool snapshot_pace::is_due(std::uint64_t step, double now_s) const {
          now_s - last_taken_s_ >= std::sqrt(2 * cost_s_ * between);
 }
 
-void snapshot_pace::taken(std::uint64_t step, double now_s, double blocked_s) {
+void snapshot_pace::taken(std::uint64_t step, double now_s) {
   last_step_ = step;
   last_taken_s_ = now_s;
-  cost_s_ = (cost_s_ + std::max(blocked_s, 0.001)) / 2;
+}
+
+void snapshot_pace::cost(double seconds) {
+  cost_s_ = (cost_s_ + std::max(seconds, 0.001)) / 2;
 }
 
 void snapshot_pace::lost(double now_s) {

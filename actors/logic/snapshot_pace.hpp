@@ -19,7 +19,10 @@ class snapshot_pace {
   /// After the commit of step number `step`.
   [[nodiscard]] bool is_due(std::uint64_t step, double now_s) const;
 
-  void taken(std::uint64_t step, double now_s, double blocked_s);
+  void taken(std::uint64_t step, double now_s);
+  /// What the last one took from the ops beside it: they wait for the copy, or share the machine
+  /// with it.
+  void cost(double seconds);
   void lost(double now_s);
 
   [[nodiscard]] double interval_s() const;

@@ -136,6 +136,13 @@ result<void> check_answer(const op_body& body, const model_config& model) {
               "send fewer datums at a time, or ask for pooled embeddings");
 }
 
+double metric(const metric_list& metrics, std::string_view name) {
+  for (const auto& [key, value] : metrics) {
+    if (key == name) return value;
+  }
+  return 0;
+}
+
 bool changes_state(const op_body& body) {
   if (const auto* op = std::get_if<forward_op>(&body)) {
     return op->keep == retention::keep_for_backward;

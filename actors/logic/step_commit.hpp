@@ -9,6 +9,7 @@
 //             COMMIT-2 an op commits only when every rank has prepared it.
 
 #include <cstdint>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -46,6 +47,9 @@ struct merged_reply {
 
 /// errc::invalid_argument when the answer to an op would be too large for the model's hidden size.
 [[nodiscard]] result<void> check_answer(const op_body& body, const model_config& model);
+
+/// The value of that name; 0: there is none.
+[[nodiscard]] double metric(const metric_list& metrics, std::string_view name);
 
 /// Whether an op changes weights, gradients or kept forwards, so that a replay must repeat it.
 [[nodiscard]] bool changes_state(const op_body& body);

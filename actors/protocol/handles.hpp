@@ -74,7 +74,7 @@ using training_run_actor = caf::typed_actor<
     caf::result<run_info>(run_status_request), caf::result<run_info>(park_run_request),
     caf::result<run_info>(acknowledge_rollback_request),
     caf::result<run_events_reply>(run_events_request), caf::result<void>(group_lost),
-    caf::result<void>(move_away), caf::result<void>(node_silent)>;
+    caf::result<void>(move_away), caf::result<void>(node_silent), caf::result<void>(park_idle)>;
 
 /// Brings a sampler checkpoint to every replica of its deployment.
 using weight_syncer_actor = caf::typed_actor<caf::result<sync_reply>(sync_request)>;

@@ -97,6 +97,11 @@ struct move_away {
   std::string reason;
 };
 
+/// Tells a run that nobody uses it: it gives its nodes back, unless an op is under way.
+struct park_idle {
+  std::string reason;
+};
+
 /// A node's lease ran out: it may be paused or cut off, and its link may still look alive.
 struct node_silent {
   node_id node;

@@ -75,9 +75,15 @@ heads spawn_heads(caf::actor_system& system, const stores& open, const options& 
     config::log(config::log_level::warning, "a chain stays unfolded: " + to_string(reason));
   };
   out.store = actors::spawn_checkpoint_store(system, store);
-  out.manager = actors::spawn_job_manager(
-      system, {endpoint.cluster, endpoint.data_folder, endpoint.join_token,
-               wanted.snapshot_every_steps, out.store, [&exit] { exit.leave(""); }});
+  actors::job_manager_config manager;
+  manager.cluster = endpoint.cluster;
+  manager.storage_root = endpoint.data_folder;
+  manager.join_token = endpoint.join_token;
+  manager.snapshot_every_steps = wanted.snapshot_every_steps;
+  manager.park_idle_runs_after = std::chrono::seconds(wanted.park_idle_runs_after_s);
+  manager.store = out.store;
+  manager.on_shutdown = [&exit] { exit.leave(""); };
+  out.manager = actors::spawn_job_manager(system, std::move(manager));
   attach_reply welcome;
   welcome.cluster = endpoint.cluster;
   welcome.control.value = wanted.name;

@@ -38,6 +38,8 @@ result<options> parse_options(int count, const char* const* words) {
   app.add_option("--port", out.port, "control: 0 picks one");
   app.add_option("--snapshot-every-steps", out.snapshot_every_steps)
       ->check(CLI::Range(0, 1'000'000));
+  app.add_option("--park-idle-runs-after-s", out.park_idle_runs_after_s)
+      ->check(CLI::Range(0, 31'536'000));
   app.add_option("--ready-descriptor", out.ready_descriptor);
   try {
     app.parse(count, words);

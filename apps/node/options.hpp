@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "config/deadlines.hpp"
 #include "config/limits.hpp"
 #include "gpu/engine_factory.hpp"
 #include "messages/cluster.hpp"
@@ -29,7 +30,8 @@ struct options {
   std::string host = "127.0.0.1";          ///< control
   std::uint16_t port = 0;                  ///< control
   std::uint64_t snapshot_every_steps = 0;  ///< control; 0: by cost and losses
-  int ready_descriptor = -1;               ///< where a launcher listens; -1: started by hand
+  std::uint64_t park_idle_runs_after_s = deadlines::client_gone.count();  ///< control; 0: never
+  int ready_descriptor = -1;  ///< where a launcher listens; -1: started by hand
 };
 
 [[nodiscard]] result<options> parse_options(int count, const char* const* words);

@@ -70,14 +70,15 @@ sim_cluster::config::config() {
 }
 
 sim_cluster::sim_cluster(std::uint64_t seed, std::uint32_t num_trainers, std::uint32_t num_samplers,
-                         storage_kind storage)
+                         storage_kind storage, std::chrono::milliseconds park_idle_runs_after)
     : system_(config_),
       scheduler_(dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler())),
       random_(seed),
       disk_(detail::mix64(seed + 1)),
       values_(storage == storage_kind::disk ? &disk_ : nullptr),
       blobs_(storage == storage_kind::disk ? &disk_ : nullptr),
-      network_(detail::mix64(seed)) {
+      network_(detail::mix64(seed)),
+      park_idle_runs_after_(park_idle_runs_after) {
   start_control();
   for (std::uint32_t i = 0; i < num_trainers; ++i)
     add_node(node_role::trainer);
@@ -90,7 +91,8 @@ void sim_cluster::start_control() {
   const storage::garbage_rules at_once{.superseded = {}, .files = {}, .samplers = {}};
   store_ = actors::spawn_checkpoint_store(
       system_, {&values_, &blobs_, actors::worker_threads::inline_scheduler, at_once, {}});
-  manager_ = actors::spawn_job_manager(system_, {"sim", "/", "token", 3, store_, {}});
+  manager_ = actors::spawn_job_manager(system_,
+                                       {"sim", "/", "token", 3, park_idle_runs_after_, store_, {}});
 }
 
 void sim_cluster::restart_control(bool loses_power) {

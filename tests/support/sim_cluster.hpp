@@ -33,8 +33,10 @@ class sim_cluster {
  public:
   enum class storage_kind : std::uint8_t { memory, disk };
 
+  /// Runs whose client has gone are parked after a while; 0: never.
   sim_cluster(std::uint64_t seed, std::uint32_t num_trainers, std::uint32_t num_samplers,
-              storage_kind storage = storage_kind::memory);
+              storage_kind storage = storage_kind::memory,
+              std::chrono::milliseconds park_idle_runs_after = {});
   ~sim_cluster();
   sim_cluster(const sim_cluster&) = delete;
   sim_cluster& operator=(const sim_cluster&) = delete;
@@ -165,6 +167,7 @@ class sim_cluster {
   std::uint64_t trace_ = 0;
   std::chrono::milliseconds elapsed_{0};
   sim_network network_;
+  std::chrono::milliseconds park_idle_runs_after_;
   std::set<sim_network::place> paused_;
   std::vector<actors::node_agent_self> zombies_;
   std::vector<node_id> fenced_;  ///< their processes ended

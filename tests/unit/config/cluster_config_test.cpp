@@ -34,8 +34,9 @@ BOOST_AUTO_TEST_CASE(the_example_states_the_defaults) {
 
 BOOST_AUTO_TEST_CASE(every_key_is_read) {
   const auto parsed = parse_cluster_config(
-      "[cluster]\nname='a'\ndata_folder='/d'\nsnapshot_every_steps=3\n[listen]\nhost='h'\n"
-      "port=77\n[trainers]\ncount=4\nthreads=5\nslots=7\ncompute=\"bf16\"\n"
+      "[cluster]\nname='a'\ndata_folder='/d'\nsnapshot_every_steps=3\n"
+      "park_idle_runs_after_s=60\n[listen]\nhost='h'\nport=77\n[trainers]\ncount=4\nthreads="
+      "5\nslots=7\ncompute=\"bf16\"\n"
       "kept_activations_mib=9\ndevice='auto'\n[samplers]\ncount=0\nthreads=6\n",
       "c.toml");
   BOOST_REQUIRE(parsed.has_value());
@@ -46,6 +47,7 @@ BOOST_AUTO_TEST_CASE(every_key_is_read) {
                                         {4, 5, 7, config::product_type::bf16, "auto", 9},
                                         {0, 6},
                                         3,
+                                        60,
                                         {},
                                         {},
                                         {}}));
@@ -67,6 +69,7 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_named_with_its_line) {
   check_refused("[cluster]\nnam = 'x'\n", "2", "nam");
   check_refused("[cluster]\nname = 7\n", "2", "name");
   check_refused("[cluster]\nname = 'a/b'\n", "2", "name");
+  check_refused("[cluster]\npark_idle_runs_after_s = -1\n", "2", "park_idle_runs_after_s");
   check_refused("\n[listen]\nport = 65536\n", "3", "port");
   check_refused("[trainers]\ncount = -1\n", "2", "count");
   check_refused("[trainers]\ncount = 1.5\n", "2", "count");
