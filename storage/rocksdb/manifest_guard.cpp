@@ -134,7 +134,8 @@ result<void> manifest_guard::record() {
   auto mark = posix::temporary_file::create(root_ + "/tmp");
   if (!mark) return fail(mark.error());
   if (auto put = mark->append(std::as_bytes(std::span(line))); !put) return put;
-  if (auto published = mark->publish(root_ + "/db.mark"); !published) return published;
+  if (auto synced = mark->sync(); !synced) return synced;
+  if (auto moved = mark->move_to(root_ + "/db.mark"); !moved) return moved;
   return posix::sync_directory(root_);
 }
 
