@@ -83,7 +83,7 @@ inline constexpr std::uint32_t delta_depth_max = 32;
 
 /// Every so many deltas of a chain are folded into one file, so that a catch-up reads a base, a
 /// folded delta and fewer than this many more.
-inline constexpr std::uint32_t fold_every_deltas = 8;
+inline constexpr std::uint32_t fold_every_deltas = 4;
 static_assert(delta_depth_max % fold_every_deltas == 0, "the longest chain ends in a fold");
 
 /// Deltas of a chain may have this part of their base's bytes, in hundredths. Late readers go
