@@ -21,7 +21,7 @@ constexpr std::uint32_t attempts_max = 8;
 struct deployment_state::sync_round {
   sync_request request;
   caf::typed_response_promise<sync_reply> promise;
-  std::size_t num_open = 0;
+  std::set<std::uint32_t> open;      ///< places that have not ended it
   std::optional<error> failure;      ///< of the first replica that failed
   std::optional<sync_reply> merged;  ///< of those that committed
 };
@@ -112,7 +112,7 @@ std::optional<error> deployment_state::refusal(const sample_request& request) co
                      std::to_string(newest) + " is",
                  "a sync is under way, or was never asked for", "ask again, or sync first"};
   }
-  if (request.max_version < version_ && !syncing_) {
+  if (request.max_version < version_ && !round_) {
     return error{errc::not_found,
                  "version " + std::to_string(request.max_version) + " is not served any more, " +
                      std::to_string(version_) + " is",
@@ -206,20 +206,18 @@ void deployment_state::answered(std::uint64_t request) {
 // -- versions ------------------------------------------------------------------------------------
 
 caf::result<sync_reply> deployment_state::sync(const sync_request& request) {
-  if (syncing_ || num_serving() == 0) {
+  if (round_ || num_serving() == 0) {
     return to_caf({errc::busy, "deployment " + id_.value + " takes no sync at this moment",
-                   syncing_ ? "another sync is under way" : "no replica serves yet", "try again"});
+                   round_ ? "another sync is under way" : "no replica serves yet", "try again"});
   }
-  syncing_ = true;
   auto round = std::make_shared<sync_round>();
   round->request = request;
   round->promise = self_->make_response_promise<sync_reply>();
-  std::vector<std::uint32_t> targets;
   for (const auto& [number, p] : places_) {
-    if (p.phase == replica_phase::serving) targets.push_back(number);
+    if (p.phase == replica_phase::serving) round->open.insert(number);
   }
-  round->num_open = targets.size();
-  for (const std::uint32_t number : targets)
+  round_ = round;
+  for (const std::uint32_t number : round->open)
     sync_place(round, number);
   return round->promise;
 }
@@ -231,6 +229,7 @@ void deployment_state::sync_place(const round_ptr& round, std::uint32_t number) 
   ask(
       self_, syncer, deadlines::sync, round->request,
       [this, round, number, opening = p.opening](const sync_reply& reply) {
+        if (round->open.erase(number) == 0) return;
         if (place* const synced = current(number, opening)) synced->version = reply.version;
         router_.forget(number);
         if (!round->merged) {
@@ -246,18 +245,23 @@ void deployment_state::sync_place(const round_ptr& round, std::uint32_t number) 
         all.total_ms = std::max(all.total_ms, reply.total_ms);
         all.logprob_gap_mean = std::max(all.logprob_gap_mean, reply.logprob_gap_mean);
         all.logprob_gap_max = std::max(all.logprob_gap_max, reply.logprob_gap_max);
-        if (--round->num_open == 0) end_round(round);
+        if (round->open.empty()) end_round(round);
       },
-      [this, round](const error& e) {
-        if (!round->failure) round->failure = e;
-        if (--round->num_open == 0) end_round(round);
-      });
+      [this, round, number](const error& e) { end_place(round, number, e); });
+}
+
+/// A replica that went away has failed the sync under way, whatever it answers later.
+void deployment_state::end_place(const round_ptr& round, std::uint32_t number,
+                                 const error& reason) {
+  if (round->open.erase(number) == 0) return;
+  if (!round->failure) round->failure = reason;
+  if (round->open.empty()) end_round(round);
 }
 
 /// The version moves on when any replica committed it; those that did not catch up alone.
 void deployment_state::end_round(const round_ptr& round) {
   if (!round->merged) {
-    syncing_ = false;
+    round_ = nullptr;
     return round->promise.deliver(to_caf(*round->failure));
   }
   version_ = round->merged->version;
@@ -280,12 +284,12 @@ void deployment_state::remember(const round_ptr& round) {
   ask(
       self_, config_.store, deadlines::store, put_deployment_request{config_.record},
       [this, round](const done&) {
-        syncing_ = false;
+        round_ = nullptr;
         changed();
         round->promise.deliver(*round->merged);
       },
       [this, round](const error& e) {
-        syncing_ = false;
+        round_ = nullptr;
         round->promise.deliver(to_caf(e));
       });
 }
@@ -345,6 +349,7 @@ deployment_self::behavior_type deployment_state::make_behavior() {
       [this](const sync_request& r) { return sync(r); },
       [this](const deployment_status_request&) -> caf::result<deployment_info> { return info(); },
       [this](const scale_deployment_request& r) { return scale(r); },
+      [this](const node_silent& r) { silent(r.node); },
       [this](tick) {
         retry_waiting();
         end_silent_streams();

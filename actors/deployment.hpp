@@ -2,8 +2,8 @@
 
 // One served model: keeps the wanted number of replicas open on idle sampler nodes, routes requests
 // by what a replica knows of a prompt and how busy it is, and lets one weight sync run at a time. A
-// replica that dies is replaced and catches up alone with the live version before it serves; one
-// that missed a sync does so too. Replicas that are to go finish what they decode.
+// replica that dies or falls silent is replaced and catches up alone with the live version before
+// it serves; one that missed a sync does so too. Replicas that are to go finish what they decode.
 //
 // Streams are read through it, chunk by chunk. Requests are cancelled when their client says so,
 // when it goes away, and, for streams, when it reads nothing for deadlines::stream_silence.
@@ -114,6 +114,7 @@ class deployment_state {
   void catch_up(std::uint32_t number);
   void serve(std::uint32_t number);
   void went_down(const caf::actor_addr& source);
+  void silent(const node_id& node);
   void replica_lost(std::uint32_t number);
   void drain(std::uint32_t number);
   void close_if_idle(std::uint32_t number);
@@ -156,6 +157,7 @@ class deployment_state {
   // -- versions (deployment.cpp) --
   caf::result<sync_reply> sync(const sync_request& request);
   void sync_place(const round_ptr& round, std::uint32_t number);
+  void end_place(const round_ptr& round, std::uint32_t number, const error& reason);
   void end_round(const round_ptr& round);
   void remember(const round_ptr& round);
   caf::result<deployment_info> scale(const scale_deployment_request& request);
@@ -169,7 +171,7 @@ class deployment_state {
   std::map<std::uint32_t, place> places_;
   logic::replica_router router_;
   bool has_served_ = false;
-  bool syncing_ = false;
+  round_ptr round_;  ///< of the sync under way
   std::uint64_t version_ = 0;
   checkpoint_id checkpoint_;
   double logprob_gap_mean_ = 0;

@@ -149,6 +149,26 @@ void deployment_state::went_down(const caf::actor_addr& source) {
   }
 }
 
+/// A paused replica ends itself when it sees that its node's lease ran out.
+void deployment_state::silent(const node_id& node) {
+  const error reason{errc::peer_lost, "node " + node.value + " fell silent",
+                     "it is paused, overloaded or cut off", ""};
+  std::vector<std::uint32_t> there;
+  for (const auto& [number, p] : places_) {
+    if (p.node == node && (p.agent || p.replica)) there.push_back(number);
+  }
+  for (const std::uint32_t number : there) {
+    const place& p = places_.at(number);
+    if (p.agent) {
+      open_failed(number, reason);
+      continue;
+    }
+    self_->demonitor(p.replica);
+    caf::anon_send_exit(p.replica, caf::exit_reason::user_shutdown);
+    replica_lost(number);
+  }
+}
+
 void deployment_state::replica_lost(std::uint32_t number) {
   place& p = places_.at(number);
   const bool was_wanted = p.phase != replica_phase::draining;
@@ -174,6 +194,11 @@ void deployment_state::replica_lost(std::uint32_t number) {
   changed();
   for (auto& open : again)
     route(std::move(open));
+  if (!round_) return;
+  const round_ptr round = round_;
+  end_place(round, number,
+            {errc::peer_lost, "the replica went away during a sync",
+             "its process or machine ended, or fell silent", "it catches up when it is replaced"});
 }
 
 void deployment_state::drain(std::uint32_t number) {

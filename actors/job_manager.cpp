@@ -262,6 +262,8 @@ caf::result<done> job_manager_state::join(const attach_request& request,
 void job_manager_state::node_left(const node_id& node) {
   for (const auto& run : runs_among(nodes_.hosting(node)))
     tell(self_, run, node_silent{node});
+  for (const auto& [id, deployment] : deployments_)
+    tell(self_, deployment.actor, node_silent{node});
   nodes_.leave(node);
   agents_.erase(node);
   leaving_.erase(node);

@@ -83,7 +83,7 @@ using deployment_actor = caf::typed_actor<
     caf::result<sample_reply>(sample_request), caf::result<done>(stream_sample_request),
     caf::result<sample_chunk>(read_sample_request), caf::result<done>(cancel_sample_request),
     caf::result<sync_reply>(sync_request), caf::result<deployment_info>(deployment_status_request),
-    caf::result<deployment_info>(scale_deployment_request)>;
+    caf::result<deployment_info>(scale_deployment_request), caf::result<void>(node_silent)>;
 
 using job_manager_actor = caf::typed_actor<
     caf::result<run_info, training_run_actor>(create_run_request),

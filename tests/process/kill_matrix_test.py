@@ -56,13 +56,16 @@ for phase in ("t4", "t6", "t7"):
     CELLS[f"rank0-stop-{phase}"] = ("sft", f"trainer-0:stop@{phase}#6")
 for phase in ("t3", "s3"):
     CELLS[f"rank1-stop-{phase}"] = ("sft", f"trainer-1:stop@{phase}#2")
+for phase in ("w1", "w3"):
+    CELLS[f"sampler-stop-{phase}"] = ("grpo", f"sampler-0:stop@{phase}#2")
 for phase in ("t2", "t8", "t9"):
     CELLS[f"control-stop-{phase}"] = ("sft", f"control:stop@{phase}#7")
 for phase in ("s5", "g3"):
     CELLS[f"control-stop-{phase}"] = ("sft", f"control:stop@{phase}#2")
 CELLS["control-stop-w2"] = ("grpo", "control:stop@w2#2")
 
-SAMPLE = ("control-t9", "control-s6", "control-f2", "control-g3", "rank1-t6", "rank0-stop-t4")
+SAMPLE = ("control-t9", "control-s6", "control-f2", "control-g3", "rank1-t6", "rank0-stop-t4",
+          "sampler-stop-w3")
 
 
 def chosen_cells():
@@ -176,7 +179,7 @@ class KillMatrix(unittest.TestCase):
         (cls.base / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
         (cls.base / "cluster.toml").write_text(
             "[cluster]\nname = 'matrix'\nsnapshot_every_steps = 2\n"
-            "[trainers]\ncount = 3\n[gateway]\nstart = 'off'\n")
+            "[trainers]\ncount = 3\n[samplers]\ncount = 2\n[gateway]\nstart = 'off'\n")
         cls.calm = {}
 
     @classmethod

@@ -216,6 +216,35 @@ BOOST_AUTO_TEST_CASE(a_broken_engine_is_replaced) {
   BOOST_TEST(places[0].version == 1U);
 }
 
+BOOST_AUTO_TEST_CASE(a_paused_replica_is_replaced_and_changes_nothing_when_it_goes_on) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      served s(seed, 2, 1);
+      BOOST_REQUIRE(s.sync().has_value());
+      auto asked = s.cluster.begin<sample_reply>(s.deployment, ask_for(20));
+      auto synced = s.cluster.begin<sync_reply>(
+          s.deployment, sync_request{deployment_id{"d"}, s.next_weights(), {}});
+      s.cluster.run(s.cluster.random()() % 40);
+      BOOST_REQUIRE(s.cluster.pause_node(node_role::sampler));
+      const auto before = s.cluster.elapsed();
+      while (!asked->done || !synced->done)
+        s.cluster.settle_a_little();
+      BOOST_TEST((s.cluster.elapsed() - before < std::chrono::seconds(10)));
+      BOOST_REQUIRE(asked->outcome.has_value());
+      const auto live = s.info();
+      s.cluster.resume_nodes();
+      for (int i = 0; i < 100; ++i)
+        s.cluster.settle_a_little();
+      BOOST_TEST(s.info().version == live.version);
+      BOOST_TEST((s.info().checkpoint == live.checkpoint));
+      s.wait_for_replicas(1);
+      const auto again = s.sync();
+      BOOST_REQUIRE(again.has_value());
+      BOOST_TEST(again->version == live.version + 1);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(every_replica_has_its_lines_in_the_ledger) {
   served s(7, 2, 2);
   s.wait_for_replicas(2);
