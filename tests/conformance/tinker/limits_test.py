@@ -5,7 +5,10 @@ Usage: limits_test.py FOLDER_OF_PROGRAMS
 """
 
 import http.client
+import json
+import os
 import pathlib
+import signal
 import socket
 import ssl
 import struct
@@ -15,6 +18,9 @@ import tempfile
 import threading
 import unittest
 import urllib.parse
+
+import tinker
+from tinker import types
 
 from live_cluster import LiveCluster
 from raw_client import PROTOBUF, Client, Gateway, loss_of, pass_body, tokens_of
@@ -228,6 +234,93 @@ class Quotas(unittest.TestCase):
         client.finish(session)
 
 
+class Backpressure(unittest.TestCase):
+    """Samples of a key whose requests already hold all that they may."""
+
+    NUM_PROMPTS, TOKENS = 24, 8
+
+    def setUp(self):
+        self.cluster = LiveCluster(Gateway.PROGRAMS, "[gateway]\nheld_mebibytes_per_key = 1\n")
+        self.addCleanup(self.cluster.close)
+        os.environ["TINKER_BASE_URL"] = self.cluster.url
+        os.environ["TINKER_API_KEY"] = self.cluster.key
+        self.client = Client(self.cluster)
+        self.session = self.client.session()
+        body = {"session_id": self.session, "sampling_session_seq_id": 0, "base_model": "tiny"}
+        made = self.client.post("create_sampling_session", body)[1]
+        self.sampler = made["sampling_session_id"]
+
+    def metric(self, series):
+        """0 when nothing was counted yet."""
+        text = self.client.send("GET", "/metrics")[1].decode()
+        rows = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+        return float(rows.get(series, 0))
+
+    def num_refused(self):
+        return self.metric('troupe_gateway_answers_total{route="/api/v1/asample",status="429"}')
+
+    def num_sampled(self):
+        return self.metric('troupe_gateway_tokens_total{kind="sampled"}')
+
+    def hold_everything(self):
+        """The acknowledgement of a sample that is as large as all of the key's may be."""
+        body = {"sampling_session_id": self.sampler, "seq_id": 0, "num_samples": 200,
+                "prompt": {"chunks": [{"type": "encoded_text", "tokens": [1]}]},
+                "sampling_params": {"max_tokens": 2000, "stop": []}}
+        status, ack = self.client.post("asample", json.dumps(body).encode() + b" " * (1 << 20))
+        self.assertEqual(status, 200, ack)
+        return ack
+
+    def let_go(self, ack):
+        status, _ = self.client.post("cancel_future", {"request_id": ack["request_id"]})
+        self.assertEqual(status, 200)
+        # It was there until now.
+        self.assertIn("cancelled", self.client.result(ack)["error"])
+
+    def draw(self, sampling):
+        params = types.SamplingParams(max_tokens=self.TOKENS, seed=5, stop=[])
+        prompts = [types.ModelInput.from_ints([1, 2, n]) for n in range(self.NUM_PROMPTS)]
+        return [sampling.sample(prompt, 1, params) for prompt in prompts]
+
+    def rows(self, futures):
+        drawn = [sequence for future in futures for sequence in future.result().sequences]
+        return [(list(sequence.tokens), list(sequence.logprobs)) for sequence in drawn]
+
+    def test_the_sdk_waits_and_nothing_is_lost(self):
+        with tinker.ServiceClient() as service:
+            sampling = service.create_sampling_client(base_model="tiny").result()
+            wanted = self.rows(self.draw(sampling))
+            self.assertEqual(self.num_refused(), 0)
+            sampled = self.num_sampled()
+            ack = self.hold_everything()
+            futures = self.draw(sampling)
+            while self.num_refused() == 0:
+                self.assertGreater(self.metric('troupe_gateway_open{kind="samples"}'), 0)
+            self.let_go(ack)
+            self.assertEqual(self.rows(futures), wanted)
+        # Each was drawn once.
+        self.assertEqual(self.num_sampled() - sampled, self.NUM_PROMPTS * self.TOKENS)
+
+    def test_the_answer_says_why_and_the_same_turn_is_taken_later(self):
+        ack = self.hold_everything()
+        body = {"sampling_session_id": self.sampler, "seq_id": 1, "num_samples": 1,
+                "prompt": {"chunks": [{"type": "encoded_text", "tokens": [1]}]},
+                "sampling_params": {"max_tokens": self.TOKENS, "stop": []}}
+        for _ in range(3):
+            status, answer = self.client.post("asample", body)
+            self.assertEqual(status, 429)
+            self.assertEqual(set(answer), {"detail", "category"})
+            self.assertIn("send the request again later", answer["detail"])
+            self.assertEqual(answer["category"], "server")
+        # What one key holds is no other key's affair.
+        other = Client(self.cluster, self.cluster.create_key("other")["key"])
+        self.assertEqual(len(other.session()), len(self.session))
+        self.let_go(ack)
+        status, taken = self.client.post("asample", body)
+        self.assertEqual(status, 200, taken)
+        self.assertEqual(len(tokens_of(self.client.result(taken))[0][0]), 4 * self.TOKENS)
+
+
 class Tls(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-tls-"))
@@ -262,6 +355,42 @@ class Tls(unittest.TestCase):
             plain.close()
         finally:
             cluster.close()
+
+    def test_other_hosts_are_refused_without_an_active_key(self):
+        cluster = LiveCluster(Gateway.PROGRAMS)
+        self.addCleanup(cluster.close)
+        cluster.revoke_key("first")
+        self.check_nobody_could_use_it(cluster)
+        (cluster.data / "keys.json").unlink()
+        self.check_nobody_could_use_it(cluster)
+
+    def check_nobody_could_use_it(self, cluster):
+        done = subprocess.run(
+            [pathlib.Path(Gateway.PROGRAMS) / "troupe-gateway", "--data-folder", cluster.data,
+             "--host", "0.0.0.0", "--tls-certificate", self.certificate, "--tls-key", self.key],
+            capture_output=True, text=True, timeout=60, check=False,
+        )
+        self.assertEqual(done.returncode, 1, done.stderr)
+        (line,) = done.stderr.splitlines()
+        for words in ("0.0.0.0", "no active API key", "troupe key create"):
+            self.assertIn(words, line)
+
+    def test_a_cluster_without_an_active_key_is_not_served_to_other_hosts(self):
+        cluster = LiveCluster(Gateway.PROGRAMS)
+        self.addCleanup(cluster.close)
+        cluster.revoke_key("first")
+        cluster.process.send_signal(signal.SIGINT)
+        cluster.process.wait(timeout=60)
+        with cluster.file.open("a") as file:
+            file.write(f'[gateway]\nhost = "0.0.0.0"\ntls_certificate = "{self.certificate}"\n'
+                       f'tls_key = "{self.key}"\n')
+        done = subprocess.run(
+            [cluster.programs / "troupe", "up", cluster.file, "--json"],
+            capture_output=True, text=True, timeout=120, check=False,
+        )
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("no active API key", json.dumps(json.loads(done.stdout)))
+        self.assertEqual(cluster.process_ids("--role="), [])
 
     def test_other_hosts_are_refused_without_it(self):
         for words in (["--host", "0.0.0.0"],

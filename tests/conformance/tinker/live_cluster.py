@@ -14,20 +14,23 @@ import tempfile
 
 class LiveCluster:
     def __init__(self, programs: str, extra: str = "", trainers: str = "count = 2",
-                 model: tuple[str, ...] = ("--untied",)):
+                 model: tuple[str, ...] = ("--untied",), positions: int = 2048):
         self.programs = pathlib.Path(programs)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-tinker-"))
         self.model = self.folder / "model"
         self.data = self.folder / "data"
         # Adapters of a model that knows nothing can only learn through a head of its own.
         self.run("model", "create", "--hidden", "32", "--layers", "2", *model, str(self.model))
-        file = self.folder / "cluster.toml"
-        file.write_text(
+        described = self.model / "config.json"
+        config = json.loads(described.read_text())
+        described.write_text(json.dumps({**config, "max_position_embeddings": positions}))
+        self.file = self.folder / "cluster.toml"
+        self.file.write_text(
             f'[cluster]\nname = "tinker-test"\ndata_folder = "{self.data}"\n'
             f'[trainers]\n{trainers}\n[models]\n"tiny" = "{self.model}"\n{extra}'
         )
         self.process = subprocess.Popen(
-            [self.programs / "troupe", "up", file, "--json"],
+            [self.programs / "troupe", "up", self.file, "--json"],
             stdout=subprocess.PIPE,
             stderr=(self.folder / "up.log").open("w"),
             text=True,
