@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import ssl
@@ -222,6 +223,25 @@ class Quotas(unittest.TestCase):
         other = Client(self.cluster, self.cluster.create_key("other")["key"])
         self.assertEqual(other.post("client/config", {})[0], 200)
 
+    def test_samples_beyond_the_rate_are_taken_when_asked_again(self):
+        client = Client(self.cluster, self.cluster.create_key("eager")["key"])
+        body = {"session_id": client.session(), "sampling_session_seq_id": 0, "base_model": "tiny"}
+        sampler = client.post("create_sampling_session", body)[1]["sampling_session_id"]
+        acks, num_refused = {}, 0
+        while len(acks) < 100:
+            for turn in set(range(100)) - set(acks):
+                answer = client.sample(sampler, turn)
+                if "request_id" in answer:
+                    acks[turn] = answer
+                    continue
+                num_refused += 1
+                self.assertEqual(answer["category"], "server", answer)
+                self.assertIn("more than 20 requests per second", answer["detail"])
+        self.assertGreater(num_refused, 0)
+        self.assertEqual(len({ack["request_id"] for ack in acks.values()}), 100)
+        for ack in acks.values():
+            self.assertEqual([len(t) for t, _ in tokens_of(client.result(ack))], [32, 32])
+
     def test_one_model_too_many_is_refused(self):
         client = Client(self.cluster, self.cluster.create_key("modest")["key"])
         session = client.session()
@@ -324,6 +344,7 @@ class Backpressure(unittest.TestCase):
 class Tls(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-tls-"))
+        self.addCleanup(shutil.rmtree, self.folder)
         self.certificate, self.key = self.folder / "cert.pem", self.folder / "key.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
