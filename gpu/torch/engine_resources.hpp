@@ -24,7 +24,7 @@ struct engine_resources {
   std::size_t kept_activation_bytes = limits::kept_activation_bytes_max;
   std::size_t batch_activation_bytes = limits::batch_activation_bytes_max;
   compute_type compute = compute_type::fp32;
-  placement place;
+  placement place{};
   std::size_t kept_logit_bytes = limits::kept_logit_bytes_max;
   gathering gathers = gathering::ahead;
 };
