@@ -65,6 +65,7 @@ caf::result<done> checkpoint_store_state::append(const append_op_request& reques
 
 caf::result<done> checkpoint_store_state::put(const put_run_request& request) {
   if (auto written = runs_.put(request.record); !written) return to_caf(written.error());
+  garbage_.recorded(request.record);
   auto promise = self_->make_response_promise<done>();
   promise.deliver(done{});
   checkpoint_id& snapshot = snapshots_[request.record.run];
@@ -127,6 +128,7 @@ checkpoint_store_self::behavior_type checkpoint_store_state::make_behavior() {
         config::failpoint("s5");
         auto committed = checkpoints_.commit(r.manifest);
         config::failpoint("s6");
+        if (committed) garbage_.committed(*committed);
         if (committed && storage::is_fold_due(committed->manifest)) fold(committed->id);
         return answer<checkpoint_record>(std::move(committed));
       },

@@ -63,6 +63,17 @@ void garbage_collector::lease(const std::vector<checkpoint_record>& chain, std::
     leases_[record.id.value] = now_ms + in_ms(rules_.lease);
 }
 
+void garbage_collector::committed(const checkpoint_record& record) {
+  const checkpoint_kind kind = record.manifest.kind;
+  const bool is_of_state = kind == checkpoint_kind::training || kind == checkpoint_kind::snapshot;
+  if (!is_of_state && record.manifest.folds.empty()) unclaimed_[record.manifest.run] = record.id;
+}
+
+void garbage_collector::recorded(const run_record& run) {
+  const auto found = unclaimed_.find(run.run);
+  if (found != unclaimed_.end() && found->second == run.published) unclaimed_.erase(found);
+}
+
 result<void> garbage_collector::hold(const std::vector<checkpoint_id>& checkpoints,
                                      std::uint64_t now_ms) {
   write_batch batch;
@@ -137,6 +148,8 @@ result<id_set> garbage_collector::in_use(std::uint64_t now_ms) {
   for (const auto& [id, until_ms] : leases_) {
     if (until_ms >= now_ms) out.insert(id);
   }
+  for (const auto& [run, id] : unclaimed_)
+    out.insert(id.value);
   if (auto ok = add_held(now_ms, out); !ok) return fail(ok.error());
   if (auto ok = add_runs(out); !ok) return fail(ok.error());
   const auto deployments = runs_.list_deployments();

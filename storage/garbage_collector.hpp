@@ -58,6 +58,10 @@ class garbage_collector {
   /// Keeps checkpoints for a while: somebody is about to read them.
   void lease(const std::vector<checkpoint_record>& chain, std::uint64_t now_ms);
 
+  /// What a run has just published stays until its record names it, however old it may be by then.
+  void committed(const checkpoint_record& record);
+  void recorded(const run_record& run);
+
   /// The same for what somebody serves, and durable: a restarted control node keeps it as well.
   result<void> hold(const std::vector<checkpoint_id>& checkpoints, std::uint64_t now_ms);
 
@@ -119,6 +123,7 @@ class garbage_collector {
   run_catalog runs_;
   std::optional<collection> work_;
   std::map<std::string, std::uint64_t> leases_;  ///< checkpoint, until when
+  std::map<run_id, checkpoint_id> unclaimed_;    ///< the newest of each run
 };
 
 }  // namespace troupe::storage

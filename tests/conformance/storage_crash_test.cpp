@@ -74,6 +74,7 @@ std::uint64_t run_and_kill(const std::string& root, std::uint64_t first, int ack
 /// Checks that ops 1 to `acknowledged` are there, whole, and answers how many ops there are.
 std::uint64_t check_log(const std::string& root, std::uint64_t acknowledged) {
   const auto blobs = open_posix_blob_store(root).value();
+  BOOST_TEST(std::filesystem::is_empty(root + "/tmp"));
   const auto values = open_rocksdb_store(root).value();
   journal log(*values, *blobs);
   std::uint64_t count = 0;
@@ -86,7 +87,6 @@ std::uint64_t check_log(const std::string& root, std::uint64_t acknowledged) {
   }
   BOOST_TEST(count >= acknowledged);
   BOOST_TEST(count <= acknowledged + 1);
-  BOOST_TEST(std::filesystem::is_empty(root + "/tmp"));
   return count;
 }
 
