@@ -47,7 +47,7 @@ NOTICED_BY = {
     "file_not_synced": [FAULTS],
     "name_not_synced": [FAULTS],
     "damaged_log_skipped": ["storage_corruption_test"],
-    "step_before_copied": [FAULTS],
+    "step_before_copied": [PROMISES],
 }
 
 

@@ -341,6 +341,35 @@ BOOST_AUTO_TEST_CASE(a_shard_that_did_not_start_is_not_started_again) {
   BOOST_TEST(cluster.ask<done>(shard, close_shard_request{opening.identity}).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(a_snapshot_is_of_the_state_before_the_next_step) {
+  const auto written = [](bool steps_before_it_is_written) {
+    sim_cluster cluster(1, 0, 0);
+    actors::trainer_host host(cluster.engines(), cluster.blobs());
+    open_shard_request opening;
+    opening.identity = {run_id{"r"}, 1, 0, 1};
+    opening.model.directory = tests::tiny_model_directory();
+    BOOST_REQUIRE(host.open(opening).has_value());
+    start_shard_request start;
+    start.identity = opening.identity;
+    start.comm_addresses = {"sim"};
+    BOOST_REQUIRE(host.start(start).has_value());
+    const auto work = [&](std::uint64_t seq_id, shard_body body) {
+      auto reply = host.run({opening.identity, seq_id, std::move(body)});
+      BOOST_REQUIRE_MESSAGE(reply.has_value(), why(reply));
+      return *reply;
+    };
+    const auto step = [&](std::uint64_t seq_id) {
+      work(seq_id, shard_forward_backward{{some_datum(1)}, loss_fn::cross_entropy, {}});
+      work(seq_id + 1, shard_optim_step{{}, seq_id / 2 + 1});
+    };
+    step(1);
+    work(2, shard_capture_state{});
+    if (steps_before_it_is_written) step(3);
+    return work(2, shard_write_captured{}).files.at(0).blob.value;
+  };
+  BOOST_TEST(written(true) == written(false));
+}
+
 // I7: a node that was replaced while it was paused changes nothing when it goes on.
 BOOST_AUTO_TEST_CASE(a_paused_node_is_replaced_and_changes_nothing_later) {
   trained calm(9);
