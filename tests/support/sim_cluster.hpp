@@ -81,7 +81,7 @@ class sim_cluster {
   [[nodiscard]] result<std::tuple<Answers...>> ask(const Handle& to, const Message& message,
                                                    std::chrono::milliseconds patience = endless) {
     auto pending = begin<Answers...>(to, message, patience);
-    while (!pending->done)
+    for (int i = 0; i < patience_rounds && !pending->done; ++i)
       settle_a_little(&pending->done);
     return pending->outcome;
   }
@@ -132,6 +132,9 @@ class sim_cluster {
   [[nodiscard]] sim_network& network() { return network_; }
 
  private:
+  /// Some hours of simulated time: what never answers must end as a failure.
+  static constexpr int patience_rounds = 200'000;
+
   struct config : caf::actor_system_config {
     config();
   };
