@@ -158,25 +158,21 @@ void deployment_state::silent(const node_id& node) {
     if (p.node == node && (p.agent || p.replica)) there.push_back(number);
   }
   for (const std::uint32_t number : there) {
-    const place& p = places_.at(number);
-    if (p.agent) {
+    if (places_.at(number).agent) {
       open_failed(number, reason);
-      continue;
+    } else {
+      replica_lost(number);
     }
-    self_->demonitor(p.replica);
-    caf::anon_send_exit(p.replica, caf::exit_reason::user_shutdown);
-    replica_lost(number);
   }
 }
 
 void deployment_state::replica_lost(std::uint32_t number) {
   place& p = places_.at(number);
   const bool was_wanted = p.phase != replica_phase::draining;
-  p.replica = nullptr;
+  end_replica(p, number);
   p.load = 0;
   ++p.restarts;
   router_.forget(number);
-  actors::tell(self_, config_.manager, release_nodes{hosting(number)});
   if (was_wanted) {
     open_place(number);
   } else {

@@ -13,6 +13,14 @@
 #include "storage/sha256.hpp"
 
 namespace troupe::actors {
+namespace {
+
+error no_deployment(const deployment_id& wanted) {
+  return {errc::not_found, "there is no deployment " + wanted.value,
+          "it is mistyped, or was removed", "`troupe status` lists the deployments"};
+}
+
+}  // namespace
 
 job_manager_state::job_manager_state(job_manager_self::pointer self, job_manager_config config)
     : self_(self), config_(std::move(config)) {
@@ -224,8 +232,7 @@ void job_manager_state::restore_deployments() {
 caf::result<done> job_manager_state::remove_deployment(const remove_deployment_request& request) {
   const auto known = deployments_.find(request.deployment);
   if (known == deployments_.end()) {
-    return to_caf({errc::not_found, "there is no deployment " + request.deployment.value,
-                   "it is mistyped, or was removed", "`troupe status` lists the deployments"});
+    return to_caf(no_deployment(request.deployment));
   }
   caf::anon_send_exit(known->second.actor, caf::exit_reason::user_shutdown);
   deployments_.erase(known);
@@ -240,8 +247,7 @@ caf::result<deployment_info> job_manager_state::scale_deployment(
     const scale_deployment_request& request) {
   const auto known = deployments_.find(request.deployment);
   if (known == deployments_.end()) {
-    return to_caf({errc::not_found, "there is no deployment " + request.deployment.value,
-                   "it is mistyped, or was removed", "`troupe status` lists the deployments"});
+    return to_caf(no_deployment(request.deployment));
   }
   auto promise = self_->make_response_promise<deployment_info>();
   relay<deployment_info>(self_, known->second.actor, deadlines::control, request, promise);
@@ -439,9 +445,7 @@ job_manager_self::behavior_type job_manager_state::make_behavior() {
       [this](const deployment_status_request& r) -> caf::result<deployment_info, deployment_actor> {
         const auto known = deployments_.find(r.deployment);
         if (known == deployments_.end()) {
-          return to_caf({errc::not_found, "there is no deployment " + r.deployment.value,
-                         "it is mistyped, or was removed",
-                         "`troupe status` lists the deployments"});
+          return to_caf(no_deployment(r.deployment));
         }
         auto promise = self_->make_response_promise<deployment_info, deployment_actor>();
         promise.deliver(known->second.info, known->second.actor);

@@ -54,20 +54,18 @@ caf::result<start_shard_reply> trainer_shard_state::start(const start_shard_requ
 
 caf::result<shard_work_reply> trainer_shard_state::work(const shard_work& request) {
   if (auto refused = refuse(request.identity)) return refused;
-  auto promise = self_->make_response_promise<shard_work_reply>();
   const bool repeats = config::is_planted(config::bug::work_repeated);
   const auto known = under_way_.find(request.number);
-  if (known != under_way_.end() && !repeats) {
-    known->second.push_back(promise);
-    return promise;
-  }
-  if (!seen_.note(request.number) && !repeats) {
+  const bool is_under_way = known != under_way_.end() && !repeats;
+  if (!is_under_way && !seen_.note(request.number) && !repeats) {
     return to_caf({errc::fenced,
                    "work " + std::to_string(request.number) + " of incarnation " +
                        std::to_string(identity_.incarnation) + " was done already",
                    "a link was made anew and delivered it again", ""});
   }
+  auto promise = self_->make_response_promise<shard_work_reply>();
   under_way_[request.number].push_back(promise);
+  if (is_under_way) return promise;
   const bool is_writing = std::holds_alternative<shard_write_captured>(request.body);
   const auto answer = [this, number = request.number](const auto& outcome) {
     const auto ended = under_way_.extract(number);

@@ -55,6 +55,13 @@ struct rank_set {
   rank_set(std::unique_ptr<comm> ranks, std::uint32_t size = 0)
       : all(std::move(ranks)), shard_size(size) {}
 
+  /// Ranks of one copy.
+  [[nodiscard]] std::uint32_t group_size() const {
+    return shard_size == 0 ? all->world_size() : shard_size;
+  }
+  /// Whether the ranks form whole groups.
+  [[nodiscard]] bool is_even() const { return all->world_size() % group_size() == 0; }
+
   std::unique_ptr<comm> all;
   std::uint32_t shard_size;
 };

@@ -20,11 +20,8 @@
 namespace troupe::gpu {
 namespace {
 
-/// A size that does not divide is refused where groups are formed.
 rank_layout layout_of(const rank_set& ranks) {
-  const std::uint32_t world_size = ranks.all->world_size();
-  const std::uint32_t size = ranks.shard_size == 0 ? world_size : ranks.shard_size;
-  return {size, world_size / size};
+  return {ranks.group_size(), ranks.all->world_size() / ranks.group_size()};
 }
 
 class local_engines final : public engine_factory {
@@ -47,8 +44,8 @@ class local_engines final : public engine_factory {
   result<std::unique_ptr<trainer_engine>> make_trainer(const model_config& model,
                                                        rank_set ranks) override {
     if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
-    const auto resources =
-        resources_for(trained_state_bytes(make_sharding_plan(model, layout_of(ranks))));
+    const auto resources = resources_for(
+        ranks, [&] { return trained_state_bytes(make_sharding_plan(model, layout_of(ranks))); });
     if (!resources) return fail(resources.error());
     return make_torch_trainer(model, std::nullopt, std::move(ranks), *resources);
   }
@@ -59,10 +56,11 @@ class local_engines final : public engine_factory {
     if (auto ok = validate(base.model); !ok) return fail(std::move(ok.error()));
     if (auto ok = validate(base.model, lora); !ok) return fail(std::move(ok.error()));
     // A base that another engine loaded already is counted again, which errs to the safe side.
-    const rank_layout layout = layout_of(ranks);
-    const auto resources =
-        resources_for(frozen_state_bytes(make_sharding_plan(base.model, layout)) +
-                      trained_state_bytes(make_adapter_plan(base.model, lora, layout)));
+    const auto resources = resources_for(ranks, [&] {
+      const rank_layout layout = layout_of(ranks);
+      return frozen_state_bytes(make_sharding_plan(base.model, layout)) +
+             trained_state_bytes(make_adapter_plan(base.model, lora, layout));
+    });
     if (!resources) return fail(resources.error());
     auto frozen = bases_.find_or_make(
         {base.identity, base.model, ranks.all->rank(), ranks.all->world_size(), ranks.shard_size});
@@ -79,12 +77,15 @@ class local_engines final : public engine_factory {
   }
 
  private:
-  /// Within what the GPU has left beside a state of so many bytes.
-  result<engine_resources> resources_for(std::uint64_t state_bytes) const {
+  /// Within what the GPU has left beside a state of `state_bytes()`. Ranks that form no groups are
+  /// refused where these are formed.
+  template <class StateBytes>
+  result<engine_resources> resources_for(const rank_set& ranks,
+                                         const StateBytes& state_bytes) const {
     engine_resources resources = resources_;
-    if (!resources_.place.gpu) return resources;
+    if (!resources_.place.gpu || !ranks.is_even()) return resources;
     const auto budget = guarded("asking for memory", [&] {
-      return share_device(free_gpu_memory(*resources_.place.gpu), state_bytes);
+      return share_device(free_gpu_memory(*resources_.place.gpu), state_bytes());
     });
     if (!budget) return fail(budget.error());
     resources.batch_activation_bytes = budget->batch;

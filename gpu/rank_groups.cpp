@@ -8,8 +8,8 @@ namespace troupe::gpu {
 
 result<rank_groups> rank_groups::form(rank_set ranks) {
   const std::uint32_t world_size = ranks.all->world_size();
-  const std::uint32_t size = ranks.shard_size == 0 ? world_size : ranks.shard_size;
-  if (size > world_size || world_size % size != 0)
+  const std::uint32_t size = ranks.group_size();
+  if (!ranks.is_even())
     return fail(errc::invalid_argument,
                 std::to_string(world_size) + " ranks form no groups of " + std::to_string(size), "",
                 "use a shard_size that divides the number of ranks");

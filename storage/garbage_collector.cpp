@@ -64,9 +64,8 @@ void garbage_collector::lease(const std::vector<checkpoint_record>& chain, std::
 }
 
 void garbage_collector::committed(const checkpoint_record& record) {
-  const checkpoint_kind kind = record.manifest.kind;
-  const bool is_of_state = kind == checkpoint_kind::training || kind == checkpoint_kind::snapshot;
-  if (!is_of_state && record.manifest.folds.empty()) unclaimed_[record.manifest.run] = record.id;
+  if (is_sampler(record.manifest.kind) && record.manifest.folds.empty())
+    unclaimed_[record.manifest.run] = record.id;
 }
 
 void garbage_collector::recorded(const run_record& run) {

@@ -12,12 +12,12 @@ namespace {
 
 using summaries = checkpoint_index::summaries;
 
+}  // namespace
+
 bool is_sampler(checkpoint_kind kind) {
   return kind == checkpoint_kind::sampler_base || kind == checkpoint_kind::sampler_delta ||
          kind == checkpoint_kind::sampler_adapter;
 }
-
-}  // namespace
 
 void keep_newest_snapshots(const summaries& known, id_set& out) {
   std::map<std::string, std::vector<std::pair<std::uint64_t, std::string>>> by_run;

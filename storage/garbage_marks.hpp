@@ -18,6 +18,9 @@ namespace troupe::storage {
 
 using id_set = std::set<std::string>;
 
+/// Whether a checkpoint of that kind is there to be served.
+[[nodiscard]] bool is_sampler(checkpoint_kind kind);
+
 /// Adds of each run the two snapshots that were made from the latest ops.
 void keep_newest_snapshots(const checkpoint_index::summaries& known, id_set& kept);
 

@@ -92,13 +92,13 @@ result<file_descriptor> create_new_file(const std::string& path) {
   return file;
 }
 
-result<file_facts> inspect(const file_descriptor& file, const std::string& path) {
+result<file_info> inspect(const file_descriptor& file, const std::string& path) {
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return system_failure("inspect", path, errno);
   const auto seconds = static_cast<std::uint64_t>(info.st_mtim.tv_sec);
   const auto nanoseconds = static_cast<std::uint64_t>(info.st_mtim.tv_nsec);
-  return file_facts{static_cast<std::uint64_t>(info.st_size),
-                    seconds * 1000 + nanoseconds / 1'000'000};
+  return file_info{static_cast<std::uint64_t>(info.st_size),
+                   seconds * 1000 + nanoseconds / 1'000'000};
 }
 
 result<std::uint64_t> file_size(const file_descriptor& file, const std::string& path) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "messages/error.hpp"
+#include "storage/file_system.hpp"
 
 namespace troupe::storage::posix {
 
@@ -45,12 +46,7 @@ class file_descriptor {
 /// Creates a file of its own, mode 0600; errc::already_exists when the name is taken.
 [[nodiscard]] result<file_descriptor> create_new_file(const std::string& path);
 
-struct file_facts {
-  std::uint64_t bytes = 0;
-  std::uint64_t written_unix_ms = 0;
-};
-
-[[nodiscard]] result<file_facts> inspect(const file_descriptor& file, const std::string& path);
+[[nodiscard]] result<file_info> inspect(const file_descriptor& file, const std::string& path);
 
 [[nodiscard]] result<std::uint64_t> file_size(const file_descriptor& file, const std::string& path);
 

@@ -65,9 +65,7 @@ class posix_file_system final : public file_system {
   result<file_info> inspect(const std::string& path) override {
     const auto file = posix::open_for_reading(path);
     if (!file) return fail(file.error());
-    const auto found = posix::inspect(*file, path);
-    if (!found) return fail(found.error());
-    return file_info{found->bytes, found->written_unix_ms};
+    return posix::inspect(*file, path);
   }
 
   result<void> remove(const std::string& path) override { return posix::remove_file(path); }

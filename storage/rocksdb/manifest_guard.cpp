@@ -12,6 +12,7 @@
 #include "config/limits.hpp"
 #include "storage/posix/posix_file.hpp"
 #include "storage/posix/temporary_file.hpp"
+#include "storage/rocksdb/rocksdb_options.hpp"
 #include "storage/sha256.hpp"
 
 namespace troupe::storage {
@@ -41,9 +42,7 @@ std::optional<std::uint64_t> number_of(std::string_view name) {
 }
 
 tl::unexpected<error> damaged(const std::string& what) {
-  return fail(errc::corrupt, what, "the disk lost or changed what was durable",
-              "restore the data folder from a copy; opening it as it is would lose records. "
-              "`troupe doctor` checks the rest of it");
+  return fail(errc::corrupt, what, "the disk lost or changed what was durable", damage_advice);
 }
 
 /// Of the first `bytes` of a file.

@@ -4,13 +4,14 @@
 #include <rocksdb/sst_file_reader.h>
 #include <rocksdb/table.h>
 
+#include "config/limits.hpp"
 #include "config/planted_bug.hpp"
 #include "storage/posix/posix_file.hpp"
 
 namespace troupe::storage {
 namespace {
 
-constexpr std::size_t mebibyte = 1024 * 1024;
+using limits::mebibyte;
 
 /// A message with more is read by nobody.
 constexpr std::size_t named_max = 32;
@@ -40,13 +41,20 @@ std::string files_named(const std::string& folder, std::string_view begin, std::
   return text.empty() ? folder : text;
 }
 
+/// The table that RocksDB's words name by its number and this ending; empty: none.
+std::string table_named(const std::string& folder, const std::string& said,
+                        std::string_view ending) {
+  const auto end = said.find(ending);
+  if (end == std::string::npos) return {};
+  const auto begin = said.find_last_not_of("0123456789", end - 1) + 1;
+  return folder + "/" + said.substr(begin, end - begin) + ".sst";
+}
+
 /// RocksDB calls a table that is not there by its older name, and names the list of files when a
 /// table does not open.
 std::string broken_tables(const std::string& folder, const std::string& said) {
-  if (const auto end = said.find(".ldb"); end != std::string::npos) {
-    const auto begin = said.find_last_not_of("0123456789", end - 1) + 1;
-    return folder + "/" + said.substr(begin, end - begin) + ".sst is missing";
-  }
+  if (const std::string table = table_named(folder, said, ".ldb"); !table.empty())
+    return table + " is missing";
   std::string out;
   const auto names = posix::list_directory(folder);
   for (const std::string& name : names ? *names : std::vector<std::string>()) {
@@ -64,10 +72,8 @@ std::string suspects(const std::string& folder, const std::string& said) {
   if (said.find(folder + "/MANIFEST-") != std::string::npos)
     return "; it, or a table it names: " + files_named(folder, "", ".sst");
   if (said.find(folder + "/") != std::string::npos) return {};
-  if (const auto end = said.find(".sst"); end != std::string::npos) {
-    const auto begin = said.find_last_not_of("0123456789", end - 1) + 1;
-    return "; it is " + folder + "/" + said.substr(begin, end - begin) + ".sst";
-  }
+  if (const std::string table = table_named(folder, said, ".sst"); !table.empty())
+    return "; it is " + table;
   std::vector<std::string> columns;
   const bool is_list_whole =
       rocksdb::DB::ListColumnFamilies(rocksdb::DBOptions(), folder, &columns).ok();
@@ -134,9 +140,7 @@ tl::unexpected<error> opening_failure(const std::string& folder, const rocksdb::
   const std::string said = status.ToString();
   return fail(errc::corrupt,
               "the database in " + folder + " refuses to open: " + said + suspects(folder, said),
-              "a file was damaged, exchanged or removed; a crash leaves none so",
-              "restore the data folder from a copy; opening it as it is would lose records. "
-              "`troupe doctor` checks the rest of it");
+              "a file was damaged, exchanged or removed; a crash leaves none so", damage_advice);
 }
 
 }  // namespace troupe::storage

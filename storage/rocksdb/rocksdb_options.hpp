@@ -25,6 +25,11 @@ inline constexpr std::array<const char*, num_columns> column_names = {
 /// The default column first, which RocksDB insists on and nothing uses.
 [[nodiscard]] std::vector<rocksdb::ColumnFamilyDescriptor> wanted_columns();
 
+/// What is left to do with a database that lost or changed what was durable.
+inline constexpr const char* damage_advice =
+    "restore the data folder from a copy; opening it as it is would lose records. "
+    "`troupe doctor` checks the rest of it";
+
 /// What an operation on an open database failed of.
 [[nodiscard]] tl::unexpected<error> database_failure(const std::string& attempt,
                                                      const rocksdb::Status& status);

@@ -39,6 +39,8 @@ namespace {
 
 using namespace troupe;
 using bench::give_up;
+using bench::need;
+using bench::number_of;
 namespace json = boost::json;
 
 struct workload {
@@ -63,16 +65,6 @@ struct options {
   std::string workload_name;
   std::string part;  ///< of a workload: "ranks" for two processes, else one
 };
-
-template <class T>
-T must(result<T> outcome) {
-  if (!outcome) give_up(to_string(outcome.error()));
-  return std::move(*outcome);
-}
-
-void must(const result<void>& outcome) {
-  if (!outcome) give_up(to_string(outcome.error()));
-}
 
 options read_options(int argc, char** argv) {
   options o;
@@ -108,12 +100,6 @@ double peak_bytes() {
   return 0;
 }
 
-double number_of(const metric_list& metrics, std::string_view name) {
-  for (const auto& [key, value] : metrics)
-    if (key == name) return value;
-  return 0;
-}
-
 /// One trainer and what it repeats.
 struct bench {
   gpu::trainer_engine& trainer;
@@ -123,7 +109,7 @@ struct bench {
   [[nodiscard]] double once(const std::function<void()>& pass) const {
     const auto begin = std::chrono::steady_clock::now();
     pass();
-    (void)must(trainer.optim_step({.learning_rate = 1e-3, .grad_clip_norm = 1.0}));
+    (void)need(trainer.optim_step({.learning_rate = 1e-3, .grad_clip_norm = 1.0}));
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   }
 
@@ -140,7 +126,7 @@ struct bench {
     for (std::uint32_t step = 0; step < steps; ++step) {
       double inside = 0;
       const double taken = once([&] {
-        const auto done = must(trainer.forward_backward(1, batch, loss_fn::cross_entropy, {}));
+        const auto done = need(trainer.forward_backward(1, batch, loss_fn::cross_entropy, {}));
         inside = number_of(done.metrics, "product_seconds:max") +
                  number_of(done.metrics, "attention_seconds:max");
       });
@@ -151,23 +137,23 @@ struct bench {
 
   [[nodiscard]] double one_shot() const {
     return best_seconds(
-        [&] { (void)must(trainer.forward_backward(1, batch, loss_fn::cross_entropy, {})); });
+        [&] { (void)need(trainer.forward_backward(1, batch, loss_fn::cross_entropy, {})); });
   }
 
   [[nodiscard]] double two_phase() const {
     return best_seconds([&] {
-      const auto forward = must(trainer.forward(1, batch, retention::keep_for_backward));
+      const auto forward = need(trainer.forward(1, batch, retention::keep_for_backward));
       std::vector<std::vector<float>> gradients;
       for (const auto& part : forward.logprobs)
         gradients.emplace_back(part.size(), -1.0F);
-      (void)must(trainer.backward(1, gradients));
+      (void)need(trainer.backward(1, gradients));
     });
   }
 
   [[nodiscard]] double double_pass() const {
     return best_seconds([&] {
-      (void)must(trainer.forward(1, batch, retention::discard));
-      (void)must(trainer.forward_backward(2, batch, loss_fn::cross_entropy, {}));
+      (void)need(trainer.forward(1, batch, retention::discard));
+      (void)need(trainer.forward_backward(2, batch, loss_fn::cross_entropy, {}));
     });
   }
 };
@@ -176,15 +162,15 @@ json::object measure(const workload& w, const options& o) {
   const double idle_bytes = peak_bytes();
   gpu::engine_options engine;
   engine.num_threads = o.threads;
-  auto engines = must(gpu::make_engine_factory(engine));
+  auto engines = need(gpu::make_engine_factory(engine));
   const model_config model = model_of(w);
   auto memory = std::make_unique<test::model_memory>(model);
   test::fill_randomly(*memory, model, 1);
   const auto batch = test::random_batch(model, w.lengths, 1);
   // The copies of weights that only the bench holds are not the engine's.
   const double prepared_bytes = peak_bytes();
-  auto trainer = must(engines->make_trainer(model, std::move(gpu::make_thread_comms(1).front())));
-  must(trainer->load(*memory, optimizer_state::reset, 0));
+  auto trainer = need(engines->make_trainer(model, std::move(gpu::make_thread_comms(1).front())));
+  need(trainer->load(*memory, optimizer_state::reset, 0));
   const bench full{*trainer, batch, o.steps};
   json::object out;
   const auto [one_shot_seconds, outside] = full.one_shot_parts();
@@ -198,11 +184,11 @@ json::object measure(const workload& w, const options& o) {
   trainer.reset();
 
   const lora_config lora{.rank = 16, .train_unembed = false};
-  auto adapters = must(
+  auto adapters = need(
       engines->make_adapter_trainer({model}, lora, std::move(gpu::make_thread_comms(1).front())));
-  must(adapters->load_frozen(*memory));
+  need(adapters->load_frozen(*memory));
   gpu::initial_adapters first(model, lora);
-  must(adapters->load(first, optimizer_state::reset, 0));
+  need(adapters->load(first, optimizer_state::reset, 0));
   out["adapters_seconds"] = bench{*adapters, batch, o.steps}.one_shot();
   adapters.reset();
 
@@ -210,8 +196,8 @@ json::object measure(const workload& w, const options& o) {
   auto bf16_engines = gpu::make_engine_factory(engine);
   if (!bf16_engines) return out;
   auto rounded =
-      must((*bf16_engines)->make_trainer(model, std::move(gpu::make_thread_comms(1).front())));
-  must(rounded->load(*memory, optimizer_state::reset, 0));
+      need((*bf16_engines)->make_trainer(model, std::move(gpu::make_thread_comms(1).front())));
+  need(rounded->load(*memory, optimizer_state::reset, 0));
   out["bf16_seconds"] = bench{*rounded, batch, o.steps}.one_shot();
   return out;
 }

@@ -67,8 +67,7 @@ struct timed_rank {
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
     if (taken.count() >= best) return;
     best = taken.count();
-    for (const auto& [name, value] : done.metrics)
-      if (name == std::string_view("exchange_seconds:max")) exchanges = value;
+    exchanges = number_of(done.metrics, "exchange_seconds:max");
   }
 };
 
@@ -93,6 +92,12 @@ rank_seconds run_rank(std::uint32_t rank, int descriptor, const model_config& mo
 }
 
 }  // namespace
+
+double number_of(const metric_list& metrics, std::string_view name) {
+  for (const auto& [key, value] : metrics)
+    if (key == name) return value;
+  return 0;
+}
 
 rank_seconds measure_ranks(const model_config& model, const std::vector<std::size_t>& lengths,
                            std::uint32_t steps) {

@@ -6,11 +6,16 @@
 // Units: seconds. Threading: call it before the process has threads; it forks.
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "messages/model.hpp"
+#include "messages/training.hpp"
 
 namespace troupe::bench {
+
+/// The metric of that name; 0: there is none.
+[[nodiscard]] double number_of(const metric_list& metrics, std::string_view name);
 
 struct rank_seconds {
   double ahead = 0;

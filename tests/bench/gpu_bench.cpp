@@ -28,6 +28,7 @@ namespace {
 
 using namespace troupe;
 using bench::give_up;
+using bench::need;
 namespace json = boost::json;
 
 constexpr double peak_flops = 989e12;
@@ -90,29 +91,19 @@ class seeded_weights final : public gpu::parameter_source {
   std::vector<parameter_spec> layout_;
 };
 
-template <class T>
-T must(result<T> outcome) {
-  if (!outcome) give_up(to_string(outcome.error()));
-  return std::move(*outcome);
-}
-
-void must(const result<void>& outcome) {
-  if (!outcome) give_up(to_string(outcome.error()));
-}
-
 std::unique_ptr<gpu::trainer_engine> make_trainer(gpu::engine_factory& engines, const row& of) {
   auto alone = std::move(gpu::make_thread_comms(1).front());
   seeded_weights weights(of.model);
   if (of.lora_rank == 0) {
-    auto trainer = must(engines.make_trainer(of.model, std::move(alone)));
-    must(trainer->load(weights, optimizer_state::reset, 0));
+    auto trainer = need(engines.make_trainer(of.model, std::move(alone)));
+    need(trainer->load(weights, optimizer_state::reset, 0));
     return trainer;
   }
   const lora_config lora{.rank = of.lora_rank, .train_unembed = false};
-  auto trainer = must(engines.make_adapter_trainer({of.model}, lora, std::move(alone)));
-  must(trainer->load_frozen(weights));
+  auto trainer = need(engines.make_adapter_trainer({of.model}, lora, std::move(alone)));
+  need(trainer->load_frozen(weights));
   gpu::initial_adapters first(of.model, lora);
-  must(trainer->load(first, optimizer_state::reset, 0));
+  need(trainer->load(first, optimizer_state::reset, 0));
   return trainer;
 }
 
@@ -141,8 +132,8 @@ json::object measure(gpu::engine_factory& engines, const row& of, std::uint32_t 
   // The first one makes the library choose its algorithms and reserve its memory.
   for (std::uint32_t step = 0; step < steps + 1; ++step) {
     const auto begin = std::chrono::steady_clock::now();
-    (void)must(trainer->forward_backward(1, batch, loss_fn::cross_entropy, {}));
-    (void)must(trainer->optim_step({.learning_rate = 1e-6, .grad_clip_norm = 1.0}));
+    (void)need(trainer->forward_backward(1, batch, loss_fn::cross_entropy, {}));
+    (void)need(trainer->optim_step({.learning_rate = 1e-6, .grad_clip_norm = 1.0}));
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
     if (step > 0) best = std::min(best, taken.count());
   }
@@ -182,7 +173,7 @@ int main(int argc, char** argv) {
     if (rows.empty()) give_up("no row '" + wanted + "'");
   }
   if (engine.device == "cpu") engine.compute = gpu::compute_type::fp32;
-  const auto engines = must(gpu::make_engine_factory(engine));
+  const auto engines = need(gpu::make_engine_factory(engine));
   for (const row& each : rows)
     std::printf("%s\n", json::serialize(measure(*engines, each, steps)).c_str());
   return 0;

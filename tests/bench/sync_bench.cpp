@@ -24,6 +24,7 @@
 #include "tests/bench/command_line.hpp"
 #include "tests/bench/give_up.hpp"
 #include "tests/bench/timing.hpp"
+#include "tests/support/random_tensors.hpp"
 #include "tests/support/scratch_folder.hpp"
 #include "tests/support/weight_publisher.hpp"
 
@@ -48,19 +49,6 @@ model_config model_of(const bench::choices& o) {
   m.tied_head = true;
   return m;
 }
-
-class random_weights final : public storage::tensor_reader {
- public:
-  result<void> read(std::uint32_t, std::uint64_t, std::span<float> out) override {
-    for (float& value : out)
-      value = weights_(random_);
-    return {};
-  }
-
- private:
-  std::mt19937 random_{1};
-  std::normal_distribution<float> weights_{0.0F, 0.02F};
-};
 
 /// Steps to a neighbouring value at `ppm` millionths of the elements.
 class training_steps {
@@ -237,7 +225,7 @@ int main(int argc, char** argv) {
   target.directory = folder.path() + "/model";
   target.config = model_of(o);
   const auto layout = gpu::parameter_layout(target.config);
-  random_weights values;
+  tests::random_tensors values(1, 0.02F);
   need(storage::write_hf_directory(target, layout, values));
   gpu::engine_options engine;
   engine.num_threads = o.at("threads");

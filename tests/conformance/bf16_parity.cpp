@@ -13,9 +13,8 @@
 #include "gpu/comm/thread_comm.hpp"
 #include "gpu/make_engine.hpp"
 #include "gpu/models/parameter_layout.hpp"
-#include "storage/hf_directory.hpp"
 #include "tests/conformance/engine_memory.hpp"
-#include "tests/conformance/golden_case.hpp"
+#include "tests/conformance/golden_model.hpp"
 #include "tests/conformance/parity_checks.hpp"
 
 namespace {
@@ -41,21 +40,11 @@ struct loaded_case {
 };
 
 loaded_case load_case(gpu::engine_factory& engines, const std::string& name) {
-  loaded_case loaded{test::read_golden_case(name), {}, {}};
-  auto directory = storage::open_hf_directory(loaded.golden.model_directory);
-  BOOST_REQUIRE(directory.has_value());
-  loaded.model = (*directory)->config();
-  const auto layout = gpu::parameter_layout(loaded.model);
-  test::model_memory memory(loaded.model);
-  for (std::size_t p = 0; p < layout.size(); ++p)
-    BOOST_REQUIRE((*directory)
-                      ->read(layout[p].name, 0, memory.parameters(gpu::state_part::weights)[p])
-                      .has_value());
-  auto trainer = engines.make_trainer(loaded.model, std::move(gpu::make_thread_comms(1).front()));
+  auto [golden, model, weights] = test::read_golden_model(name);
+  auto trainer = engines.make_trainer(model, std::move(gpu::make_thread_comms(1).front()));
   BOOST_REQUIRE(trainer.has_value());
-  loaded.trainer = std::move(*trainer);
-  BOOST_REQUIRE(loaded.trainer->load(memory, optimizer_state::reset, 0).has_value());
-  return loaded;
+  BOOST_REQUIRE((*trainer)->load(weights, optimizer_state::reset, 0).has_value());
+  return {std::move(golden), model, std::move(*trainer)};
 }
 
 const auto cases = boost::unit_test::data::make({"tied", "wide", "llama", "qwen2", "experts"});

@@ -9,23 +9,12 @@
 #include "gpu/make_engine.hpp"
 #include "tests/conformance/engine_memory.hpp"
 #include "tests/conformance/golden_case.hpp"
+#include "tests/support/small_model.hpp"
 
 namespace {
 
 using namespace troupe;
-
-model_config small_model() {
-  model_config m;
-  m.vocab_size = 40;
-  m.hidden_size = 16;
-  m.intermediate_size = 24;
-  m.num_layers = 2;
-  m.num_heads = 2;
-  m.num_kv_heads = 1;
-  m.head_dim = 8;
-  m.max_positions = 64;
-  return m;
-}
+using tests::small_model;
 
 struct trained {
   state_digest weights;

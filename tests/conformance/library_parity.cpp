@@ -15,9 +15,8 @@
 #include "gpu/torch/devices.hpp"
 #include "gpu/torch/maths_library.hpp"
 #include "messages/state_digest.hpp"
-#include "storage/hf_directory.hpp"
 #include "tests/conformance/engine_memory.hpp"
-#include "tests/conformance/golden_case.hpp"
+#include "tests/conformance/golden_model.hpp"
 #include "tests/conformance/parity_checks.hpp"
 
 namespace {
@@ -67,20 +66,11 @@ struct loaded_case {
 };
 
 loaded_case load_case(const std::string& name, const gpu::engine_resources& resources) {
-  loaded_case loaded{test::read_golden_case(name), {}, {}};
-  auto directory = storage::open_hf_directory(loaded.golden.model_directory);
-  BOOST_REQUIRE(directory.has_value());
-  loaded.model = (*directory)->config();
-  const auto layout = gpu::parameter_layout(loaded.model);
-  test::model_memory memory(loaded.model);
-  for (std::size_t p = 0; p < layout.size(); ++p)
-    BOOST_REQUIRE((*directory)
-                      ->read(layout[p].name, 0, memory.parameters(state_part::weights)[p])
-                      .has_value());
-  loaded.trainer =
-      test::make_loaded_trainer(loaded.model, memory, std::move(gpu::make_thread_comms(1).front()),
+  auto [golden, model, weights] = test::read_golden_model(name);
+  auto trainer =
+      test::make_loaded_trainer(model, weights, std::move(gpu::make_thread_comms(1).front()),
                                 optimizer_state::reset, 0, resources);
-  return loaded;
+  return {std::move(golden), model, std::move(trainer)};
 }
 
 BOOST_DATA_TEST_CASE(logprobs_and_gradients_agree, places* cases, where, name) {

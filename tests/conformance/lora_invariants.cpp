@@ -13,13 +13,16 @@
 #include "gpu/models/parameter_layout.hpp"
 #include "tests/conformance/engine_memory.hpp"
 #include "tests/conformance/golden_case.hpp"
+#include "tests/conformance/trainer_fixture.hpp"
 
 namespace {
 
 using namespace troupe;
 using gpu::state_part;
+using test::on_ranks;
 using test::relative_distance;
-using trainer_list = std::vector<std::unique_ptr<gpu::trainer_engine>>;
+using test::some_adam;
+using test::trainer_list;
 
 struct fixture {
   model_config model;
@@ -67,31 +70,8 @@ struct fixture {
   }
 };
 
-void on_ranks(std::size_t world_size, const std::function<void(std::size_t)>& body) {
-  std::vector<std::jthread> threads;
-  for (std::size_t rank = 0; rank < world_size; ++rank)
-    threads.emplace_back([&body, rank] { body(rank); });
-}
-
-adam_params some_adam() {
-  return {.learning_rate = 1e-2, .eps = 1e-8, .weight_decay = 0.1, .grad_clip_norm = 1.0};
-}
-
 state_digest step_together(trainer_list& trainers, const std::vector<datum>& batch) {
-  std::vector<state_digest> digests(trainers.size());
-  on_ranks(trainers.size(), [&](std::size_t rank) {
-    std::vector<datum> part;
-    for (std::size_t i = rank; i < batch.size(); i += trainers.size())
-      part.push_back(batch[i]);
-    if (!trainers[rank]->forward_backward(1, part, loss_fn::cross_entropy, {})) return;
-    if (const auto step = trainers[rank]->optim_step(some_adam())) digests[rank] = step->weights;
-  });
-  state_digest total;
-  for (const state_digest& digest : digests) {
-    BOOST_TEST((digest != state_digest{}));
-    total += digest;
-  }
-  return total;
+  return test::step_together(trainers, batch, trainers.size());
 }
 
 BOOST_FIXTURE_TEST_CASE(fresh_adapters_change_nothing, fixture) {

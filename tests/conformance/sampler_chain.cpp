@@ -14,6 +14,7 @@
 #include "storage/chain_fold.hpp"
 #include "storage/open_store.hpp"
 #include "tests/conformance/engine_memory.hpp"
+#include "tests/support/random_tensors.hpp"
 #include "tests/support/scratch_folder.hpp"
 #include "tests/support/weight_publisher.hpp"
 
@@ -28,19 +29,6 @@ struct output {
   bool operator==(const output&) const = default;
 };
 using outputs = std::map<std::uint64_t, output>;
-
-class random_values final : public storage::tensor_reader {
- public:
-  result<void> read(std::uint32_t, std::uint64_t, std::span<float> out) override {
-    for (float& value : out)
-      value = weights_(random_);
-    return {};
-  }
-
- private:
-  std::mt19937 random_{5};
-  std::normal_distribution<float> weights_{0.0F, 0.3F};
-};
 
 /// Moves few weights to neighbouring values, some to the other zero and some to denormals; values
 /// stay those of a model.
@@ -101,7 +89,7 @@ BOOST_AUTO_TEST_CASE(a_long_chain_serves_what_it_materializes_to) {
   storage::hf_export target;
   target.directory = folder.path() + "/model";
   target.config = test::small_sampler_model(400);
-  random_values values;
+  tests::random_tensors values(5, 0.3F);
   BOOST_REQUIRE(storage::write_hf_directory(target, gpu::parameter_layout(target.config), values));
   const auto engines = gpu::make_engine_factory({}).value();
   const auto blobs = storage::make_memory_blob_store();

@@ -10,9 +10,8 @@
 
 #include "gpu/comm/thread_comm.hpp"
 #include "gpu/models/parameter_layout.hpp"
-#include "storage/hf_directory.hpp"
 #include "tests/conformance/engine_memory.hpp"
-#include "tests/conformance/golden_case.hpp"
+#include "tests/conformance/golden_model.hpp"
 #include "tests/conformance/parity_checks.hpp"
 
 namespace {
@@ -31,21 +30,10 @@ struct loaded_case {
 };
 
 loaded_case load_case(const std::string& name) {
-  loaded_case loaded{test::read_golden_case(name), {}, {}};
-  auto directory = storage::open_hf_directory(loaded.golden.model_directory);
-  BOOST_REQUIRE(directory.has_value());
-  loaded.model = (*directory)->config();
-  BOOST_REQUIRE(gpu::validate(loaded.model).has_value());
-  const auto layout = gpu::parameter_layout(loaded.model);
-  BOOST_REQUIRE((*directory)->check_layout(layout).has_value());
-  test::model_memory memory(loaded.model);
-  for (std::size_t p = 0; p < layout.size(); ++p) {
-    auto& values = memory.parameters(gpu::state_part::weights)[p];
-    BOOST_REQUIRE((*directory)->read(layout[p].name, 0, values).has_value());
-  }
-  loaded.trainer =
-      test::make_loaded_trainer(loaded.model, memory, std::move(gpu::make_thread_comms(1).front()));
-  return loaded;
+  auto [golden, model, weights] = test::read_golden_model(name);
+  auto trainer =
+      test::make_loaded_trainer(model, weights, std::move(gpu::make_thread_comms(1).front()));
+  return {std::move(golden), model, std::move(trainer)};
 }
 
 BOOST_DATA_TEST_CASE(logprobs_agree, cases, name) {

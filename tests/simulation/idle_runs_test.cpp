@@ -7,6 +7,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "config/deadlines.hpp"
+#include "tests/simulation/run_events.hpp"
 #include "tests/simulation/workload.hpp"
 #include "tests/support/message_types.hpp"
 #include "tests/support/sim_cluster.hpp"
@@ -42,16 +43,7 @@ class user {
                                                                  const Message& message) {
     auto pending = std::make_shared<sim_cluster::pending_answer<Answers...>>();
     jobs_->push_back([to, message, pending](caf::event_based_actor* self) {
-      self->request(to, std::chrono::minutes(60), message)
-          .then(
-              [pending](const Answers&... answers) {
-                pending->outcome = std::tuple<Answers...>(answers...);
-                pending->done = true;
-              },
-              [pending](const caf::error& e) {
-                pending->outcome = fail(actors::from_caf(e));
-                pending->done = true;
-              });
+      sim_cluster::request_of(*self, to, message, std::chrono::minutes(60), pending);
     });
     caf::anon_send(actor_, 1);
     return pending;
@@ -113,15 +105,6 @@ struct visited_run {
       client->ask<op_reply>(run, next_op());
   }
 
-  /// In steps that are short enough for leases to be renewed.
-  void pass(std::chrono::milliseconds time) {
-    for (auto left = time; left.count() > 0; left -= deadlines::lease_renewal) {
-      cluster.run(100'000);
-      cluster.advance(deadlines::lease_renewal);
-    }
-    cluster.run(100'000);
-  }
-
   run_info status() {
     const auto now = cluster.ask<cluster_status>(cluster.manager(), cluster_status_request{});
     BOOST_REQUIRE(now.has_value());
@@ -139,13 +122,7 @@ struct visited_run {
   }
 
   std::vector<run_event> events(run_event_kind kind) {
-    const auto all = cluster.ask<run_events_reply>(run, run_events_request{run_id{"r"}, 0});
-    BOOST_REQUIRE(all.has_value());
-    std::vector<run_event> out;
-    for (const run_event& event : std::get<0>(*all).events) {
-      if (event.kind == kind) out.push_back(event);
-    }
-    return out;
+    return tests::events_of(cluster, run, kind);
   }
 };
 
@@ -161,10 +138,10 @@ BOOST_AUTO_TEST_CASE(a_run_whose_client_has_gone_gives_its_nodes_back) {
   visited_run t(2);
   t.ops(8);
   t.client->leave();
-  t.pass(park_after - std::chrono::seconds(5));
+  t.cluster.pass(park_after - std::chrono::seconds(5));
   BOOST_TEST((t.status().phase == run_phase::ready));
   BOOST_TEST(t.num_busy_nodes() == 2U);
-  t.pass(std::chrono::seconds(10));
+  t.cluster.pass(std::chrono::seconds(10));
   BOOST_TEST((t.status().phase == run_phase::parked));
   BOOST_TEST(t.status().detail.find("its client has been gone for 60 s") != std::string::npos);
   BOOST_TEST(t.num_busy_nodes() == 0U);
@@ -173,7 +150,7 @@ BOOST_AUTO_TEST_CASE(a_run_whose_client_has_gone_gives_its_nodes_back) {
   BOOST_TEST(told[0].detail == t.status().detail);
   // Looking at it takes no nodes, an op does, and repeats none: the snapshot holds everything.
   t.come_back();
-  t.pass(std::chrono::seconds(5));
+  t.cluster.pass(std::chrono::seconds(5));
   BOOST_TEST((t.status().phase == run_phase::parked));
   t.ops(4);
   const auto resumed = t.events(run_event_kind::resumed);
@@ -186,7 +163,7 @@ BOOST_AUTO_TEST_CASE(gradients_that_no_snapshot_holds_are_computed_again) {
   visited_run t(3);
   t.ops(7);
   t.client->leave();
-  t.pass(park_after + std::chrono::seconds(5));
+  t.cluster.pass(park_after + std::chrono::seconds(5));
   BOOST_TEST((t.status().phase == run_phase::parked));
   t.come_back();
   t.ops(3);
@@ -199,13 +176,13 @@ BOOST_AUTO_TEST_CASE(gradients_that_no_snapshot_holds_are_computed_again) {
 BOOST_AUTO_TEST_CASE(a_client_that_is_there_keeps_its_nodes_however_long_it_thinks) {
   visited_run t(4);
   t.ops(2);
-  t.pass(20 * park_after);
+  t.cluster.pass(20 * park_after);
   BOOST_TEST((t.status().phase == run_phase::ready));
   // One that took the run over counts, not the one before it.
   auto earlier = std::move(t.client);
   t.come_back();
   earlier.reset();
-  t.pass(2 * park_after);
+  t.cluster.pass(2 * park_after);
   BOOST_TEST((t.status().phase == run_phase::ready));
   BOOST_TEST(t.events(run_event_kind::parked).empty());
 }
@@ -221,7 +198,7 @@ BOOST_AUTO_TEST_CASE(an_op_beside_the_parking_is_exact) {
       visited_run t(seed);
       t.ops(8);
       t.client->leave();
-      t.pass(park_after - std::chrono::seconds(1));
+      t.cluster.pass(park_after - std::chrono::seconds(1));
       auto back = std::make_unique<user>(t.cluster);
       const auto taken = back->begin<run_info, actors::training_run_actor>(
           t.cluster.manager(), attach_run_request{run_id{"r"}});
@@ -253,8 +230,8 @@ BOOST_AUTO_TEST_CASE(a_run_that_no_client_takes_over_after_a_restart_is_parked_w
   t.cluster.run(30);
   t.client->leave();
   t.cluster.restart_control();
-  t.pass(std::chrono::seconds(30));
-  t.pass(park_after);
+  t.cluster.pass(std::chrono::seconds(30));
+  t.cluster.pass(park_after);
   BOOST_TEST((t.status().phase == run_phase::parked));
   t.come_back();
   // Whether the control node had heard of it or not, it is asked again under its number.

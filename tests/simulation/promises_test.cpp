@@ -4,6 +4,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "actors/trainer_shard.hpp"
+#include "tests/simulation/run_events.hpp"
 #include "tests/support/message_types.hpp"
 #include "tests/support/sim_cluster.hpp"
 
@@ -81,13 +82,7 @@ struct trained {
   }
 
   std::vector<run_event> events(run_event_kind kind) {
-    const auto all = cluster.ask<run_events_reply>(run, run_events_request{run_id{"r"}, 0});
-    BOOST_REQUIRE(all.has_value());
-    std::vector<run_event> out;
-    for (const run_event& event : std::get<0>(*all).events) {
-      if (event.kind == kind) out.push_back(event);
-    }
-    return out;
+    return tests::events_of(cluster, run, kind);
   }
 
   std::vector<checkpoint_record> snapshots() {

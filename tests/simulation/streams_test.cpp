@@ -100,15 +100,6 @@ struct served : tests::served_run {
     return out;
   }
 
-  /// In steps that are short enough for leases to be renewed.
-  void pass(std::chrono::milliseconds time) {
-    for (auto left = time; left.count() > 0; left -= deadlines::lease_renewal) {
-      cluster.run(100'000);
-      cluster.advance(deadlines::lease_renewal);
-    }
-    cluster.run(100'000);
-  }
-
   deployment_info status() {
     auto info =
         cluster.ask<deployment_info>(deployment, deployment_status_request{deployment_id{"d"}});
@@ -181,9 +172,9 @@ BOOST_AUTO_TEST_CASE(a_stream_that_nobody_reads_is_held_then_ended) {
   const auto read = s.stream(endless(1), 2);
   while (read->num_chunks < 2)
     s.cluster.settle_a_little();
-  s.pass(deadlines::stream_silence / 2);
+  s.cluster.pass(deadlines::stream_silence / 2);
   BOOST_TEST(s.status().active_sequences == 1U);
-  s.pass(deadlines::stream_silence);
+  s.cluster.pass(deadlines::stream_silence);
   BOOST_TEST(s.status().active_sequences == 0U);
   // What waits behind it is decoded.
   BOOST_TEST(s.cluster.ask<sample_reply>(s.deployment, wanting(4, 50, 0)).has_value());
@@ -194,7 +185,7 @@ BOOST_AUTO_TEST_CASE(a_reader_that_comes_late_is_told_why_its_stream_ended) {
   const auto out = s.stream(endless(1), 0);
   while (!out->is_open)
     s.cluster.settle_a_little();
-  s.pass(deadlines::stream_silence * 3 / 2);
+  s.cluster.pass(deadlines::stream_silence * 3 / 2);
   caf::anon_send(s.readers.front(), 1);
   while (!out->failure)
     s.cluster.settle_a_little();
@@ -267,7 +258,7 @@ BOOST_AUTO_TEST_CASE(a_client_that_goes_away_cancels_its_requests) {
   while (!waits->is_open || !stopped->is_open || s.status().active_sequences < 3)
     s.cluster.settle_a_little();
   s.end_readers();
-  s.pass(deadlines::lease_renewal);
+  s.cluster.pass(deadlines::lease_renewal);
   BOOST_TEST(s.status().active_sequences == 0U);
   BOOST_TEST(s.status().waiting_requests == 0U);
 }

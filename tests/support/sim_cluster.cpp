@@ -304,6 +304,14 @@ void sim_cluster::advance(std::chrono::milliseconds time) {
   scheduler_.advance_time(time);
 }
 
+void sim_cluster::pass(std::chrono::milliseconds time) {
+  for (auto left = time; left.count() > 0; left -= deadlines::lease_renewal) {
+    run(100'000);
+    advance(deadlines::lease_renewal);
+  }
+  run(100'000);
+}
+
 void sim_cluster::settle_a_little(const bool* until) {
   const auto before = num_messages_;
   run(50, until);

@@ -71,6 +71,8 @@ class sim_cluster {
   /// Runs messages in seeded order until none is left, `max_messages` ran, or `until` is true.
   void run(std::size_t max_messages, const bool* until = nullptr);
   void advance(std::chrono::milliseconds time);
+  /// Messages and time, in steps that are short enough for leases to be renewed.
+  void pass(std::chrono::milliseconds time);
 
   /// Longer than anything takes.
   static constexpr std::chrono::minutes endless{60};
@@ -99,19 +101,27 @@ class sim_cluster {
     auto pending = std::make_shared<pending_answer<Answers...>>();
     const auto client =
         system_.spawn([to, message, pending, patience](caf::event_based_actor* self) {
-          self->request(to, patience, message)
-              .then(
-                  [pending](const Answers&... answers) {
-                    pending->outcome = std::tuple<Answers...>(answers...);
-                    pending->done = true;
-                  },
-                  [pending](const caf::error& e) {
-                    pending->outcome = fail(actors::from_caf(e));
-                    pending->done = true;
-                  });
+          request_of(*self, to, message, patience, pending);
         });
     network_.settle(client.id(), sim_network::clients);
     return pending;
+  }
+
+  /// A request of `client`, whose answer comes to `pending`.
+  template <class... Answers, class Handle, class Message>
+  static void request_of(caf::event_based_actor& client, const Handle& to, const Message& message,
+                         std::chrono::milliseconds patience,
+                         const std::shared_ptr<pending_answer<Answers...>>& pending) {
+    client.request(to, patience, message)
+        .then(
+            [pending](const Answers&... answers) {
+              pending->outcome = std::tuple<Answers...>(answers...);
+              pending->done = true;
+            },
+            [pending](const caf::error& e) {
+              pending->outcome = fail(actors::from_caf(e));
+              pending->done = true;
+            });
   }
 
   /// Up to 50 messages, or the next 50 ms when there are none; ends once `until` is true.

@@ -318,8 +318,8 @@ result<std::unique_ptr<gpu::comm_listener>> sim_engine_factory::listen(std::uint
 
 result<std::unique_ptr<gpu::trainer_engine>> sim_engine_factory::make_trainer(
     const model_config& model, gpu::rank_set ranks) {
+  const std::uint32_t shard_size = ranks.group_size();
   auto* mine = dynamic_cast<sim_comm*>(ranks.all.release());
-  const std::uint32_t shard_size = ranks.shard_size == 0 ? mine->world_size() : ranks.shard_size;
   return std::make_unique<sim_trainer>(model, std::unique_ptr<sim_comm>(mine), shard_size, *this);
 }
 

@@ -72,8 +72,7 @@ class Access(Gateway):
         weights = self.client.result(ack)["path"]
         named = {"model_id": self.made, "seq_id": 2, "path": "mine"}
         saved = self.client.post("save_weights_for_sampler", named)[1]
-        body = {"session_id": self.session, "sampling_session_seq_id": 0, "base_model": "tiny"}
-        sampler = self.client.post("create_sampling_session", body)[1]["sampling_session_id"]
+        sampler = self.client.base_sampler(self.session)
         self.names = {
             "m": self.made, "s": self.session, "x": sampler, "f": ack["request_id"], "t": weights,
             "w": f"{self.made}/checkpoints/weights/mine", "p": self.client.result(saved)["path"],

@@ -20,13 +20,8 @@ TOKENS = 2000
 
 
 class Cancelling(Gateway):
-    def sampler(self, client, session):
-        body = {"session_id": session, "sampling_session_seq_id": 0, "base_model": "tiny"}
-        return client.post("create_sampling_session", body)[1]["sampling_session_id"]
-
     def num_open(self):
-        text = self.client.send("GET", "/metrics")[1].decode()
-        return int(float(text.split('troupe_gateway_open{kind="samples"} ')[1].split()[0]))
+        return self.client.num_open("samples")
 
     def await_open(self, count):
         """Until so many samples are under way; they all ended first when there are none at all."""
@@ -40,12 +35,12 @@ class Cancelling(Gateway):
 
     def setUp(self):
         super().setUp()
-        self.own = self.sampler(self.client, self.session)
+        self.own = self.client.base_sampler(self.session)
         # The sampler is there before anything is counted.
         self.client.result(self.client.sample(self.own, 0))
         self.beside = Client(self.cluster)
         self.other_session = self.beside.session()
-        self.other = self.sampler(self.beside, self.other_session)
+        self.other = self.beside.base_sampler(self.other_session)
 
     def tearDown(self):
         self.beside.finish(self.other_session)

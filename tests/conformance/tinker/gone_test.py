@@ -42,18 +42,12 @@ class Gone(unittest.TestCase):
         self.addCleanup(self.cluster.close)
         self.client = Client(self.cluster)
         self.session = self.client.session()
-        body = {"session_id": self.session, "sampling_session_seq_id": 0, "base_model": "tiny"}
-        made = self.client.post("create_sampling_session", body)[1]
-        self.sampler = made["sampling_session_id"]
-
-    def num_open(self, kind):
-        text = self.client.send("GET", "/metrics")[1].decode()
-        return int(float(text.split(f'troupe_gateway_open{{kind="{kind}"}} ')[1].split()[0]))
+        self.sampler = self.client.base_sampler(self.session)
 
     def await_open(self, wanted, deadline_s):
         """Until so many samples and polls are under way; how long it took."""
         start = time.monotonic()
-        while (seen := [self.num_open(kind) for kind in ("samples", "polls")]) != wanted:
+        while (seen := [self.client.num_open(kind) for kind in ("samples", "polls")]) != wanted:
             self.assertLess(time.monotonic() - start, deadline_s, seen)
             time.sleep(LOOK_AGAIN_S)
         return time.monotonic() - start

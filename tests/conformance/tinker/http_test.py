@@ -71,10 +71,7 @@ class Repeats(Gateway):
         self.assertEqual(self.client.result(ack), results[0])
 
     def test_a_sample_is_drawn_once(self):
-        sampler = self.client.post(
-            "create_sampling_session",
-            {"session_id": self.session, "sampling_session_seq_id": 0, "base_model": "tiny"},
-        )[1]["sampling_session_id"]
+        sampler = self.client.base_sampler(self.session)
         body = {
             "sampling_session_id": sampler,
             "seq_id": 0,

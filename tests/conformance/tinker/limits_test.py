@@ -225,8 +225,7 @@ class Quotas(unittest.TestCase):
 
     def test_samples_beyond_the_rate_are_taken_when_asked_again(self):
         client = Client(self.cluster, self.cluster.create_key("eager")["key"])
-        body = {"session_id": client.session(), "sampling_session_seq_id": 0, "base_model": "tiny"}
-        sampler = client.post("create_sampling_session", body)[1]["sampling_session_id"]
+        sampler = client.base_sampler(client.session())
         acks, num_refused = {}, 0
         while len(acks) < 100:
             for turn in set(range(100)) - set(acks):
@@ -266,21 +265,14 @@ class Backpressure(unittest.TestCase):
         os.environ["TINKER_API_KEY"] = self.cluster.key
         self.client = Client(self.cluster)
         self.session = self.client.session()
-        body = {"session_id": self.session, "sampling_session_seq_id": 0, "base_model": "tiny"}
-        made = self.client.post("create_sampling_session", body)[1]
-        self.sampler = made["sampling_session_id"]
-
-    def metric(self, series):
-        """0 when nothing was counted yet."""
-        text = self.client.send("GET", "/metrics")[1].decode()
-        rows = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
-        return float(rows.get(series, 0))
+        self.sampler = self.client.base_sampler(self.session)
 
     def num_refused(self):
-        return self.metric('troupe_gateway_answers_total{route="/api/v1/asample",status="429"}')
+        series = 'answers_total{route="/api/v1/asample",status="429"}'
+        return self.client.metrics().get(series, 0)
 
     def num_sampled(self):
-        return self.metric('troupe_gateway_tokens_total{kind="sampled"}')
+        return self.client.metrics().get('tokens_total{kind="sampled"}', 0)
 
     def hold_everything(self):
         """The acknowledgement of a sample that is as large as all of the key's may be."""
@@ -315,7 +307,7 @@ class Backpressure(unittest.TestCase):
             ack = self.hold_everything()
             futures = self.draw(sampling)
             while self.num_refused() == 0:
-                self.assertGreater(self.metric('troupe_gateway_open{kind="samples"}'), 0)
+                self.assertGreater(self.client.num_open("samples"), 0)
             self.let_go(ack)
             self.assertEqual(self.rows(futures), wanted)
         # Each was drawn once.

@@ -10,7 +10,6 @@ import unittest
 
 from raw_client import PROTOBUF, Gateway, pass_body, tokens_of
 
-PREFIX = "troupe_gateway_"
 HEARTBEAT_AGE = "oldest_heartbeat_seconds"
 NUM_SAMPLES = 2  # of each request
 # Series, the action that moves it, by how much; None: it may only grow.
@@ -33,13 +32,6 @@ GAP_MAX = 0.05
 
 
 class Metrics(Gateway):
-    def read(self):
-        """Series, without their common prefix -> value."""
-        status, text = self.client.send("GET", "/metrics")
-        self.assertEqual(status, 200)
-        rows = (line.rsplit(" ", 1) for line in text.decode().splitlines() if line[0] != "#")
-        return {name.removeprefix(PREFIX): float(value) for name, value in rows}
-
     def op(self):
         body = pass_body(self.made, self.next_turn()).SerializeToString()
         self.client.result(self.client.post("forward_backward", body, PROTOBUF)[1])
@@ -65,16 +57,15 @@ class Metrics(Gateway):
         super().setUp()
         self.turn = 0
         self.made = self.model()
-        body = {"session_id": self.session, "sampling_session_seq_id": 0, "base_model": "tiny"}
-        self.base = self.client.post("create_sampling_session", body)[1]["sampling_session_id"]
+        self.base = self.client.base_sampler(self.session)
 
     def test_counters_move_with_what_they_count(self):
         # The sampler and the model are there before anything is counted.
         self.sample()
         for action in ACTIONS:
-            before = self.read()
+            before = self.client.metrics()
             getattr(self, action)()
-            after = self.read()
+            after = self.client.metrics()
             for series, mover, wanted in COUNTERS:
                 if mover != action:
                     continue
@@ -89,7 +80,7 @@ class Metrics(Gateway):
     def test_the_last_logprob_gap_is_the_syncs(self):
         self.op()
         self.sync()
-        rows = self.read()
+        rows = self.client.metrics()
         mean, largest = (rows[f'last_sync_logprob_gap{{of="{of}"}}'] for of in ("mean", "max"))
         self.assertGreater(mean, 0)
         self.assertLessEqual(mean, largest)
@@ -100,7 +91,7 @@ class Metrics(Gateway):
         kinds = ("sessions", "futures", "polls", "samples")
 
         def depths():
-            rows = self.read()
+            rows = self.client.metrics()
             return [rows[f'open{{kind="{kind}"}}'] for kind in kinds]
 
         before = depths()
@@ -110,11 +101,11 @@ class Metrics(Gateway):
         self.assertEqual(depths(), before)
 
     def test_the_heartbeat_age_grows_until_a_client_is_heard_of(self):
-        first = self.read()[HEARTBEAT_AGE]
-        self.assertGreater(self.read()[HEARTBEAT_AGE], first)
+        first = self.client.metrics()[HEARTBEAT_AGE]
+        self.assertGreater(self.client.metrics()[HEARTBEAT_AGE], first)
         start = time.monotonic()
         self.client.post("session_heartbeat", {"session_id": self.session})
-        age = self.read()[HEARTBEAT_AGE]
+        age = self.client.metrics()[HEARTBEAT_AGE]
         self.assertLessEqual(age, time.monotonic() - start)
 
 

@@ -68,12 +68,27 @@ class Client:
         body = {"model_id": model, "seq_id": seq_id, "sampling_session_seq_id": number}
         return self.result(self.post("save_weights_for_sampler", body)[1])["sampling_session_id"]
 
+    def base_sampler(self, session, number=0):
+        """A sampling session on the base's own weights."""
+        body = {"session_id": session, "sampling_session_seq_id": number, "base_model": "tiny"}
+        return self.post("create_sampling_session", body)[1]["sampling_session_id"]
+
     def sample(self, sampler, seq_id, prompt=(1, 2, 3), **params):
         """The acknowledgement."""
         body = {"sampling_session_id": sampler, "seq_id": seq_id, "num_samples": 2,
                 "prompt": {"chunks": [{"type": "encoded_text", "tokens": list(prompt)}]},
                 "sampling_params": {"max_tokens": 8, "seed": 3, "stop": [], **params}}
         return self.post("asample", body)[1]
+
+    def metrics(self):
+        """Series, without their common prefix -> value; what was never counted is not there."""
+        status, text = self.send("GET", "/metrics")
+        assert status == 200, (status, text)
+        rows = (line.rsplit(" ", 1) for line in text.decode().splitlines() if line[0] != "#")
+        return {name.removeprefix("troupe_gateway_"): float(value) for name, value in rows}
+
+    def num_open(self, kind):
+        return int(self.metrics()[f'open{{kind="{kind}"}}'])
 
     def finish(self, session):
         return self.post(f"sessions/{session}/finish", {"reason": {"type": "success"}})

@@ -7,10 +7,12 @@
 
 #include "gpu/activation_budget.hpp"
 #include "gpu/models/parameter_layout.hpp"
+#include "tests/support/small_model.hpp"
 
 namespace {
 
 using namespace troupe;
+using tests::small_model;
 
 BOOST_AUTO_TEST_CASE(devices_are_read) {
   using gpu::device_choice;
@@ -37,19 +39,6 @@ BOOST_AUTO_TEST_CASE(only_auto_does_without_its_gpu) {
   const auto missing = gpu::choose_gpu({device_kind::cuda, 3}, 3);
   BOOST_TEST((missing.error().code == errc::engine_not_built));
   BOOST_TEST(missing.error().what == "there is no GPU 3, this process sees 3");
-}
-
-model_config small_model() {
-  model_config m;
-  m.vocab_size = 40;
-  m.hidden_size = 16;
-  m.intermediate_size = 24;
-  m.num_layers = 2;
-  m.num_heads = 2;
-  m.num_kv_heads = 1;
-  m.head_dim = 8;
-  m.max_positions = 64;
-  return m;
 }
 
 BOOST_AUTO_TEST_CASE(state_is_counted_as_it_is_made) {
