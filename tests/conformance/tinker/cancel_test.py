@@ -16,10 +16,13 @@ from tinker import types
 
 from raw_client import Client, Gateway, tokens_of
 
-TOKENS = 2000
+# Seconds of decoding: on a busy machine a cancellation takes some to come through.
+TOKENS = 6000
 
 
 class Cancelling(Gateway):
+    POSITIONS = 8192
+
     def num_open(self):
         return self.client.num_open("samples")
 

@@ -125,10 +125,11 @@ def loss_of(content):
 class Gateway(unittest.TestCase):
     PROGRAMS = ""
     TRAINERS = "count = 2"
+    POSITIONS = 2048
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = LiveCluster(cls.PROGRAMS, trainers=cls.TRAINERS)
+        cls.cluster = LiveCluster(cls.PROGRAMS, trainers=cls.TRAINERS, positions=cls.POSITIONS)
 
     @classmethod
     def tearDownClass(cls):
