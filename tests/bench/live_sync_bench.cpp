@@ -1,11 +1,9 @@
 // How soon the weights of a step are sampled from, on a cluster of real processes: from the end of
 // optim_step, over saving the weights and the sync, to the first token of the new version. The
 // demo's model. The baseline, in the same run, publishes every step as a base.
-//
-// Usage: live_sync_bench [--syncs N] [--json]. Prints one JSON object.
+// Prints one JSON object.
 
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -17,6 +15,7 @@
 #include "apps/support/seeded_model.hpp"
 #include "apps/troupe/local_cluster.hpp"
 #include "config/deadlines.hpp"
+#include "tests/bench/command_line.hpp"
 #include "tests/bench/give_up.hpp"
 #include "tests/bench/timing.hpp"
 
@@ -93,10 +92,9 @@ boost::json::object measure(client::service_client& service, const std::string& 
 
 int main(int argc, char** argv) {
   std::uint32_t num_syncs = 40;
-  for (int i = 1; i + 1 < argc; ++i) {
-    if (std::string_view(argv[i]) == "--syncs")
-      num_syncs = static_cast<std::uint32_t>(std::strtoul(argv[i + 1], nullptr, 10));
-  }
+  bench::command_line words("How soon the weights of a step are sampled from.");
+  words.add("syncs", num_syncs, "of each kind");
+  words.parse(argc, argv);
   config::cluster_config cluster;
   cluster.name = "bench";
   cluster.trainers.count = 1;

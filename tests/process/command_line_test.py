@@ -226,6 +226,13 @@ class WithoutACluster(unittest.TestCase):
                 error = (got - expected).norm() / expected.norm()
                 self.assertLess(error, 1e-5)
 
+    def test_each_benchmark_explains_itself(self):
+        listed = json.loads(troupe("bench", "--json", folder=self.folder).stdout)["benchmarks"]
+        self.assertIn("recovery", listed)
+        for name in listed:
+            said = troupe("bench", name, "--help", folder=self.folder).stdout
+            self.assertRegex(said, rf"(?i)usage: \S*{name}_bench", name)
+
     def test_a_cluster_file_is_checked_by_line(self):
         (self.folder / "c.toml").write_text("[cluster]\nname = \"x\"\nnmae = 1\n")
         done = troupe("up", "c.toml", folder=self.folder, check=False)

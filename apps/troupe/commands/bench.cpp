@@ -66,11 +66,15 @@ result<void> become(const command_context& context, const std::string& name,
 
 void add_bench(CLI::App& program, command_context& context, command_action& chosen) {
   CLI::App* command = program.add_subcommand("bench", "measure; without a name: what there is");
-  const auto name = std::make_shared<std::string>();
-  command->add_option("name", *name);
-  command->allow_extras();
-  set_action(*command, context, chosen, [&context, command, name]() -> result<void> {
-    return name->empty() ? list(context) : become(context, *name, command->remaining());
+  // From the name on every word is the benchmark's, `--help` among them.
+  command->prefix_command();
+  command->footer("troupe bench NAME --help explains one of them");
+  set_action(*command, context, chosen, [&context, command]() -> result<void> {
+    auto words = command->remaining();
+    if (words.empty()) return list(context);
+    const std::string name = words.front();
+    words.erase(words.begin());
+    return become(context, name, words);
   });
 }
 
