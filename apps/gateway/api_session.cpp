@@ -145,7 +145,7 @@ void add_session_routes(router& routes, service& all) {
   routes.add({"POST", "/api/v1/session_heartbeat", access::waiting, with(heartbeat)});
   routes.add({"POST", "/api/v1/sessions/{}/finish", access::with_key, with(finish_session)});
   routes.add({"POST", "/api/v1/telemetry", access::waiting, telemetry});
-  // Counts only, and only on loopback: a scraper needs no key.
+  // Counts, and no name of anybody's: a scraper needs no key.
   routes.add({"GET", "/metrics", access::open,
               [&all](call&, const responder& respond) { show_metrics(all, respond); }});
 }

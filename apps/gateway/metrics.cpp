@@ -71,6 +71,10 @@ void metrics::answered(const std::string& route, unsigned status,
   families_->times.Add({{"route", route}}, bounds).Observe(seconds.count());
 }
 
+void metrics::refused(const std::string& route, unsigned status) {
+  families_->answers.Add({{"route", route}, {"status", std::to_string(status)}}).Increment();
+}
+
 void metrics::expect(const std::string& route) {
   families_->answers.Add({{"route", route}, {"status", "200"}});
 }

@@ -32,6 +32,9 @@ class metrics {
   /// `route` is a pattern of the table, never a path: paths are the client's to choose.
   void answered(const std::string& route, unsigned status, std::chrono::duration<double> seconds);
 
+  /// Refused before it was read, for its key or its rate: counted, not timed.
+  void refused(const std::string& route, unsigned status);
+
   /// An operation of a model, from its arrival to its result; tokens it read.
   void op_done(const std::string& kind, std::chrono::duration<double> seconds, std::size_t tokens);
   void sampled(std::size_t prompt_tokens, std::size_t tokens);

@@ -89,7 +89,13 @@ std::uint64_t call::query_number(std::string_view key, std::uint64_t otherwise) 
 
 std::optional<reply> router::gate(const http_call& http) {
   const match fits = find(http.method, http.path);
-  const bool is_open = fits.found != nullptr && fits.found->who == access::open;
+  auto refused = refusal_at_the_gate(http, fits.found);
+  if (refused && fits.found != nullptr) watched_.refused(fits.found->pattern, refused->status);
+  return refused;
+}
+
+std::optional<reply> router::refusal_at_the_gate(const http_call& http, const route* found) {
+  const bool is_open = found != nullptr && found->who == access::open;
   const auto key_id = is_open ? std::nullopt : keys_.find(http.credential);
   if (!is_open && !key_id) {
     return refusal(401, {errc::fenced,
@@ -98,13 +104,13 @@ std::optional<reply> router::gate(const http_call& http) {
                          "it is missing, mistyped or revoked",
                          "set TINKER_API_KEY to a key that `troupe key create` made"});
   }
-  if (fits.found == nullptr) {
+  if (found == nullptr) {
     return refusal(404,
                    {errc::not_found, "there is no " + http.method + " " + http.path.substr(0, 200),
                     "this server does not have that part of the Tinker API",
                     "docs/tinker.md lists what there is"});
   }
-  if (fits.found->who == access::with_key) {
+  if (found->who == access::with_key) {
     const auto ok = quotas_.admit_request(*key_id, std::chrono::steady_clock::now());
     if (!ok) return refusal(ok.error());
   }

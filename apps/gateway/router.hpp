@@ -60,6 +60,7 @@ class router {
     std::vector<std::string> parts;
   };
   [[nodiscard]] match find(std::string_view method, std::string_view path) const;
+  [[nodiscard]] std::optional<reply> refusal_at_the_gate(const http_call& http, const route* found);
 
   key_ring& keys_;
   quota_ledger& quotas_;

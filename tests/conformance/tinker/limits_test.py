@@ -220,6 +220,8 @@ class Quotas(unittest.TestCase):
         greedy = Client(self.cluster)
         seen = [greedy.post("client/config", {})[0] for _ in range(100)]
         self.assertEqual(set(seen), {200, 429})
+        counted = 'answers_total{route="/api/v1/client/config",status="429"}'
+        self.assertEqual(greedy.metrics()[counted], seen.count(429))
         other = Client(self.cluster, self.cluster.create_key("other")["key"])
         self.assertEqual(other.post("client/config", {})[0], 200)
 
