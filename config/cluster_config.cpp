@@ -93,7 +93,7 @@ void read_group(reader& in, const toml::table& table, std::string_view name, pro
     if (key == "count") {
       in.read(node, key.str(), out.count, 0, limits::nodes_max);
     } else if (key == "threads") {
-      in.read(node, key.str(), out.threads, 1, limits::node_threads_max);
+      in.read(node, key.str(), out.threads, 0, limits::node_threads_max);
     } else if (key == "compute" && name == "trainers") {
       std::string choice;
       in.read(node, key.str(), choice);

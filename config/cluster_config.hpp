@@ -24,7 +24,7 @@ enum class product_type : std::uint8_t { fp32 = 0, bf16 = 1 };
 /// Processes of one role on this machine.
 struct process_group {
   std::uint32_t count = 1;
-  std::uint32_t threads = 1;                  ///< of the maths library, in each process
+  std::uint32_t threads = 0;                  ///< that compute in each; 0: an equal share of cores
   std::uint32_t slots = 1;                    ///< trainers: adapter runs that share a process
   product_type compute = product_type::fp32;  ///< trainers
   std::string device = "cpu";                 ///< trainers: cpu, cuda or auto, a GPU each
@@ -88,8 +88,8 @@ struct cluster_config {
   std::string data_folder = "troupe-data";
   std::string host = "127.0.0.1";
   std::uint16_t port = 0;  ///< 0: a free one is picked and written to the data folder
-  process_group trainers{2, 1, 8};
-  process_group samplers{1, 1, 1};
+  process_group trainers{2, 0, 8};
+  process_group samplers{1, 0, 1};
   std::uint64_t snapshot_every_steps = 0;  ///< 0: by what one costs and how often nodes are lost
   /// After its client has gone a run keeps its nodes for this long; 0: for ever.
   std::uint64_t park_idle_runs_after_s = deadlines::client_gone.count();

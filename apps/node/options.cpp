@@ -21,7 +21,7 @@ result<options> parse_options(int count, const char* const* words) {
       ->check(CLI::IsMember({"control", "trainer", "sampler"}));
   app.add_option("--name", out.name, "unique in the cluster")->required();
   app.add_option("--data-folder", out.data_folder)->required();
-  app.add_option("--threads", out.threads, "of the maths library")
+  app.add_option("--threads", out.threads, "that compute")
       ->check(CLI::Range(1U, limits::node_threads_max));
   app.add_option("--slots", out.slots, "trainer: adapter runs that share it")
       ->check(CLI::Range(1U, limits::node_slots_max));

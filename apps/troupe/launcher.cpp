@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include <poll.h>
 #include <signal.h>
@@ -62,10 +63,17 @@ result<std::string> find_beside(const std::string& program) {
 
 }  // namespace
 
+std::uint32_t threads_of(const config::process_group& group, std::uint32_t num_cores) {
+  if (group.threads > 0) return group.threads;
+  const std::uint32_t share = num_cores / std::max(group.count, 1U);
+  return std::clamp(share, 1U, limits::node_threads_max);
+}
+
 std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
                                        const std::string& data_folder,
                                        const std::string& node_program) {
   std::vector<process_plan> plans;
+  const std::uint32_t num_cores = std::thread::hardware_concurrency();
   process_plan control = plan_node("control", "control", data_folder, node_program, 1);
   control.arguments.push_back("--cluster=" + cluster.name);
   control.arguments.push_back("--host=" + cluster.host);
@@ -77,7 +85,7 @@ std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
   plans.push_back(std::move(control));
   for (std::uint32_t i = 0; i < cluster.trainers.count; ++i) {
     plans.push_back(plan_node("trainer", "trainer-" + std::to_string(i), data_folder, node_program,
-                              cluster.trainers.threads));
+                              threads_of(cluster.trainers, num_cores)));
     plans.back().arguments.push_back("--slots=" + std::to_string(cluster.trainers.slots));
     const bool is_bf16 = cluster.trainers.compute == config::product_type::bf16;
     plans.back().arguments.push_back(is_bf16 ? "--compute=bf16" : "--compute=fp32");
@@ -88,7 +96,7 @@ std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
   }
   for (std::uint32_t i = 0; i < cluster.samplers.count; ++i) {
     plans.push_back(plan_node("sampler", "sampler-" + std::to_string(i), data_folder, node_program,
-                              cluster.samplers.threads));
+                              threads_of(cluster.samplers, num_cores)));
   }
   return plans;
 }

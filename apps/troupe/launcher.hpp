@@ -26,6 +26,10 @@ enum class launch_end : std::uint8_t { asked = 0, interrupted = 1, cluster_ended
                                                      const std::string& data_folder,
                                                      const std::string& node_program);
 
+/// Threads that compute in each process of a group on a machine with that many cores. Results do
+/// not depend on them.
+[[nodiscard]] std::uint32_t threads_of(const config::process_group& group, std::uint32_t num_cores);
+
 /// The gateway of that cluster; it starts after all others.
 [[nodiscard]] process_plan plan_gateway(const config::cluster_config& cluster,
                                         const std::string& data_folder,

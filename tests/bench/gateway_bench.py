@@ -79,8 +79,10 @@ class Bench:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-bench-"))
         self.large = make_model(self.folder / "large")
         sections = f'"large" = "{self.large}"\n[samplers]\ncount = 2\n'
-        slots = f"count = {TRAINERS}\nslots = {-(-arguments.models // TRAINERS)}"
-        self.cluster = LiveCluster(arguments.programs, sections, slots)
+        # One run computes at a time mostly, and may use what a transformers loop would.
+        trainers = (f"count = {TRAINERS}\nthreads = {os.cpu_count()}\n"
+                    f"slots = {-(-arguments.models // TRAINERS)}")
+        self.cluster = LiveCluster(arguments.programs, sections, trainers)
         os.environ["TINKER_BASE_URL"] = self.cluster.url
         os.environ["TINKER_API_KEY"] = self.cluster.key
         self.service = tinker.ServiceClient()

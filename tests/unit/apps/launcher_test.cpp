@@ -29,6 +29,18 @@ BOOST_AUTO_TEST_CASE(a_cluster_is_planned_with_its_control_node_first) {
   BOOST_TEST(plans[2].log_file == "/data/log/trainer-1.log");
 }
 
+BOOST_AUTO_TEST_CASE(processes_share_the_cores_unless_told_otherwise) {
+  config::process_group group;
+  group.count = 3;
+  BOOST_TEST(threads_of(group, 16) == 5U);
+  BOOST_TEST(threads_of(group, 2) == 1U);
+  BOOST_TEST(threads_of(group, 0) == 1U);
+  group.count = 0;
+  BOOST_TEST(threads_of(group, 2) == 2U);
+  group.threads = 7;
+  BOOST_TEST(threads_of(group, 2) == 7U);
+}
+
 BOOST_AUTO_TEST_CASE(each_trainer_is_told_a_gpu_of_its_own) {
   config::cluster_config cluster;
   cluster.trainers.count = 2;

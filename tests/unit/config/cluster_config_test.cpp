@@ -73,7 +73,7 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_named_with_its_line) {
   check_refused("\n[listen]\nport = 65536\n", "3", "port");
   check_refused("[trainers]\ncount = -1\n", "2", "count");
   check_refused("[trainers]\ncount = 1.5\n", "2", "count");
-  check_refused("[samplers]\nthreads = 0\n", "2", "threads");
+  check_refused("[samplers]\nthreads = -1\n", "2", "threads");
   check_refused("[samplers]\nslots = 2\n", "2", "slots");
   check_refused("[samplers]\ncompute = \"bf16\"\n", "2", "compute");
   check_refused("[trainers]\ncompute = \"fp16\"\n", "2", "compute");
