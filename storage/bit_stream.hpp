@@ -51,34 +51,57 @@ class bit_writer {
   std::uint64_t written_ = 0;
 };
 
-/// Copies its bits, with zeros behind them, so that no look at them needs a check of its own.
-class bit_reader {
+/// A place in a reader's bits; many may walk through one reader's.
+class bit_cursor {
  public:
   /// Bits that peek() gives at least.
   static constexpr unsigned window = 57;
-  /// How far position() may run beyond the end.
-  static constexpr std::size_t slack_bytes = 4096;
 
-  explicit bit_reader(std::span<const std::byte> bits)
-      : bytes_(bits.size() + slack_bytes + sizeof(std::uint64_t)), num_bits_(8 * bits.size()) {
-    if (!bits.empty()) std::memcpy(bytes_.data(), bits.data(), bits.size());
-  }
+  bit_cursor() = default;
+  bit_cursor(const std::byte* bytes, std::uint64_t position) : bytes_(bytes), position_(position) {}
 
   [[nodiscard]] std::uint64_t position() const { return position_; }
-  [[nodiscard]] std::uint64_t num_bits() const { return num_bits_; }
 
   [[nodiscard]] std::uint64_t peek() const {
     std::uint64_t word = 0;
-    std::memcpy(&word, bytes_.data() + position_ / 8, sizeof word);
+    std::memcpy(&word, bytes_ + position_ / 8, sizeof word);
     return word >> (position_ % 8);
   }
 
   void skip(std::uint64_t count) { position_ += count; }
 
  private:
+  const std::byte* bytes_ = nullptr;
+  std::uint64_t position_ = 0;
+};
+
+/// Copies its bits, with zeros behind them, so that no look at them needs a check of its own.
+class bit_reader {
+ public:
+  /// How far a position may run beyond the end.
+  static constexpr std::size_t slack_bytes = 4096;
+
+  explicit bit_reader(std::span<const std::byte> bits)
+      : bytes_(bits.size() + slack_bytes + sizeof(std::uint64_t)),
+        num_bits_(8 * bits.size()),
+        cursor_(bytes_.data(), 0) {
+    if (!bits.empty()) std::memcpy(bytes_.data(), bits.data(), bits.size());
+  }
+  bit_reader(const bit_reader&) = delete;
+  bit_reader& operator=(const bit_reader&) = delete;
+
+  [[nodiscard]] std::uint64_t position() const { return cursor_.position(); }
+  [[nodiscard]] std::uint64_t num_bits() const { return num_bits_; }
+  [[nodiscard]] std::uint64_t peek() const { return cursor_.peek(); }
+  void skip(std::uint64_t count) { cursor_.skip(count); }
+
+  /// Valid while the reader lives.
+  [[nodiscard]] bit_cursor at(std::uint64_t position) const { return {bytes_.data(), position}; }
+
+ private:
   std::vector<std::byte> bytes_;
   std::uint64_t num_bits_;
-  std::uint64_t position_ = 0;
+  bit_cursor cursor_;
 };
 
 }  // namespace troupe::storage

@@ -6,6 +6,8 @@
 // Threading: one thread at a time. Invariants: SINK-1 no more changes than announced, each one a
 // real change; `finish()` says that none is missing.
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -21,6 +23,14 @@ namespace troupe::storage {
               "the file is damaged or was not written as a delta",
               "sync from the base checkpoint again");
 }
+
+/// Changes of one block, until those of the blocks before it are known.
+struct block_changes {
+  std::size_t count = 0;
+  std::array<std::uint16_t, delta_block_elements> places;
+  std::array<std::uint16_t, delta_block_elements> before;
+  std::array<std::uint16_t, delta_block_elements> after;
+};
 
 class change_sink {
  public:
@@ -42,6 +52,19 @@ class change_sink {
     *elements_++ = first_ + position;
     *before_++ = before;
     *after_++ = after;
+    return true;
+  }
+
+  /// Takes the changes of one block, counted from its first element; each of them is one.
+  [[nodiscard]] bool put_block(std::size_t position, const block_changes& block) {
+    if (block.count > static_cast<std::size_t>(end_ - elements_)) return false;
+    for (std::size_t i = 0; i < block.count; ++i)
+      elements_[i] = first_ + position + block.places[i];
+    std::copy_n(block.before.data(), block.count, before_);
+    std::copy_n(block.after.data(), block.count, after_);
+    elements_ += block.count;
+    before_ += block.count;
+    after_ += block.count;
     return true;
   }
 

@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
+#include <memory>
 
 #include "storage/bit_stream.hpp"
 #include "storage/delta_change_sink.hpp"
@@ -28,25 +30,25 @@ constexpr std::uint64_t low_bits(std::uint64_t word, unsigned count) {
 
 // A gap that takes no more leaves room in the same window for any value.
 constexpr unsigned short_gap_bits = 21;
-static_assert(short_gap_bits + step_escape + value_bits <= bit_reader::window);
+static_assert(short_gap_bits + step_escape + value_bits <= bit_cursor::window);
 
 /// Counts zeros up to the next one bit and takes both; a count no gap can have when there is none.
-std::uint64_t take_long_unary(bit_reader& in) {
+std::uint64_t take_long_unary(bit_cursor& in) {
   std::uint64_t zeros = 0;
   while (zeros <= delta_block_elements) {
-    const std::uint64_t window = low_bits(in.peek(), bit_reader::window - 1);
+    const std::uint64_t window = low_bits(in.peek(), bit_cursor::window - 1);
     if (window != 0) {
       const auto here = static_cast<unsigned>(std::countr_zero(window));
       in.skip(here + 1U);
       return zeros + here;
     }
-    in.skip(bit_reader::window - 1);
-    zeros += bit_reader::window - 1;
+    in.skip(bit_cursor::window - 1);
+    zeros += bit_cursor::window - 1;
   }
   return zeros;
 }
 
-std::uint64_t take_long_gap(bit_reader& in, unsigned shift) {
+std::uint64_t take_long_gap(bit_cursor& in, unsigned shift) {
   const std::uint64_t many = take_long_unary(in);
   const std::uint64_t rest = low_bits(in.peek(), shift);
   in.skip(shift);
@@ -116,36 +118,89 @@ result<directory> read_directory(std::span<const std::byte> payload, std::size_t
   return read;
 }
 
-/// One block from `in` to bit `end`; its elements are [first, last).
+tl::unexpected<error> damaged_block() {
+  return damaged_chunk("has a block that does not fit its length or its changes");
+}
+
+/// Blocks that are read side by side: each is a chain of steps that wait for one another.
+constexpr std::size_t blocks_at_once = 4;
+
+/// Walks through one block, from its first bit to its last.
 template <class ReadValue>
-bool read_block(bit_reader& in, std::uint64_t end, std::size_t first,
-                std::span<const std::uint16_t> before, const ReadValue& read, change_sink& sink) {
-  const auto shift = static_cast<unsigned>(low_bits(in.peek(), gap_shift_bits));
-  in.skip(gap_shift_bits);
-  if (shift > gap_shift_max || in.position() >= end) return false;
-  const std::size_t last = std::min(first + delta_block_elements, before.size());
-  std::size_t next = first;
-  while (in.position() < end) {
-    std::uint64_t window = in.peek();
+class block_walk {
+ public:
+  /// False when the block cannot be one. `before` are its elements.
+  [[nodiscard]] bool begin(bit_cursor in, std::uint64_t end,
+                           std::span<const std::uint16_t> before) {
+    shift_ = static_cast<unsigned>(low_bits(in.peek(), gap_shift_bits));
+    in.skip(gap_shift_bits);
+    in_ = in;
+    end_ = end;
+    before_ = before;
+    next_ = 0;
+    changes_.count = 0;
+    return shift_ <= gap_shift_max && has_more();
+  }
+
+  [[nodiscard]] bool has_more() const { return in_.position() < end_; }
+  [[nodiscard]] bool is_whole() const { return in_.position() == end_; }
+  [[nodiscard]] const block_changes& changes() const { return changes_; }
+
+  /// Reads one change; false when it is none of this block.
+  [[nodiscard, gnu::always_inline]] bool step(const ReadValue& read) {
+    std::uint64_t window = in_.peek();
     const auto zeros = static_cast<unsigned>(std::countr_zero(window | std::uint64_t{1} << 63));
-    const unsigned gap_bits = zeros + 1 + shift;
+    const unsigned gap_bits = zeros + 1 + shift_;
     if (gap_bits <= short_gap_bits) [[likely]] {
       window >>= zeros + 1;
-      next += (std::uint64_t{zeros} << shift) | low_bits(window, shift);
-      window >>= shift;
-      in.skip(gap_bits);
+      next_ += (std::uint64_t{zeros} << shift_) | low_bits(window, shift_);
+      window >>= shift_;
+      in_.skip(gap_bits);
     } else {
-      next += take_long_gap(in, shift);
-      window = in.peek();
+      next_ += take_long_gap(in_, shift_);
+      window = in_.peek();
     }
-    if (next >= last) return false;
-    const std::uint16_t old = before[next];
+    if (next_ >= before_.size()) return false;
+    const std::uint16_t old = before_[next_];
     const read_value value = read(window, old);
-    in.skip(value.num_bits);
-    if (!sink.put(next, old, value.after)) return false;
-    ++next;
+    in_.skip(value.num_bits);
+    if (value.after == old) return false;
+    changes_.places[changes_.count] = static_cast<std::uint16_t>(next_);
+    changes_.before[changes_.count] = old;
+    changes_.after[changes_.count] = value.after;
+    ++changes_.count;
+    ++next_;
+    return true;
   }
-  return in.position() == end;
+
+ private:
+  bit_cursor in_;
+  std::uint64_t end_ = 0;
+  std::span<const std::uint16_t> before_;
+  std::size_t next_ = 0;
+  unsigned shift_ = 0;
+  block_changes changes_;
+};
+
+/// All of them to their ends; false when one is not of this format.
+template <class ReadValue>
+bool walk(std::span<block_walk<ReadValue>> walks, const ReadValue& read) {
+  const auto has_more = [](const auto& one) { return one.has_more(); };
+  if (walks.size() == blocks_at_once) {
+    while (std::ranges::all_of(walks, has_more)) {
+      bool is_right = true;
+      for (std::size_t i = 0; i < blocks_at_once; ++i)
+        is_right = walks[i].step(read) && is_right;
+      if (!is_right) return false;
+    }
+  }
+  for (auto& one : walks) {
+    while (one.has_more()) {
+      if (!one.step(read)) return false;
+    }
+    if (!one.is_whole()) return false;
+  }
+  return true;
 }
 
 template <class ReadValue>
@@ -154,15 +209,29 @@ result<void> read_blocks(std::span<const std::byte> payload, std::span<const std
   const std::size_t num_blocks = (before.size() + delta_block_elements - 1) / delta_block_elements;
   const auto lengths = read_directory(payload, num_blocks);
   if (!lengths) return fail(lengths.error());
-  bit_reader in(payload.subspan(lengths->bytes));
-  for (std::size_t b = 0; b < num_blocks; ++b) {
-    if (lengths->block_bits[b] == 0) continue;
-    const std::uint64_t end = in.position() + lengths->block_bits[b];
-    const bool whole =
-        end <= in.num_bits() && read_block(in, end, b * delta_block_elements, before, read, sink);
-    if (!whole) return damaged_chunk("has a block that does not fit its length or its changes");
+  const bit_reader in(payload.subspan(lengths->bytes));
+  const auto walks = std::make_unique_for_overwrite<block_walk<ReadValue>[]>(blocks_at_once);
+  std::array<std::size_t, blocks_at_once> firsts{};
+  std::uint64_t end = 0;
+  for (std::size_t b = 0; b < num_blocks;) {
+    std::size_t count = 0;
+    for (; b < num_blocks && count < blocks_at_once; ++b) {
+      if (lengths->block_bits[b] == 0) continue;
+      const std::uint64_t begin = end;
+      end += lengths->block_bits[b];
+      firsts[count] = b * delta_block_elements;
+      const auto elements = before.subspan(
+          firsts[count], std::min(delta_block_elements, before.size() - firsts[count]));
+      if (end > in.num_bits() || !walks[count].begin(in.at(begin), end, elements))
+        return damaged_block();
+      ++count;
+    }
+    bool is_right = walk(std::span(walks.get(), count), read);
+    for (std::size_t i = 0; i < count && is_right; ++i)
+      is_right = sink.put_block(firsts[i], walks[i].changes());
+    if (!is_right) return damaged_block();
   }
-  if (in.num_bits() - in.position() >= 8 || low_bits(in.peek(), 8) != 0)
+  if (in.num_bits() - end >= 8 || low_bits(in.at(end).peek(), 8) != 0)
     return damaged_chunk("has bytes behind its last block");
   return {};
 }
