@@ -1,17 +1,43 @@
 #include "gpu/parallel.hpp"
 
 #include <algorithm>
+#include <exception>
+#include <mutex>
 
 namespace troupe::gpu {
 namespace {
 
 thread_local thread_pool* current_pool = nullptr;
 
-/// Looks for work before a thread sleeps: about the length of the pause between two loops.
-constexpr int polls_before_sleep = 100;
+/// How often a thread looks before it sleeps: about the length of the pause between two loops.
+constexpr int looks_with_pauses = 100;
+constexpr int looks_with_yields = 50;
+constexpr int pauses_per_look = 8;
 
 /// Pieces per thread; more of them even out what other processes take away.
 constexpr std::size_t pieces_per_thread = 8;
+
+void pause_thread() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/// To wake a thread takes longer than most loops do. Pauses leave the core to its sibling, yields
+/// to whoever waits for it.
+template <class Condition>
+bool soon(const Condition& condition) {
+  for (int look = 0; look < looks_with_pauses; ++look) {
+    if (condition()) return true;
+    for (int i = 0; i < pauses_per_look; ++i)
+      pause_thread();
+  }
+  for (int look = 0; look < looks_with_yields; ++look) {
+    if (condition()) return true;
+    std::this_thread::yield();
+  }
+  return condition();
+}
 
 }  // namespace
 
@@ -20,14 +46,20 @@ struct thread_pool::loop {
   std::size_t step;
   const piece_body& body;
   std::atomic<std::size_t> next{0};
-  std::size_t num_users = 0;     ///< workers inside; guarded by the pool
-  std::exception_ptr exception;  ///< guarded by the pool
+  std::mutex mutex;
+  std::exception_ptr exception;  ///< guarded by the mutex
 
   void take_pieces() {
-    for (;;) {
-      const std::size_t begin = next.fetch_add(step);
-      if (begin >= count) return;
-      body(begin, std::min(count, begin + step));
+    try {
+      for (;;) {
+        const std::size_t begin = next.fetch_add(step);
+        if (begin >= count) return;
+        body(begin, std::min(count, begin + step));
+      }
+    } catch (...) {
+      next.store(count);
+      const std::lock_guard lock(mutex);
+      exception = std::current_exception();
     }
   }
 };
@@ -38,72 +70,49 @@ thread_pool::thread_pool(std::size_t num_threads) {
 }
 
 thread_pool::~thread_pool() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_.store(true);
-  }
-  news_.notify_all();
+  stopping_.store(true);
+  call_workers();
   for (std::thread& worker : workers_)
     worker.join();
 }
 
-bool thread_pool::has_news(std::uint64_t seen) const {
-  return stopping_.load() || generation_.load() != seen;
+void thread_pool::call_workers() {
+  generation_.fetch_add(1);
+  generation_.notify_all();
 }
 
 void thread_pool::work() {
-  std::uint64_t seen = 0;
+  std::uint32_t seen = 0;
   for (;;) {
-    for (int poll = 0; poll < polls_before_sleep && !has_news(seen); ++poll)
-      std::this_thread::yield();
-    std::unique_lock lock(mutex_);
-    news_.wait(lock, [&] { return has_news(seen); });
+    if (!soon([&] { return generation_.load() != seen; })) generation_.wait(seen);
     if (stopping_.load()) return;
     seen = generation_.load();
-    loop* const mine = current_;
-    if (mine == nullptr) continue;
-    ++mine->num_users;
-    lock.unlock();
-    std::exception_ptr exception;
-    try {
-      mine->take_pieces();
-    } catch (...) {
-      exception = std::current_exception();
-    }
-    lock.lock();
-    if (exception) mine->exception = exception;
-    if (--mine->num_users == 0) quiet_.notify_one();
+    // Counted before it looks: whoever takes the loop away afterwards sees it and waits.
+    num_users_.fetch_add(1);
+    if (loop* const mine = current_.load()) mine->take_pieces();
+    if (num_users_.fetch_sub(1) == 1) num_users_.notify_one();
   }
 }
 
 void thread_pool::run(std::size_t count, std::size_t grain, const piece_body& body) {
-  const std::size_t threads = workers_.size() + 1;
-  const std::size_t step = std::max({std::size_t{1}, grain, count / (threads * pieces_per_thread)});
+  const std::size_t step =
+      std::max({std::size_t{1}, grain, count / (num_threads() * pieces_per_thread)});
   // A nested loop and another engine's loop find the pool busy.
   if (count <= step || workers_.empty() || is_busy_.exchange(true)) {
     if (count > 0) body(0, count);
     return;
   }
-  loop job{count, step, body, {}, 0, nullptr};
-  {
-    const std::lock_guard lock(mutex_);
-    current_ = &job;
-    generation_.fetch_add(1);
-  }
-  news_.notify_all();
-  std::exception_ptr exception;
-  try {
-    job.take_pieces();
-  } catch (...) {
-    exception = std::current_exception();
-    job.next.store(count);
-  }
-  std::unique_lock lock(mutex_);
-  current_ = nullptr;
-  quiet_.wait(lock, [&] { return job.num_users == 0; });
+  loop job{count, step, body, {}, {}, nullptr};
+  current_.store(&job);
+  call_workers();
+  job.take_pieces();
+  current_.store(nullptr);
+  // They have no more than a piece to end.
+  (void)soon([&] { return num_users_.load() == 0; });
+  for (std::uint32_t users = num_users_.load(); users != 0; users = num_users_.load())
+    num_users_.wait(users);
   is_busy_.store(false);
-  if (!exception) exception = job.exception;
-  if (exception) std::rethrow_exception(exception);
+  if (job.exception) std::rethrow_exception(job.exception);
 }
 
 pool_scope::pool_scope(thread_pool* pool) : outer_(current_pool) {
@@ -112,6 +121,10 @@ pool_scope::pool_scope(thread_pool* pool) : outer_(current_pool) {
 
 pool_scope::~pool_scope() {
   current_pool = outer_;
+}
+
+std::size_t pool_threads() {
+  return current_pool == nullptr ? 1 : current_pool->num_threads();
 }
 
 void for_ranges(std::size_t count, std::size_t grain, const thread_pool::piece_body& body) {

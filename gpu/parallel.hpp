@@ -12,12 +12,9 @@
 // again to the loop's caller, once all its pieces have ended.
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <functional>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -33,6 +30,8 @@ class thread_pool {
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
 
+  [[nodiscard]] std::size_t num_threads() const { return workers_.size() + 1; }
+
   /// body(begin, end) over [0, count), in pieces of at least `grain` but the last.
   void run(std::size_t count, std::size_t grain, const piece_body& body);
 
@@ -40,15 +39,13 @@ class thread_pool {
   struct loop;
 
   void work();
-  [[nodiscard]] bool has_news(std::uint64_t seen) const;
+  void call_workers();
 
   std::atomic<bool> is_busy_{false};
-  std::mutex mutex_;
-  std::condition_variable news_;
-  std::condition_variable quiet_;
-  loop* current_ = nullptr;
-  std::atomic<std::uint64_t> generation_{0};
   std::atomic<bool> stopping_{false};
+  std::atomic<loop*> current_{nullptr};
+  std::atomic<std::uint32_t> generation_{0};  ///< of calls
+  std::atomic<std::uint32_t> num_users_{0};   ///< workers that may hold the current loop
   std::vector<std::thread> workers_;
 };
 
@@ -63,6 +60,9 @@ class pool_scope {
  private:
   thread_pool* outer_;
 };
+
+/// Of the pool of this thread's scope.
+[[nodiscard]] std::size_t pool_threads();
 
 /// body(begin, end) over [0, count) on the pool of this thread's scope.
 void for_ranges(std::size_t count, std::size_t grain, const thread_pool::piece_body& body);

@@ -30,8 +30,13 @@ inline void multiply(const tile_product& t, into mode) {
   for (std::size_t column = 0; column < t.columns; column += panel_columns) {
     const std::size_t left = t.columns - column;
     const float* const panel = t.panels + column * t.k_max;
-    multiply_panel({t.m, t.k, left < panel_columns ? left : panel_columns, t.a, t.a_row_stride,
-                    t.a_k_stride, panel, mode == into::add ? t.c + column : nullptr, t.c + column,
+    multiply_panel({t.m,
+                    t.k,
+                    left < panel_columns ? left : panel_columns,
+                    {t.a, t.a_row_stride, t.a_k_stride, 0},
+                    panel,
+                    mode == into::add ? t.c + column : nullptr,
+                    t.c + column,
                     t.c_stride});
   }
 }
@@ -185,55 +190,93 @@ inline void attention_backward(const attention_task& t) {
       backward_tile(t, b, begin, head);
 }
 
-/// Scores of one query row with a page of keys: its blocks side by side, because one block alone
-/// would wait for its own additions.
-inline void score_page(std::size_t head_dim, const float* q, const float* keys, float* scores) {
-  constexpr std::size_t blocks = cache_page / cache_block;
-  float sums[blocks][cache_block] = {};
+/// Query heads that are read side by side where registers suffice: one alone would wait for its own
+/// additions, and both read the same cache.
+constexpr std::size_t heads_at_once = TROUPE_LANES == 16 ? 2 : 1;
+
+/// Scores of query rows, head_dim apart, with a page of keys; those of a row are `stride` apart.
+template <std::size_t Heads>
+inline void score_page(std::size_t head_dim, const float* q, const float* keys, float* scores,
+                       std::size_t stride) {
+  constexpr std::size_t vectors = cache_page / lanes;
+  constexpr std::size_t per_block = cache_block / lanes;
+  vector_f sums[Heads][vectors] = {};
   for (std::size_t i = 0; i < head_dim; ++i)
-    for (std::size_t block = 0; block < blocks; ++block)
-#pragma omp simd
-      for (std::size_t lane = 0; lane < cache_block; ++lane)
-        sums[block][lane] += q[i] * keys[(block * head_dim + i) * cache_block + lane];
-  for (std::size_t block = 0; block < blocks; ++block)
-    for (std::size_t lane = 0; lane < cache_block; ++lane)
-      scores[block * cache_block + lane] = sums[block][lane];
+    for (std::size_t v = 0; v < vectors; ++v) {
+      const std::size_t row = v / per_block * head_dim + i;
+      const vector_f column = load(keys + row * cache_block + v % per_block * lanes);
+      for (std::size_t head = 0; head < Heads; ++head)
+        sums[head][v] += q[head * head_dim + i] * column;
+    }
+  for (std::size_t head = 0; head < Heads; ++head)
+    for (std::size_t v = 0; v < vectors; ++v)
+      store(scores + head * stride + v * lanes) = sums[head][v];
 }
 
-/// out += probabilities * values, positions in order.
-inline void add_values(std::size_t head_dim, std::size_t count, const float* probabilities,
-                       const float* values, float* out) {
-  std::size_t at = 0;
-  for (; at + 4 <= count; at += 4) {
-    const float* const p = probabilities + at;
-    const float* const v = values + at * head_dim;
-#pragma omp simd
-    for (std::size_t i = 0; i < head_dim; ++i) {
-      float sum = out[i] + p[0] * v[i];
-      sum += p[1] * v[i + head_dim];
-      sum += p[2] * v[i + 2 * head_dim];
-      out[i] = sum + p[3] * v[i + 3 * head_dim];
+struct weighted_values {
+  std::size_t head_dim;
+  std::size_t count;           ///< positions
+  const float* probabilities;  ///< of each head, `stride` apart
+  std::size_t stride;
+  const float* values;  ///< [position][head_dim]
+  float* out;           ///< of each head, head_dim apart
+};
+
+/// out += probabilities * values for elements from `at` on, positions in order.
+template <std::size_t Heads, std::size_t Vectors>
+[[gnu::always_inline]] inline void add_values_at(const weighted_values& w, std::size_t at) {
+  vector_f sums[Heads][Vectors];
+  for (std::size_t head = 0; head < Heads; ++head)
+    for (std::size_t v = 0; v < Vectors; ++v)
+      sums[head][v] = load(w.out + head * w.head_dim + at + v * lanes);
+  for (std::size_t position = 0; position < w.count; ++position)
+    for (std::size_t v = 0; v < Vectors; ++v) {
+      const vector_f value = load(w.values + position * w.head_dim + at + v * lanes);
+      for (std::size_t head = 0; head < Heads; ++head)
+        sums[head][v] += w.probabilities[head * w.stride + position] * value;
     }
+  for (std::size_t head = 0; head < Heads; ++head)
+    for (std::size_t v = 0; v < Vectors; ++v)
+      store(w.out + head * w.head_dim + at + v * lanes) = sums[head][v];
+}
+
+template <std::size_t Heads>
+inline void add_values(const weighted_values& w) {
+  std::size_t at = 0;
+  for (; at + 4 * lanes <= w.head_dim; at += 4 * lanes)
+    add_values_at<Heads, 4>(w, at);
+  for (; at + lanes <= w.head_dim; at += lanes)
+    add_values_at<Heads, 1>(w, at);
+  for (; at < w.head_dim; ++at)
+    for (std::size_t head = 0; head < Heads; ++head)
+      for (std::size_t position = 0; position < w.count; ++position)
+        w.out[head * w.head_dim + at] +=
+            w.probabilities[head * w.stride + position] * w.values[position * w.head_dim + at];
+}
+
+template <std::size_t Heads>
+inline void attend_heads(const cached_attention_task& t, std::size_t first_head) {
+  const float* const q = t.q + first_head * t.head_dim;
+  float* const out = t.out + first_head * t.head_dim;
+  const std::size_t stride = round_up(t.num_positions, cache_page);
+  for (std::size_t first = 0; first < t.num_positions; first += cache_page)
+    score_page<Heads>(t.head_dim, q, t.pages[first / cache_page] + t.offset, t.scratch + first,
+                      stride);
+  for (std::size_t head = 0; head < Heads; ++head)
+    softmax_row(t.scratch + head * stride, t.num_positions, t.num_positions, t.scale);
+  for (std::size_t i = 0; i < Heads * t.head_dim; ++i)
+    out[i] = 0;
+  for (std::size_t first = 0; first < t.num_positions; first += cache_page) {
+    const std::size_t rest = t.num_positions - first;
+    add_values<Heads>({t.head_dim, rest < cache_page ? rest : cache_page, t.scratch + first, stride,
+                       t.pages[first / cache_page] + t.offset + cache_page * t.head_dim, out});
   }
-  for (; at < count; ++at)
-#pragma omp simd
-    for (std::size_t i = 0; i < head_dim; ++i)
-      out[i] += probabilities[at] * values[at * head_dim + i];
 }
 
 inline void cached_attention(const cached_attention_task& t) {
-  for (std::size_t head = 0; head < t.num_query_heads; ++head) {
-    const float* const q = t.q + head * t.head_dim;
-    float* const out = t.out + head * t.head_dim;
-    for (std::size_t first = 0; first < t.num_positions; first += cache_page)
-      score_page(t.head_dim, q, t.pages[first / cache_page] + t.offset, t.scratch + first);
-    softmax_row(t.scratch, t.num_positions, t.num_positions, t.scale);
-    for (std::size_t i = 0; i < t.head_dim; ++i)
-      out[i] = 0;
-    for (std::size_t first = 0; first < t.num_positions; first += cache_page) {
-      const std::size_t rest = t.num_positions - first;
-      add_values(t.head_dim, rest < cache_page ? rest : cache_page, t.scratch + first,
-                 t.pages[first / cache_page] + t.offset + cache_page * t.head_dim, out);
-    }
-  }
+  std::size_t head = 0;
+  for (; head + heads_at_once <= t.num_query_heads; head += heads_at_once)
+    attend_heads<heads_at_once>(t, head);
+  for (; head < t.num_query_heads; ++head)
+    attend_heads<1>(t, head);
 }

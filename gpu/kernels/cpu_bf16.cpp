@@ -38,6 +38,29 @@ __m512i paired(const float* from, std::size_t count) {
   return __builtin_bit_cast(__m512i, _mm512_cvtne2ps_pbh(high, low));
 }
 
+/// Exchanges quadrants of growing squares (Eklundh 1972).
+template <unsigned Step = 1>
+void transpose(__m512i* rows) {
+  if constexpr (Step < lanes) {
+    constexpr auto upper = static_cast<__mmask16>(Step == 1   ? 0xaaaa
+                                                  : Step == 2 ? 0xcccc
+                                                  : Step == 4 ? 0xf0f0
+                                                              : 0xff00);
+    const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i distance = _mm512_set1_epi32(static_cast<int>(Step));
+    const __m512i down = _mm512_maskz_sub_epi32(all_lanes, lane, distance);
+    const __m512i up = _mm512_maskz_add_epi32(all_lanes, lane, distance);
+    for (unsigned i = 0; i < lanes; ++i) {
+      if ((i & Step) != 0) continue;
+      const __m512i low = rows[i];
+      rows[i] = _mm512_mask_permutexvar_epi32(low, upper, down, rows[i + Step]);
+      rows[i + Step] =
+          _mm512_mask_permutexvar_epi32(rows[i + Step], static_cast<__mmask16>(~upper), up, low);
+    }
+    transpose<2 * Step>(rows);
+  }
+}
+
 void pack_panel(const panel_source& s, std::uint32_t* panel) {
   const std::size_t pairs = (s.k + 1) / 2;
   if (s.column_stride == 1) {
@@ -50,39 +73,39 @@ void pack_panel(const panel_source& s, std::uint32_t* panel) {
       }
     return;
   }
-  if (s.columns < panel_columns)
-    for (std::size_t i = 0; i < pairs * panel_columns; ++i)
-      panel[i] = 0;
-  for (std::size_t column = 0; column < s.columns; ++column) {
-    const float* const from = s.from + column * s.column_stride;
+  for (std::size_t column = 0; column < panel_columns; column += lanes)
     for (std::size_t p = 0; p < pairs; p += lanes) {
-      alignas(64) std::uint32_t row[lanes];
-      _mm512_store_si512(row, paired(from + 2 * p, s.k - 2 * p));
-      const std::size_t count = pairs - p < lanes ? pairs - p : lanes;
-      for (std::size_t i = 0; i < count; ++i)
-        panel[(p + i) * panel_columns + column] = row[i];
+      __m512i square[lanes];
+      for (std::size_t i = 0; i < lanes; ++i)
+        square[i] = column + i < s.columns
+                        ? paired(s.from + (column + i) * s.column_stride + 2 * p, s.k - 2 * p)
+                        : _mm512_setzero_si512();
+      transpose(square);
+      for (std::size_t i = 0; i < lanes && p + i < pairs; ++i)
+        _mm512_storeu_si512(panel + (p + i) * panel_columns + column, square[i]);
     }
-  }
 }
 
-bf16_rows pack_rows(const bf16_source& s, std::uint32_t* pairs) {
+bf16_rows pack_rows(const row_source& s, std::uint32_t* pairs) {
   const std::size_t num_pairs = (s.k + 1) / 2;
   if (s.k_stride == 1) {
     const std::size_t stride = (num_pairs + lanes - 1) / lanes * lanes;
     for (std::size_t row = 0; row < s.rows; ++row)
       for (std::size_t p = 0; p < num_pairs; p += lanes)
         _mm512_storeu_si512(pairs + row * stride + p,
-                            paired(s.a + row * s.row_stride + 2 * p, s.k - 2 * p));
-    return {pairs, stride, 1};
+                            paired(s.from + row * s.row_stride + 2 * p, s.k - 2 * p));
+    return {pairs, stride, 1, tile_rows * stride};
   }
-  const std::size_t stride = (s.rows + lanes - 1) / lanes * lanes;
-  for (std::size_t p = 0; p < num_pairs; ++p)
-    for (std::size_t row = 0; row < s.rows; row += lanes) {
-      const float* const low = s.a + 2 * p * s.k_stride + row;
+  for (std::size_t row = 0; row < s.rows; row += tile_rows) {
+    const std::size_t rows = s.rows - row < tile_rows ? s.rows - row : tile_rows;
+    for (std::size_t p = 0; p < num_pairs; ++p) {
+      const float* const low = s.from + 2 * p * s.k_stride + row * s.row_stride;
       const float* const high = 2 * p + 1 < s.k ? low + s.k_stride : nullptr;
-      _mm512_storeu_si512(pairs + p * stride + row, interleaved(low, high, s.rows - row));
+      _mm512_mask_storeu_epi32(pairs + row * num_pairs + p * tile_rows, first_lanes(rows),
+                               interleaved(low, high, rows));
     }
-  return {pairs, 1, stride};
+  }
+  return {pairs, 1, tile_rows, tile_rows * num_pairs};
 }
 
 template <std::size_t Rows>
@@ -90,7 +113,7 @@ void multiply_tile(const bf16_product& p, std::size_t row) {
   __m512 sum[Rows][2];
   for (std::size_t r = 0; r < Rows; ++r)
     sum[r][0] = sum[r][1] = _mm512_setzero_ps();
-  const std::uint32_t* a = p.a.pairs + row * p.a.row_stride;
+  const std::uint32_t* a = p.a.pairs + row / tile_rows * p.a.tile_stride;
   const std::uint32_t* b = p.panel;
   for (std::size_t k = 0; k < p.num_pairs; ++k) {
     const auto b0 = __builtin_bit_cast(__m512bh, _mm512_loadu_si512(b));

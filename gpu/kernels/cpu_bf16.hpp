@@ -22,24 +22,16 @@ namespace troupe::gpu::kernels {
 /// Inner extent of one panel: its pairs fill the same part of L1 as panel_rows_max floats.
 inline constexpr std::size_t bf16_panel_rows_max = 512;
 
-/// Rows of the left operand that are rounded together: a quarter of a small L2.
-inline constexpr std::size_t bf16_rows_max = 96;
+/// Room for packed_rows_max rows of pairs.
+inline constexpr std::size_t packed_row_pairs = (packed_rows_max + 16) * bf16_panel_rows_max / 2;
 
-/// Left operand of a product as fp32: element (i, k) at a[i * row_stride + k * k_stride], one of
-/// the strides being 1.
-struct bf16_source {
-  std::size_t rows = 0;
-  std::size_t k = 0;
-  const float* a = nullptr;
-  std::size_t row_stride = 0;
-  std::size_t k_stride = 1;
-};
-
-/// The same rounded: the pair of (i, 2 p) at pairs[i * row_stride + p * pair_stride].
+/// Left operand, rounded: tiles stand tile_stride apart, and in a tile of 12 rows the pair of
+/// (i, 2 p) is at [i % 12 * row_stride + p * pair_stride].
 struct bf16_rows {
   const std::uint32_t* pairs = nullptr;
   std::size_t row_stride = 0;
   std::size_t pair_stride = 1;
+  std::size_t tile_stride = 0;
 };
 
 /// c = addend + rows * panel; `addend` is null for 0, may be `c`, and has c's stride.
@@ -56,8 +48,8 @@ struct bf16_product {
 
 struct bf16_kernels {
   void (*pack_panel)(const panel_source& source, std::uint32_t* panel);
-  /// `pairs` has room for bf16_rows_max * bf16_panel_rows_max / 2.
-  bf16_rows (*pack_rows)(const bf16_source& source, std::uint32_t* pairs);
+  /// `pairs` has room for packed_row_pairs.
+  bf16_rows (*pack_rows)(const row_source& source, std::uint32_t* pairs);
   void (*multiply)(const bf16_product& product);
 };
 

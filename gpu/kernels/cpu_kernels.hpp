@@ -22,20 +22,44 @@ inline constexpr std::size_t panel_columns = 32;
 /// Inner extent of one panel multiplication: a panel of this height fills two thirds of a small L1.
 inline constexpr std::size_t panel_rows_max = 256;
 
-/// c = addend + a * panel for m rows and at most panel_columns columns. Element (i, k) of `a` is
-/// a[i * a_row_stride + k * a_k_stride]. `addend` is null for 0, may be `c`, and has c's stride.
-struct panel_product {
+/// Rows of a left operand that are packed together, and room enough for them with any tile height.
+inline constexpr std::size_t packed_rows_max = 96;
+inline constexpr std::size_t packed_row_floats = (packed_rows_max + 16) * panel_rows_max;
+
+/// Where element (i, k) of a left operand lies: tiles of the kernel's height stand tile_stride
+/// apart, and in a tile of it the element is at [i % height * row_stride + k * k_stride].
+struct left_operand {
+  const float* values = nullptr;
+  std::size_t row_stride = 0;
+  std::size_t k_stride = 1;
+  std::size_t tile_stride = 0;  ///< 0: rows follow one another through all tiles
+};
+
+/// Rows to be packed; one of the two strides is 1.
+struct row_source {
+  const float* from = nullptr;
+  std::size_t rows = 0;
+  std::size_t k = 0;
+  std::size_t row_stride = 0;
+  std::size_t k_stride = 1;
+};
+
+/// c = addend + a * panel for m rows and at most panel_columns columns. `addend` is null for 0, may
+/// be `c`, and has c's stride. Panel is float for [k][panel_columns] of fp32, std::uint16_t for the
+/// bits of bf16.
+template <class Panel>
+struct product_of_panel {
   std::size_t m = 0;
   std::size_t k = 0;
   std::size_t columns = 0;
-  const float* a = nullptr;
-  std::size_t a_row_stride = 0;
-  std::size_t a_k_stride = 1;
-  const float* panel = nullptr;
+  left_operand a;
+  const Panel* panel = nullptr;
   const float* addend = nullptr;
   float* c = nullptr;
   std::size_t c_stride = 0;
 };
+using panel_product = product_of_panel<float>;
+using bf16_panel_product = product_of_panel<std::uint16_t>;
 
 /// k rows of `columns` values each become a panel; what is missing to panel_columns is zero.
 struct panel_source {
@@ -95,8 +119,13 @@ struct cached_attention_task {
   const float* const* pages = nullptr;
   std::size_t offset = 0;
   float* out = nullptr;
-  float* scratch = nullptr;  ///< num_positions rounded up to cache_page
+  float* scratch = nullptr;  ///< cached_attention_scratch() elements
 };
+
+/// Elements of scratch one such task needs.
+[[nodiscard]] constexpr std::size_t cached_attention_scratch(std::size_t num_positions) {
+  return 2 * ((num_positions + cache_page - 1) / cache_page * cache_page);
+}
 
 struct adamw_task {
   std::size_t count = 0;
@@ -124,6 +153,10 @@ struct cpu_kernels {
 
   void (*pack_panel)(const panel_source& source, float* panel);
   void (*multiply_panel)(const panel_product& product);
+  /// The bits that widening the panel first would give; faster while few rows share it.
+  void (*multiply_bf16_panel)(const bf16_panel_product& product);
+  /// Copies rows to where they collide neither with a panel nor with each other in L1.
+  left_operand (*pack_rows)(const row_source& source, float* to);
 
   /// y = x * rstd * weight with rstd = 1 / sqrt(mean(x^2) + eps), kept for the backward.
   void (*rms_norm)(std::size_t rows, std::size_t width, const float* x, const float* weight,

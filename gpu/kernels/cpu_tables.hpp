@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "gpu/kernels/cpu_kernels.hpp"
 
@@ -27,6 +28,8 @@ const cpu_kernels kernel_table{
     TROUPE_ISA_NAME,
     &pack_panel,
     &multiply_panel,
+    &multiply_bf16_panel,
+    &pack_rows,
     &rms_norm,
     &rms_norm_backward,
     &norm_rotate,

@@ -7,6 +7,11 @@
 using vector_f = float __attribute__((vector_size(TROUPE_LANES * 4)));
 using unaligned_f = float __attribute__((vector_size(TROUPE_LANES * 4), aligned(4), may_alias));
 
+using vector_u = std::uint32_t __attribute__((vector_size(TROUPE_LANES * 4)));
+using unaligned_u =
+    std::uint32_t __attribute__((vector_size(TROUPE_LANES * 4), aligned(2), may_alias));
+using vector_i = std::int32_t __attribute__((vector_size(TROUPE_LANES * 4)));
+
 constexpr std::size_t lanes = TROUPE_LANES;
 
 [[gnu::always_inline]] inline const unaligned_f& load(const float* p) {
@@ -14,6 +19,70 @@ constexpr std::size_t lanes = TROUPE_LANES;
 }
 [[gnu::always_inline]] inline unaligned_f& store(float* p) {
   return *static_cast<unaligned_f*>(static_cast<void*>(p));
+}
+
+/// Pairs of 16-bit values, the first in the low halves.
+[[gnu::always_inline]] inline vector_u load_words(const std::uint16_t* p) {
+  return *static_cast<const unaligned_u*>(static_cast<const void*>(p));
+}
+
+[[gnu::always_inline]] inline void copy(const float* from, std::size_t count, float* to) {
+  std::size_t i = 0;
+  for (; i + lanes <= count; i += lanes)
+    store(to + i) = load(from + i);
+  for (; i < count; ++i)
+    to[i] = from[i];
+}
+
+/// Element i is a's i-th, or b's when i is at least `lanes`.
+template <class Index, std::size_t... I>
+[[gnu::always_inline]] inline vector_f chosen(const vector_f& a, const vector_f& b, Index index,
+                                              std::index_sequence<I...>) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, index(I)...);
+#else
+  return __builtin_shuffle(a, b, vector_i{index(I)...});
+#endif
+}
+
+/// a0 b0 a1 b1 ...
+[[gnu::always_inline]] inline vector_f low_of_pairs(const vector_f& a, const vector_f& b) {
+  return chosen(
+      a, b, [](std::size_t i) { return static_cast<std::int32_t>(i / 2 + (i % 2) * lanes); },
+      std::make_index_sequence<lanes>());
+}
+
+/// The same from the middle on.
+[[gnu::always_inline]] inline vector_f high_of_pairs(const vector_f& a, const vector_f& b) {
+  return chosen(
+      a, b,
+      [](std::size_t i) { return static_cast<std::int32_t>(lanes / 2 + i / 2 + (i % 2) * lanes); },
+      std::make_index_sequence<lanes>());
+}
+
+/// Exchanges quadrants of growing squares (Eklundh 1972).
+template <std::size_t Step = 1>
+[[gnu::always_inline]] inline void transpose_vectors(vector_f* rows) {
+  if constexpr (Step < lanes) {
+    for (std::size_t i = 0; i < lanes; ++i) {
+      if ((i & Step) != 0) continue;
+      const vector_f low = rows[i];
+      const vector_f high = rows[i + Step];
+      rows[i] = chosen(
+          low, high,
+          [](std::size_t j) {
+            return static_cast<std::int32_t>((j & Step) == 0 ? j : lanes + j - Step);
+          },
+          std::make_index_sequence<lanes>());
+      rows[i + Step] = chosen(
+          low, high,
+          [](std::size_t j) {
+            return static_cast<std::int32_t>((j & Step) == 0 ? j + Step : lanes + j);
+          },
+          std::make_index_sequence<lanes>());
+    }
+    transpose_vectors<2 * Step>(rows);
+  }
 }
 
 /// exp(x) within 2 units in the last place on [-87, 88]; arguments outside are clamped, NaN stays.

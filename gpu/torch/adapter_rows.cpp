@@ -48,9 +48,13 @@ void multiply(const row_block& block, std::size_t k, std::size_t columns, const 
     float* const y = block.y + panel * panel_columns;
     const float* addend = mode == write_mode::add ? y : nullptr;
     for (std::size_t done = 0; done < k; done += panel_rows_max) {
-      cpu.multiply_panel({block.rows, std::min(panel_rows_max, k - done),
-                          std::min(panel_columns, columns - panel * panel_columns), block.x + done,
-                          block.x_stride, 1, panels + (panel * k + done) * panel_columns, addend, y,
+      cpu.multiply_panel({block.rows,
+                          std::min(panel_rows_max, k - done),
+                          std::min(panel_columns, columns - panel * panel_columns),
+                          {block.x + done, block.x_stride, 1, 0},
+                          panels + (panel * k + done) * panel_columns,
+                          addend,
+                          y,
                           block.y_stride});
       addend = y;
     }

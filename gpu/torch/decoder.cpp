@@ -1,6 +1,7 @@
 #include "gpu/torch/decoder.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "gpu/kernels/cpu_kernels.hpp"
@@ -64,13 +65,23 @@ at::Tensor decoder::multiply(std::uint32_t block, role what, const at::Tensor& x
   return y;
 }
 
-at::Tensor decoder::multiply_biased(std::uint32_t block, role matrix, role bias,
-                                    const at::Tensor& x, std::span<const adapter_run> runs) const {
-  const parameter_store* const added = find(block, bias);
-  if (added == nullptr) return multiply(block, matrix, x, runs);
-  at::Tensor rows = make_tensor({extent(x, 0), count(added->vector)});
-  repeat_row(added->vector, rows);
-  return multiply_add(block, matrix, x, rows, runs);
+std::vector<at::Tensor> decoder::multiply_each(std::uint32_t block,
+                                               std::span<const biased_role> roles,
+                                               const at::Tensor& x,
+                                               std::span<const adapter_run> runs) const {
+  std::vector<packed_product> products;
+  for (const auto& [matrix, bias] : roles) {
+    const parameter_store* const weights = find(block, matrix);
+    products.push_back({&weights->matrix.front(), {}});
+    const parameter_store* const added = bias ? find(block, *bias) : nullptr;
+    if (added == nullptr) continue;
+    products.back().residual = make_tensor({extent(x, 0), count(added->vector)});
+    repeat_row(added->vector, products.back().residual);
+  }
+  std::vector<at::Tensor> out = gpu::multiply_each(products, x);
+  for (std::size_t i = 0; i < roles.size(); ++i)
+    add_low_rank(runs, parameter_index(model_, block, roles[i].matrix).value_or(0), x, out[i]);
+  return out;
 }
 
 at::Tensor decoder::multiply_add(std::uint32_t block, role what, const at::Tensor& x,
@@ -85,17 +96,17 @@ at::Tensor decoder::multiply_add(std::uint32_t block, role what, const at::Tenso
 at::Tensor decoder::run_block(std::uint32_t block, const row_set& set, const at::Tensor& x) {
   const double eps = model_.rms_norm_eps;
   const at::Tensor input = rms_norm(x, find(block, role::input_norm)->vector, eps).y;
-  at::Tensor q = multiply_biased(block, role::q_proj, role::q_bias, input, set.runs);
-  const at::Tensor k = multiply_biased(block, role::k_proj, role::k_bias, input, set.runs);
-  const at::Tensor v = multiply_biased(block, role::v_proj, role::v_bias, input, set.runs);
-  fill_caches(block, set.rows, q, k, v);
+  constexpr std::array<biased_role, 3> heads{
+      {{role::q_proj, role::q_bias}, {role::k_proj, role::k_bias}, {role::v_proj, role::v_bias}}};
+  const auto qkv = multiply_each(block, heads, input, set.runs);
+  fill_caches(block, set.rows, qkv[0], qkv[1], qkv[2]);
   const at::Tensor middle =
-      multiply_add(block, role::o_proj, attend(block, set.rows, q), x, set.runs);
+      multiply_add(block, role::o_proj, attend(block, set.rows, qkv[0]), x, set.runs);
   const at::Tensor post = rms_norm(middle, find(block, role::post_attention_norm)->vector, eps).y;
   if (model_.experts.count != 0) return run_experts(block, set, post, middle);
-  const at::Tensor gate = multiply(block, role::gate_proj, post, set.runs);
-  const at::Tensor up = multiply(block, role::up_proj, post, set.runs);
-  const at::Tensor inner = swiglu(gate, up);
+  constexpr std::array<biased_role, 2> halves{{{role::gate_proj, {}}, {role::up_proj, {}}}};
+  const auto gate_up = multiply_each(block, halves, post, set.runs);
+  const at::Tensor inner = swiglu(gate_up[0], gate_up[1]);
   return multiply_add(block, role::down_proj, inner, middle, set.runs);
 }
 
@@ -208,7 +219,7 @@ at::Tensor decoder::attend(std::uint32_t block, std::span<const decoder_row> row
         task.offset = offset_in_page(model_, block, h);
         task.out = to + at;
         scratch.resize(
-            std::max(scratch.size(), page_pool::pages_for(task.num_positions) * cache_page));
+            std::max(scratch.size(), kernels::cached_attention_scratch(task.num_positions)));
         task.scratch = scratch.data();
         kernels::for_this_cpu().cached_attention(task);
       }

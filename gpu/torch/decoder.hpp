@@ -9,7 +9,9 @@
 // Threading: called from one thread; runs on the pool.
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "gpu/models/family.hpp"
 #include "gpu/rotary.hpp"
@@ -53,13 +55,21 @@ class decoder {
     std::vector<adapter_run> runs;
   };
 
+  /// A matrix, and its bias where the family may have one.
+  struct biased_role {
+    role matrix;
+    std::optional<role> bias;
+  };
+
   /// Null where the family has no such parameter.
   [[nodiscard]] const parameter_store* find(std::uint32_t block, role what) const;
   [[nodiscard]] at::Tensor multiply(std::uint32_t block, role what, const at::Tensor& x,
                                     std::span<const adapter_run> runs) const;
-  [[nodiscard]] at::Tensor multiply_biased(std::uint32_t block, role matrix, role bias,
-                                           const at::Tensor& x,
-                                           std::span<const adapter_run> runs) const;
+  /// One after the other for each role, in one loop.
+  [[nodiscard]] std::vector<at::Tensor> multiply_each(std::uint32_t block,
+                                                      std::span<const biased_role> roles,
+                                                      const at::Tensor& x,
+                                                      std::span<const adapter_run> runs) const;
   /// residual + x W^T.
   [[nodiscard]] at::Tensor multiply_add(std::uint32_t block, role what, const at::Tensor& x,
                                         const at::Tensor& residual,

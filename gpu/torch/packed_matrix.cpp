@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "gpu/bf16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
@@ -19,6 +20,9 @@ constexpr std::size_t task_rows = 96;
 struct alignas(64) wide_panel {
   std::array<float, panel_rows_max * panel_columns> values;
 };
+
+/// From so many rows on, widening a panel once costs less than widening it for each tile of them.
+constexpr std::size_t widened_from_rows = 40;
 
 /// Replacements that are fetched ahead of the one being written.
 constexpr std::size_t prefetch_distance = 24;
@@ -73,42 +77,87 @@ void packed_matrix::copy_row(std::size_t output, float* to) const {
     to[input] = from_bf16(from[input * panel_columns]);
 }
 
-at::Tensor packed_matrix::run(const at::Tensor& x, const float* residual) const {
-  const std::size_t rows = extent(x, 0);
-  at::Tensor y = make_tensor({rows, outputs_});
-  const float* const from = values(x);
-  float* const to = values(y);
+/// Rows of x one after the other for each piece of k: [piece][row][k].
+at::Tensor packed_matrix::pack_rows(const float* x, std::size_t rows) const {
+  at::Tensor packed = make_tensor({rows, inputs_});
+  float* const to = values(packed);
   const std::size_t row_tasks = (rows + task_rows - 1) / task_rows;
-  const std::size_t panel_tasks = (outputs_ + panel_columns - 1) / panel_columns;
-  for_ranges(row_tasks * panel_tasks, 1, [&](std::size_t begin, std::size_t end) {
-    const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
-    wide_panel wide;
+  const std::size_t pieces = (inputs_ + panel_rows_max - 1) / panel_rows_max;
+  for_ranges(row_tasks * pieces, 8, [&](std::size_t begin, std::size_t end) {
     for (std::size_t task = begin; task < end; ++task) {
-      const std::size_t row = task / panel_tasks * task_rows;
-      const std::size_t panel = task % panel_tasks;
-      const std::size_t at = row * outputs_ + panel * panel_columns;
-      const float* addend = residual == nullptr ? nullptr : residual + at;
-      for (std::size_t k = 0; k < inputs_; k += panel_rows_max) {
-        const std::size_t height = std::min(panel_rows_max, inputs_ - k);
-        cpu.widen_bf16(height * panel_columns, panels() + (panel * inputs_ + k) * panel_columns,
-                       wide.values.data());
-        cpu.multiply_panel({std::min(task_rows, rows - row), height,
-                            std::min(panel_columns, outputs_ - panel * panel_columns),
-                            from + row * inputs_ + k, inputs_, 1, wide.values.data(), addend,
-                            to + at, outputs_});
-        addend = to + at;
-      }
+      const std::size_t row = task % row_tasks * task_rows;
+      const std::size_t k = task / row_tasks * panel_rows_max;
+      const std::size_t height = std::min(panel_rows_max, inputs_ - k);
+      (void)kernels::for_this_cpu().pack_rows(
+          {x + row * inputs_ + k, std::min(task_rows, rows - row), height, inputs_, 1},
+          to + rows * k + row * height);
     }
   });
-  return y;
+  return packed;
+}
+
+void packed_matrix::multiply_task(const row_block& block, std::size_t panel) const {
+  const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
+  const std::size_t columns = std::min(panel_columns, outputs_ - panel * panel_columns);
+  const std::size_t at = block.first * outputs_ + panel * panel_columns;
+  const float* addend = block.residual == nullptr ? nullptr : block.residual + at;
+  for (std::size_t k = 0; k < inputs_; k += panel_rows_max) {
+    const std::size_t height = std::min(panel_rows_max, inputs_ - k);
+    const kernels::left_operand a{block.packed + block.all * k + block.first * height, height, 1,
+                                  0};
+    const std::uint16_t* const bits = panels() + (panel * inputs_ + k) * panel_columns;
+    if (block.rows < widened_from_rows) {
+      cpu.multiply_bf16_panel(
+          {block.rows, height, columns, a, bits, addend, block.y + at, outputs_});
+    } else {
+      static thread_local wide_panel wide;
+      cpu.widen_bf16(height * panel_columns, bits, wide.values.data());
+      cpu.multiply_panel(
+          {block.rows, height, columns, a, wide.values.data(), addend, block.y + at, outputs_});
+    }
+    addend = block.y + at;
+  }
+}
+
+std::vector<at::Tensor> multiply_each(std::span<const packed_product> products,
+                                      const at::Tensor& x) {
+  const std::size_t rows = extent(x, 0);
+  std::vector<at::Tensor> out;
+  std::vector<packed_matrix::row_block> blocks;
+  std::vector<std::size_t> first_panel{0};
+  // What one row is packed to is that row.
+  const at::Tensor packed = rows == 1 ? x : products[0].matrix->pack_rows(values(x), rows);
+  for (const packed_product& each : products) {
+    out.push_back(make_tensor({rows, each.matrix->outputs_}));
+    blocks.push_back({0, 0, rows, values(std::as_const(packed)),
+                      each.residual.defined() ? values(each.residual) : nullptr,
+                      values(out.back())});
+    first_panel.push_back(first_panel.back() +
+                          (each.matrix->outputs_ + panel_columns - 1) / panel_columns);
+  }
+  const std::size_t row_tasks = (rows + task_rows - 1) / task_rows;
+  for_ranges(row_tasks * first_panel.back(), 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t task = begin; task < end; ++task) {
+      const std::size_t row = task / first_panel.back() * task_rows;
+      const std::size_t panel = task % first_panel.back();
+      std::size_t which = 0;
+      while (panel >= first_panel[which + 1])
+        ++which;
+      packed_matrix::row_block block = blocks[which];
+      block.first = row;
+      block.rows = std::min(task_rows, rows - row);
+      products[which].matrix->multiply_task(block, panel - first_panel[which]);
+    }
+  });
+  return out;
 }
 
 at::Tensor packed_matrix::multiply(const at::Tensor& x) const {
-  return run(x, nullptr);
+  return multiply_each(std::array{packed_product{this, {}}}, x).front();
 }
 
 at::Tensor packed_matrix::multiply_add(const at::Tensor& x, const at::Tensor& residual) const {
-  return run(x, values(residual));
+  return multiply_each(std::array{packed_product{this, residual}}, x).front();
 }
 
 }  // namespace troupe::gpu

@@ -61,7 +61,7 @@ std::vector<workload> all_workloads() {
 struct options {
   std::uint32_t threads = 2;
   std::uint32_t steps = 4;
-  std::string python;
+  std::string python = TROUPE_BENCH_PYTHON;
   std::string workload_name;
   std::string part;  ///< of a workload: "ranks" for two processes, else one
 };

@@ -50,14 +50,14 @@ std::vector<float> multiply(const kernels::bf16_kernels& cpu, const matrix& a, s
   const matrix a_stored = a_layout == stored::by_rows ? a : transposed(a);
   const matrix b_stored = b_layout == stored::by_rows ? b : transposed(b);
   std::vector<std::uint32_t> panel((k + 1) / 2 * panel_columns);
-  std::vector<std::uint32_t> pairs(kernels::bf16_rows_max * kernels::bf16_panel_rows_max / 2);
+  std::vector<std::uint32_t> pairs(kernels::packed_row_pairs);
   const bool b_by_rows = b_layout == stored::by_rows;
   cpu.pack_panel(
       {b_stored.values.data(), k, b.columns, b_by_rows ? b.columns : 1, b_by_rows ? 1 : k},
       panel.data());
   const bool a_by_rows = a_layout == stored::by_rows;
   const auto rows = cpu.pack_rows(
-      {a.rows, k, a_stored.values.data(), a_by_rows ? k : 1, a_by_rows ? 1 : a.rows}, pairs.data());
+      {a_stored.values.data(), a.rows, k, a_by_rows ? k : 1, a_by_rows ? 1 : a.rows}, pairs.data());
   std::vector<float> c = addend;
   c.resize(a.rows * b.columns);
   cpu.multiply({a.rows, (k + 1) / 2, b.columns, rows, panel.data(),

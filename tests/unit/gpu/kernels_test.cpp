@@ -1,5 +1,6 @@
 // Every table of kernels against plain loops in double.
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <random>
@@ -8,6 +9,7 @@
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include "gpu/bf16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "messages/state_digest.hpp"
 
@@ -59,7 +61,8 @@ BOOST_DATA_TEST_CASE(products_agree_at_every_edge, tables, index) {
         std::vector<float> panel(depth * k::panel_columns, 7.0F);
         cpu.pack_panel({b.data(), depth, n, n, 1}, panel.data());
         std::vector<float> c(m * n, 1.0F);
-        cpu.multiply_panel({m, depth, n, a.data(), depth, 1, panel.data(), c.data(), c.data(), n});
+        cpu.multiply_panel(
+            {m, depth, n, {a.data(), depth, 1, 0}, panel.data(), c.data(), c.data(), n});
         for (std::size_t i = 0; i < c.size(); ++i)
           BOOST_REQUIRE(std::abs(wide(c[i]) - 1 - expected[i]) < 1e-4);
       }
@@ -84,10 +87,43 @@ BOOST_DATA_TEST_CASE(transposed_operands_give_the_same_bits, tables, index) {
   std::vector<float> plain(m * n);
   std::vector<float> turned(m * n);
   cpu.pack_panel({b.data(), depth, n, n, 1}, panel.data());
-  cpu.multiply_panel({m, depth, n, a.data(), depth, 1, panel.data(), nullptr, plain.data(), n});
+  cpu.multiply_panel(
+      {m, depth, n, {a.data(), depth, 1, 0}, panel.data(), nullptr, plain.data(), n});
   cpu.pack_panel({b_turned.data(), depth, n, 1, depth}, panel.data());
-  cpu.multiply_panel({m, depth, n, a_turned.data(), 1, m, panel.data(), nullptr, turned.data(), n});
+  cpu.multiply_panel(
+      {m, depth, n, {a_turned.data(), 1, m, 0}, panel.data(), nullptr, turned.data(), n});
   BOOST_TEST((plain == turned));
+  std::vector<float> room(k::packed_row_floats, 7.0F);
+  for (const k::row_source& source : {k::row_source{a.data(), m, depth, depth, 1},
+                                      k::row_source{a_turned.data(), m, depth, 1, m}}) {
+    std::ranges::fill(turned, 0.0F);
+    cpu.multiply_panel(
+        {m, depth, n, cpu.pack_rows(source, room.data()), panel.data(), nullptr, turned.data(), n});
+    BOOST_TEST((plain == turned));
+  }
+}
+
+BOOST_DATA_TEST_CASE(panels_of_bf16_give_the_bits_of_widened_ones, tables, index) {
+  const k::cpu_kernels& cpu = k::table(index);
+  const std::size_t depth = 35;
+  std::vector<std::uint16_t> bits(depth * k::panel_columns);
+  std::mt19937 random(9);
+  for (std::uint16_t& each : bits)
+    each = gpu::to_bf16(std::normal_distribution<float>()(random));
+  std::vector<float> wide(bits.size());
+  cpu.widen_bf16(bits.size(), bits.data(), wide.data());
+  for (const std::size_t m : {1U, 3U, 8U, 12U, 29U})
+    for (const std::size_t n : {32U, 7U}) {
+      const auto a = random_values(m * depth, 5);
+      const auto residual = random_values(m * n, 6);
+      std::vector<float> expected(m * n);
+      std::vector<float> given(m * n);
+      cpu.multiply_panel(
+          {m, depth, n, {a.data(), depth, 1, 0}, wide.data(), residual.data(), expected.data(), n});
+      cpu.multiply_bf16_panel(
+          {m, depth, n, {a.data(), depth, 1, 0}, bits.data(), residual.data(), given.data(), n});
+      BOOST_TEST((given == expected));
+    }
 }
 
 BOOST_DATA_TEST_CASE(a_row_does_not_depend_on_its_neighbours, tables, index) {
@@ -97,13 +133,25 @@ BOOST_DATA_TEST_CASE(a_row_does_not_depend_on_its_neighbours, tables, index) {
   const auto a = random_values(m * depth, 5);
   const auto b = random_values(depth * k::panel_columns, 6);
   std::vector<float> together(m * k::panel_columns);
-  cpu.multiply_panel({m, depth, k::panel_columns, a.data(), depth, 1, b.data(), nullptr,
-                      together.data(), k::panel_columns});
+  cpu.multiply_panel({m,
+                      depth,
+                      k::panel_columns,
+                      {a.data(), depth, 1, 0},
+                      b.data(),
+                      nullptr,
+                      together.data(),
+                      k::panel_columns});
   for (std::size_t rows = 1; rows <= 13; ++rows)
     for (std::size_t row = 0; row + rows <= m; ++row) {
       std::vector<float> part(rows * k::panel_columns);
-      cpu.multiply_panel({rows, depth, k::panel_columns, a.data() + row * depth, depth, 1, b.data(),
-                          nullptr, part.data(), k::panel_columns});
+      cpu.multiply_panel({rows,
+                          depth,
+                          k::panel_columns,
+                          {a.data() + row * depth, depth, 1, 0},
+                          b.data(),
+                          nullptr,
+                          part.data(),
+                          k::panel_columns});
       BOOST_REQUIRE(
           std::equal(part.begin(), part.end(),
                      together.begin() + static_cast<std::ptrdiff_t>(row * k::panel_columns)));
