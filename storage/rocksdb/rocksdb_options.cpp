@@ -1,5 +1,7 @@
 #include "storage/rocksdb/rocksdb_options.hpp"
 
+#include <algorithm>
+
 #include <rocksdb/file_checksum.h>
 #include <rocksdb/sst_file_reader.h>
 #include <rocksdb/table.h>
@@ -50,27 +52,39 @@ std::string table_named(const std::string& folder, const std::string& said,
   return folder + "/" + said.substr(begin, end - begin) + ".sst";
 }
 
-/// RocksDB calls a table that is not there by its older name, and names the list of files when a
-/// table does not open.
-std::string broken_tables(const std::string& folder, const std::string& said) {
-  if (const std::string table = table_named(folder, said, ".ldb"); !table.empty())
-    return table + " is missing";
+/// RocksDB names the list of files when a table does not open. A table whose writing a crash cut
+/// short does not open either and is nobody's, so these are suspects and no more.
+std::string broken_tables(const std::string& folder) {
   std::string out;
   const auto names = posix::list_directory(folder);
   for (const std::string& name : names ? *names : std::vector<std::string>()) {
     if (!name.ends_with(".sst")) continue;
     rocksdb::SstFileReader table((rocksdb::Options()));
-    if (!table.Open(folder + "/" + name).ok())
-      out += (out.empty() ? "" : ", ") + folder + "/" + name + " does not open";
+    if (!table.Open(folder + "/" + name).ok()) out += "; " + folder + "/" + name + " does not open";
   }
   return out;
 }
 
+/// The log that RocksDB's words name by its number; empty: none.
+std::string log_named(const std::string& folder, const std::string& said) {
+  constexpr std::string_view mark = "log number: ";
+  const auto found = said.find(mark);
+  if (found == std::string::npos) return {};
+  const auto begin = found + mark.size();
+  const std::string number =
+      said.substr(begin, said.find_first_not_of("0123456789", begin) - begin);
+  constexpr std::size_t digits = 6;
+  return folder + "/" + std::string(digits - std::min(digits, number.size()), '0') + number +
+         ".log";
+}
+
 std::string suspects(const std::string& folder, const std::string& said) {
-  const std::string tables = broken_tables(folder, said);
-  if (!tables.empty()) return "; " + tables;
+  // It calls a table that is not there by its older name.
+  if (const std::string table = table_named(folder, said, ".ldb"); !table.empty())
+    return "; " + table + " is missing";
+  if (const std::string log = log_named(folder, said); !log.empty()) return "; it is " + log;
   if (said.find(folder + "/MANIFEST-") != std::string::npos)
-    return "; it, or a table it names: " + files_named(folder, "", ".sst");
+    return broken_tables(folder) + "; it, or a table it names: " + files_named(folder, "", ".sst");
   if (said.find(folder + "/") != std::string::npos) return {};
   if (const std::string table = table_named(folder, said, ".sst"); !table.empty())
     return "; it is " + table;
@@ -80,7 +94,7 @@ std::string suspects(const std::string& folder, const std::string& said) {
   if (!is_list_whole)
     return "; its list of files is " + files_named(folder, "MANIFEST-", "") + ", by " + folder +
            "/CURRENT";
-  return "; its log files are " + files_named(folder, "", ".log");
+  return broken_tables(folder) + "; its log files are " + files_named(folder, "", ".log");
 }
 
 bool is_damage(const rocksdb::Status& status) {

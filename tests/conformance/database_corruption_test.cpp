@@ -99,6 +99,8 @@ struct written {
         put(*store, column::ledger, i, random_text(random, 60'000));
       put(*store, column::jobs, 9, "last");
       fs::copy(live, root, fs::copy_options::recursive);
+      // Of a table whose writing the kill cut short; whether there is one otherwise is chance.
+      spill(root + "/db/900000.sst", random_text(random, 1000));
     }
   }
 
