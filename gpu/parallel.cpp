@@ -23,6 +23,27 @@ void pause_thread() {
 #endif
 }
 
+#if defined(__x86_64__)
+/// Flush-to-zero of results, denormals-are-zero of operands.
+constexpr std::uint32_t flush_bits = 0x8040;
+
+std::uint32_t flush_denormals() {
+  const std::uint32_t before = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before | flush_bits);
+  return before;
+}
+
+void restore_rounding(std::uint32_t before) {
+  __builtin_ia32_ldmxcsr(before);
+}
+#else
+std::uint32_t flush_denormals() {
+  return 0;
+}
+
+void restore_rounding(std::uint32_t) {}
+#endif
+
 /// To wake a thread takes longer than most loops do. Pauses leave the core to its sibling, yields
 /// to whoever waits for it.
 template <class Condition>
@@ -82,6 +103,7 @@ void thread_pool::call_workers() {
 }
 
 void thread_pool::work() {
+  (void)flush_denormals();
   std::uint32_t seen = 0;
   for (;;) {
     if (!soon([&] { return generation_.load() != seen; })) generation_.wait(seen);
@@ -115,11 +137,13 @@ void thread_pool::run(std::size_t count, std::size_t grain, const piece_body& bo
   if (job.exception) std::rethrow_exception(job.exception);
 }
 
-pool_scope::pool_scope(thread_pool* pool) : outer_(current_pool) {
+pool_scope::pool_scope(thread_pool* pool)
+    : outer_(current_pool), outer_rounding_(flush_denormals()) {
   current_pool = pool;
 }
 
 pool_scope::~pool_scope() {
+  restore_rounding(outer_rounding_);
   current_pool = outer_;
 }
 

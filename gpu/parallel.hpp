@@ -8,6 +8,10 @@
 // while another engine of the process uses the pool, a loop runs on its caller alone. No result may
 // depend on how a loop was cut.
 //
+// In a scope and on the threads of a pool, denormal numbers are zero: some processors take a
+// hundred times as long for an operation with one, and a softmax over many far candidates is full
+// of them.
+//
 // Threading: a pool may be entered from several threads. Errors: an exception of a piece is thrown
 // again to the loop's caller, once all its pieces have ended.
 
@@ -49,7 +53,8 @@ class thread_pool {
   std::vector<std::thread> workers_;
 };
 
-/// Makes `pool` (or none, when null) the one that loops on this thread use.
+/// Makes `pool` (or none, when null) the one that loops on this thread use, and denormal numbers
+/// zero until it ends.
 class pool_scope {
  public:
   explicit pool_scope(thread_pool* pool);
@@ -59,6 +64,7 @@ class pool_scope {
 
  private:
   thread_pool* outer_;
+  std::uint32_t outer_rounding_;
 };
 
 /// Of the pool of this thread's scope.

@@ -1,6 +1,7 @@
 #include "gpu/parallel.hpp"
 
 #include <atomic>
+#include <limits>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -59,6 +60,30 @@ BOOST_AUTO_TEST_CASE(engines_may_share_a_pool) {
       });
   }
   BOOST_TEST(wrong.load() == 0);
+}
+
+/// A quarter of the smallest normal number; the compiler does not know it.
+bool is_denormal_kept() {
+  const volatile float tiny = std::numeric_limits<float>::min();
+  const volatile float quarter = tiny * 0.25F;
+  return quarter > 0;
+}
+
+BOOST_AUTO_TEST_CASE(denormal_numbers_are_zero_in_a_scope_and_on_its_threads) {
+#if defined(__x86_64__)
+  BOOST_TEST(is_denormal_kept());
+  thread_pool pool(3);
+  {
+    const pool_scope scope(&pool);
+    BOOST_TEST(!is_denormal_kept());
+    std::atomic<int> kept{0};
+    for_ranges(64, 1, [&](std::size_t, std::size_t) { kept += is_denormal_kept() ? 1 : 0; });
+    BOOST_TEST(kept.load() == 0);
+    const pool_scope alone(nullptr);
+    BOOST_TEST(!is_denormal_kept());
+  }
+  BOOST_TEST(is_denormal_kept());
+#endif
 }
 
 BOOST_AUTO_TEST_CASE(loops_may_nest) {
