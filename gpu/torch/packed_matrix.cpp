@@ -13,8 +13,8 @@ namespace {
 using kernels::panel_columns;
 using kernels::panel_rows_max;
 
-/// Rows of one task: a few register tiles, so that small batches still keep all threads busy.
-constexpr std::size_t task_rows = 96;
+/// Rows of one task: enough to pay for widening its panel.
+constexpr std::size_t task_rows = 256;
 
 /// A panel as the multiplication reads it.
 struct alignas(64) wide_panel {
@@ -22,7 +22,7 @@ struct alignas(64) wide_panel {
 };
 
 /// From so many rows on, widening a panel once costs less than widening it for each tile of them.
-constexpr std::size_t widened_from_rows = 40;
+constexpr std::size_t widened_from_rows = 128;
 
 /// Replacements that are fetched ahead of the one being written.
 constexpr std::size_t prefetch_distance = 24;
