@@ -5,25 +5,37 @@
 // width, and an operation means the same on all of them.
 
 using vector_f = float __attribute__((vector_size(TROUPE_LANES * 4)));
-using unaligned_f = float __attribute__((vector_size(TROUPE_LANES * 4), aligned(4), may_alias));
-
 using vector_u = std::uint32_t __attribute__((vector_size(TROUPE_LANES * 4)));
-using unaligned_u =
-    std::uint32_t __attribute__((vector_size(TROUPE_LANES * 4), aligned(2), may_alias));
 using vector_i = std::int32_t __attribute__((vector_size(TROUPE_LANES * 4)));
 
 constexpr std::size_t lanes = TROUPE_LANES;
 
-[[gnu::always_inline]] inline const unaligned_f& load(const float* p) {
-  return *static_cast<const unaligned_f*>(static_cast<const void*>(p));
+// Through memcpy: a reference to a vector type with less alignment loses that on its way through
+// some compilers' inlining.
+[[gnu::always_inline]] inline vector_f load(const float* p) {
+  vector_f out;
+  __builtin_memcpy(&out, p, sizeof out);
+  return out;
 }
-[[gnu::always_inline]] inline unaligned_f& store(float* p) {
-  return *static_cast<unaligned_f*>(static_cast<void*>(p));
+
+/// Memory that a vector is assigned to.
+struct vector_place {
+  float* at;
+
+  [[gnu::always_inline]] inline void operator=(const vector_f& value) const {
+    __builtin_memcpy(at, &value, sizeof value);
+  }
+};
+
+[[gnu::always_inline]] inline vector_place store(float* p) {
+  return {p};
 }
 
 /// Pairs of 16-bit values, the first in the low halves.
 [[gnu::always_inline]] inline vector_u load_words(const std::uint16_t* p) {
-  return *static_cast<const unaligned_u*>(static_cast<const void*>(p));
+  vector_u out;
+  __builtin_memcpy(&out, p, sizeof out);
+  return out;
 }
 
 [[gnu::always_inline]] inline void copy(const float* from, std::size_t count, float* to) {
