@@ -8,6 +8,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "config/limits.hpp"
 #include "gpu/torch/trainer.hpp"
 #include "messages/state_digest.hpp"
 #include "tests/conformance/golden_case.hpp"
@@ -62,6 +63,23 @@ BOOST_FIXTURE_TEST_CASE(one_copy_is_what_all_ranks_share, fixture) {
   auto named = groups(4, 4, memory);
   for (int step = 0; step < 2; ++step)
     BOOST_TEST((step_together(shared, batch, 3) == step_together(named, batch, 3)));
+}
+
+BOOST_FIXTURE_TEST_CASE(when_blocks_are_gathered_does_not_matter, fixture) {
+  for (const std::size_t kept_bytes : {limits::kept_activation_bytes_max, std::size_t{0}})
+    for (const auto& [world_size, shard_size] : {std::pair{2U, 2U}, {4U, 2U}, {3U, 3U}}) {
+      const auto trainers = [&, size = world_size, shards = shard_size](gpu::gathering gathers) {
+        gpu::engine_resources kept;
+        kept.kept_activation_bytes = kept_bytes;
+        kept.gathers = gathers;
+        return groups(size, shards, memory, optimizer_state::reset, 0, kept);
+      };
+      auto ahead = trainers(gpu::gathering::ahead);
+      auto on_demand = trainers(gpu::gathering::on_demand);
+      for (int step = 0; step < 2; ++step)
+        BOOST_TEST((step_together(ahead, batch, world_size) ==
+                    step_together(on_demand, batch, world_size)));
+    }
 }
 
 BOOST_FIXTURE_TEST_CASE(state_moves_between_numbers_of_copies, fixture) {

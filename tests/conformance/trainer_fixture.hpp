@@ -56,11 +56,12 @@ struct fixture {
 
   /// Groups of `shard_size` ranks form, and load, together.
   trainer_list groups(std::uint32_t world_size, std::uint32_t shard_size, model_memory& from,
-                      optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0) {
+                      optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0,
+                      const gpu::engine_resources& kept = {}) {
     trainer_list trainers;
     for (auto& comm : gpu::make_thread_comms(world_size))
       trainers.push_back(make_loaded_trainer(
-          model, from, gpu::rank_set(std::move(comm), shard_size), optimizer, steps));
+          model, from, gpu::rank_set(std::move(comm), shard_size), optimizer, steps, kept));
     return trainers;
   }
 };
