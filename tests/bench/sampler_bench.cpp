@@ -284,11 +284,15 @@ int main(int argc, char** argv) {
   words.add_baseline(python);
   words.add("threads", threads, "of the engine and of the baseline");
   words.add(o, "of the model and its work");
+  std::string only;
+  words.add_text("workload", only, "this one alone, of those whose rates are printed");
   words.parse(argc, argv);
+  auto workloads = workload_maker(o).all();
+  if (!only.empty()) std::erase_if(workloads, [&](const workload& w) { return w.name != only; });
+  if (workloads.empty()) give_up("no workload '" + only + "'");
   const tests::scratch_folder folder;
   served_model model(o, folder.path());
   measured_sampler sampler(model, threads);
-  const auto workloads = workload_maker(o).all();
   std::ofstream(folder.path() + "/work.json") << json::serialize(to_json(workloads));
   std::map<std::string, answer> answers;
   for (const workload& work : workloads)
