@@ -7,7 +7,6 @@
 #include "gpu/comm/nccl_comm.hpp"
 #include "gpu/comm/socket_comm.hpp"
 #include "gpu/device_choice.hpp"
-#include "gpu/kernels/cpu_bf16.hpp"
 #include "gpu/models/adapters.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "gpu/torch/boundary.hpp"
@@ -118,11 +117,6 @@ result<std::unique_ptr<engine_factory>> make_engine_factory(const engine_options
                 "use 1 to " + std::to_string(limits::node_threads_max));
   const auto place = place_of(options.device);
   if (!place) return fail(place.error());
-  if (!place->gpu && options.compute == compute_type::bf16 &&
-      kernels::bf16_for_this_cpu() == nullptr)
-    return fail(errc::engine_not_built, "this processor computes no products in bf16",
-                "it lacks AVX-512 BF16, or TROUPE_ISA asks for an older instruction set",
-                "set compute of the trainers to fp32");
   prepare_maths_library();
   engine_resources resources;
   resources.compute = options.compute;

@@ -33,7 +33,7 @@ inline void multiply(const tile_product& t, into mode) {
     multiply_panel({t.m,
                     t.k,
                     left < panel_columns ? left : panel_columns,
-                    {t.a, t.a_row_stride, t.a_k_stride, 0},
+                    {t.a, t.a_row_stride, t.a_k_stride},
                     panel,
                     mode == into::add ? t.c + column : nullptr,
                     t.c + column,

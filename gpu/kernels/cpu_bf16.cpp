@@ -9,7 +9,7 @@ namespace troupe::gpu::kernels {
 namespace {
 
 constexpr std::size_t lanes = 16;
-constexpr std::size_t tile_rows = 12;
+constexpr std::size_t tile_rows = packed_row_step;
 
 /// For masked forms where no lane is left out: GCC takes the others' undefined source for a bug.
 constexpr __mmask16 all_lanes{0xffff};
@@ -86,26 +86,36 @@ void pack_panel(const panel_source& s, std::uint32_t* panel) {
     }
 }
 
-bf16_rows pack_rows(const row_source& s, std::uint32_t* pairs) {
+/// Rows whose elements are side by side.
+void pack_tile(const row_source& s, std::size_t first, std::size_t rows, std::uint32_t* pairs) {
   const std::size_t num_pairs = (s.k + 1) / 2;
-  if (s.k_stride == 1) {
-    const std::size_t stride = (num_pairs + lanes - 1) / lanes * lanes;
-    for (std::size_t row = 0; row < s.rows; ++row)
-      for (std::size_t p = 0; p < num_pairs; p += lanes)
-        _mm512_storeu_si512(pairs + row * stride + p,
-                            paired(s.from + row * s.row_stride + 2 * p, s.k - 2 * p));
-    return {pairs, stride, 1, tile_rows * stride};
+  const __mmask16 mask = first_lanes(rows);
+  for (std::size_t p = 0; p < num_pairs; p += lanes) {
+    __m512i square[lanes];
+    for (std::size_t i = 0; i < lanes; ++i)
+      square[i] = i < rows ? paired(s.from + (first + i) * s.row_stride + 2 * p, s.k - 2 * p)
+                           : _mm512_setzero_si512();
+    transpose(square);
+    for (std::size_t i = 0; i < lanes && p + i < num_pairs; ++i)
+      _mm512_mask_storeu_epi32(pairs + (p + i) * rows, mask, square[i]);
   }
+}
+
+void pack_rows(const row_source& s, std::uint32_t* pairs) {
+  const std::size_t num_pairs = (s.k + 1) / 2;
   for (std::size_t row = 0; row < s.rows; row += tile_rows) {
     const std::size_t rows = s.rows - row < tile_rows ? s.rows - row : tile_rows;
+    std::uint32_t* const tile = pairs + row * num_pairs;
+    if (s.k_stride == 1) {
+      pack_tile(s, row, rows, tile);
+      continue;
+    }
     for (std::size_t p = 0; p < num_pairs; ++p) {
       const float* const low = s.from + 2 * p * s.k_stride + row * s.row_stride;
       const float* const high = 2 * p + 1 < s.k ? low + s.k_stride : nullptr;
-      _mm512_mask_storeu_epi32(pairs + row * num_pairs + p * tile_rows, first_lanes(rows),
-                               interleaved(low, high, rows));
+      _mm512_mask_storeu_epi32(tile + p * rows, first_lanes(rows), interleaved(low, high, rows));
     }
   }
-  return {pairs, 1, tile_rows, tile_rows * num_pairs};
 }
 
 template <std::size_t Rows>
@@ -113,18 +123,18 @@ void multiply_tile(const bf16_product& p, std::size_t row) {
   __m512 sum[Rows][2];
   for (std::size_t r = 0; r < Rows; ++r)
     sum[r][0] = sum[r][1] = _mm512_setzero_ps();
-  const std::uint32_t* a = p.a.pairs + row / tile_rows * p.a.tile_stride;
+  const std::uint32_t* a = p.rows + row * p.num_pairs;
   const std::uint32_t* b = p.panel;
   for (std::size_t k = 0; k < p.num_pairs; ++k) {
     const auto b0 = __builtin_bit_cast(__m512bh, _mm512_loadu_si512(b));
     const auto b1 = __builtin_bit_cast(__m512bh, _mm512_loadu_si512(b + lanes));
     for (std::size_t r = 0; r < Rows; ++r) {
-      const auto pair = static_cast<int>(a[r * p.a.row_stride]);
+      const auto pair = static_cast<int>(a[r]);
       const auto factor = __builtin_bit_cast(__m512bh, _mm512_set1_epi32(pair));
       sum[r][0] = _mm512_dpbf16_ps(sum[r][0], factor, b0);
       sum[r][1] = _mm512_dpbf16_ps(sum[r][1], factor, b1);
     }
-    a += p.a.pair_stride;
+    a += Rows;
     b += panel_columns;
   }
   for (std::size_t r = 0; r < Rows; ++r)

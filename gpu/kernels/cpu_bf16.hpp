@@ -22,24 +22,12 @@ namespace troupe::gpu::kernels {
 /// Inner extent of one panel: its pairs fill the same part of L1 as panel_rows_max floats.
 inline constexpr std::size_t bf16_panel_rows_max = 512;
 
-/// Room for packed_rows_max rows of pairs.
-inline constexpr std::size_t packed_row_pairs = (packed_rows_max + 16) * bf16_panel_rows_max / 2;
-
-/// Left operand, rounded: tiles stand tile_stride apart, and in a tile of 12 rows the pair of
-/// (i, 2 p) is at [i % 12 * row_stride + p * pair_stride].
-struct bf16_rows {
-  const std::uint32_t* pairs = nullptr;
-  std::size_t row_stride = 0;
-  std::size_t pair_stride = 1;
-  std::size_t tile_stride = 0;
-};
-
 /// c = addend + rows * panel; `addend` is null for 0, may be `c`, and has c's stride.
 struct bf16_product {
   std::size_t m = 0;
   std::size_t num_pairs = 0;
   std::size_t columns = 0;
-  bf16_rows a;
+  const std::uint32_t* rows = nullptr;   ///< packed
   const std::uint32_t* panel = nullptr;  ///< [num_pairs][panel_columns]
   const float* addend = nullptr;
   float* c = nullptr;
@@ -48,12 +36,15 @@ struct bf16_product {
 
 struct bf16_kernels {
   void (*pack_panel)(const panel_source& source, std::uint32_t* panel);
-  /// `pairs` has room for packed_row_pairs.
-  bf16_rows (*pack_rows)(const row_source& source, std::uint32_t* pairs);
+  /// Tiles as of cpu_kernels::pack_rows, with a pair for each two ks.
+  void (*pack_rows)(const row_source& source, std::uint32_t* pairs);
   void (*multiply)(const bf16_product& product);
 };
 
 /// Null where the processor has no such instructions.
+[[nodiscard]] const bf16_kernels* bf16_of_this_cpu();
+
+/// Null as well where they are slower than fp32 ones: Intel's have half the rate.
 [[nodiscard]] const bf16_kernels* bf16_for_this_cpu();
 
 }  // namespace troupe::gpu::kernels

@@ -50,11 +50,16 @@ std::size_t attention_scratch(std::size_t length, std::size_t head_dim) {
 
 extern const bf16_kernels* const avx512_bf16;
 
-const bf16_kernels* bf16_for_this_cpu() {
+const bf16_kernels* bf16_of_this_cpu() {
   // A lower instruction set that was asked for has none.
   static const bool has_it =
       &for_this_cpu() == &avx512::kernel_table && __builtin_cpu_supports("avx512bf16") != 0;
   return has_it ? avx512_bf16 : nullptr;
+}
+
+const bf16_kernels* bf16_for_this_cpu() {
+  static const bool is_slow = __builtin_cpu_is("intel") != 0;
+  return is_slow ? nullptr : bf16_of_this_cpu();
 }
 
 const cpu_kernels& for_this_cpu() {

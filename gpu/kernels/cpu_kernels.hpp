@@ -22,17 +22,24 @@ inline constexpr std::size_t panel_columns = 32;
 /// Inner extent of one panel multiplication: a panel of this height fills two thirds of a small L1.
 inline constexpr std::size_t panel_rows_max = 256;
 
-/// Rows of a left operand that are packed together, and room enough for them with any tile height.
-inline constexpr std::size_t packed_rows_max = 96;
-inline constexpr std::size_t packed_row_floats = (packed_rows_max + 16) * panel_rows_max;
+/// Packed rows lie in tiles of a height that depends on the instruction set and divides this: tile
+/// after tile, each [k][rows of the tile], the last with what rows are left. So rows from a
+/// multiple of it on begin at row * k, and one row alone is packed as it is.
+inline constexpr std::size_t packed_row_step = 12;
 
-/// Where element (i, k) of a left operand lies: tiles of the kernel's height stand tile_stride
-/// apart, and in a tile of it the element is at [i % height * row_stride + k * k_stride].
+/// Where element (i, k) of a left operand lies: where pack_rows put it, or at
+/// [i * row_stride + k * k_stride], one of the two being 1.
 struct left_operand {
   const float* values = nullptr;
   std::size_t row_stride = 0;
   std::size_t k_stride = 1;
-  std::size_t tile_stride = 0;  ///< 0: rows follow one another through all tiles
+  bool is_packed = false;
+};
+
+/// Values that packing changes.
+enum class rounding : std::uint8_t {
+  none = 0,
+  bf16 = 1,  ///< to the nearest, even on a tie; they stay fp32
 };
 
 /// Rows to be packed; one of the two strides is 1.
@@ -42,6 +49,7 @@ struct row_source {
   std::size_t k = 0;
   std::size_t row_stride = 0;
   std::size_t k_stride = 1;
+  rounding to = rounding::none;
 };
 
 /// c = addend + a * panel for m rows and at most panel_columns columns. `addend` is null for 0, may
@@ -68,6 +76,7 @@ struct panel_source {
   std::size_t columns = 0;
   std::size_t k_stride = 0;  ///< one of the two strides is 1
   std::size_t column_stride = 1;
+  rounding to = rounding::none;
 };
 
 /// Rotary tables: cosine and sine of position p, pair i at [p * half + i].
@@ -153,10 +162,11 @@ struct cpu_kernels {
 
   void (*pack_panel)(const panel_source& source, float* panel);
   void (*multiply_panel)(const panel_product& product);
-  /// The bits that widening the panel first would give; faster while few rows share it.
+  /// The bits that widening the panel first would give; faster while few rows share it. Rows are
+  /// packed.
   void (*multiply_bf16_panel)(const bf16_panel_product& product);
-  /// Copies rows to where they collide neither with a panel nor with each other in L1.
-  left_operand (*pack_rows)(const row_source& source, float* to);
+  /// Copies rows, rows * k elements, to where the multiplication reads them in order.
+  void (*pack_rows)(const row_source& source, float* to);
 
   /// y = x * rstd * weight with rstd = 1 / sqrt(mean(x^2) + eps), kept for the backward.
   void (*rms_norm)(std::size_t rows, std::size_t width, const float* x, const float* weight,

@@ -38,14 +38,6 @@ struct vector_place {
   return out;
 }
 
-[[gnu::always_inline]] inline void copy(const float* from, std::size_t count, float* to) {
-  std::size_t i = 0;
-  for (; i + lanes <= count; i += lanes)
-    store(to + i) = load(from + i);
-  for (; i < count; ++i)
-    to[i] = from[i];
-}
-
 /// Element i is a's i-th, or b's when i is at least `lanes`.
 template <class Index, std::size_t... I>
 [[gnu::always_inline]] inline vector_f chosen(const vector_f& a, const vector_f& b, Index index,

@@ -51,7 +51,7 @@ void multiply(const row_block& block, std::size_t k, std::size_t columns, const 
       cpu.multiply_panel({block.rows,
                           std::min(panel_rows_max, k - done),
                           std::min(panel_columns, columns - panel * panel_columns),
-                          {block.x + done, block.x_stride, 1, 0},
+                          {block.x + done, block.x_stride, 1},
                           panels + (panel * k + done) * panel_columns,
                           addend,
                           y,

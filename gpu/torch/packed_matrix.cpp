@@ -14,7 +14,7 @@ using kernels::panel_columns;
 using kernels::panel_rows_max;
 
 /// Rows of one task: enough to pay for widening its panel.
-constexpr std::size_t task_rows = 256;
+constexpr std::size_t task_rows = 22 * kernels::packed_row_step;
 
 /// A panel as the multiplication reads it.
 struct alignas(64) wide_panel {
@@ -77,7 +77,7 @@ void packed_matrix::copy_row(std::size_t output, float* to) const {
     to[input] = from_bf16(from[input * panel_columns]);
 }
 
-/// Rows of x one after the other for each piece of k: [piece][row][k].
+/// Packed rows for each piece of k: [piece][rows * k of the piece].
 at::Tensor packed_matrix::pack_rows(const float* x, std::size_t rows) const {
   at::Tensor packed = make_tensor({rows, inputs_});
   float* const to = values(packed);
@@ -88,7 +88,7 @@ at::Tensor packed_matrix::pack_rows(const float* x, std::size_t rows) const {
       const std::size_t row = task % row_tasks * task_rows;
       const std::size_t k = task / row_tasks * panel_rows_max;
       const std::size_t height = std::min(panel_rows_max, inputs_ - k);
-      (void)kernels::for_this_cpu().pack_rows(
+      kernels::for_this_cpu().pack_rows(
           {x + row * inputs_ + k, std::min(task_rows, rows - row), height, inputs_, 1},
           to + rows * k + row * height);
     }
@@ -103,8 +103,7 @@ void packed_matrix::multiply_task(const row_block& block, std::size_t panel) con
   const float* addend = block.residual == nullptr ? nullptr : block.residual + at;
   for (std::size_t k = 0; k < inputs_; k += panel_rows_max) {
     const std::size_t height = std::min(panel_rows_max, inputs_ - k);
-    const kernels::left_operand a{block.packed + block.all * k + block.first * height, height, 1,
-                                  0};
+    const kernels::left_operand a{block.packed + block.all * k + block.first * height, 0, 0, true};
     const std::uint16_t* const bits = panels() + (panel * inputs_ + k) * panel_columns;
     if (block.rows < widened_from_rows) {
       cpu.multiply_bf16_panel(

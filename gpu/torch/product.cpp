@@ -8,6 +8,7 @@
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/parallel.hpp"
 #include "gpu/torch/pass_clock.hpp"
+#include "gpu/torch/tensors.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -16,128 +17,220 @@ using kernels::panel_columns;
 
 thread_local compute_type current_type = compute_type::fp32;
 
-/// Panels that share one packing of the left operand.
-constexpr std::size_t panel_group = 8;
+/// Tasks: panels that one core keeps in its second cache, and rows that pay for bringing them
+/// there.
+constexpr std::size_t task_panels = 8;
+constexpr std::size_t task_rows_min = 16 * kernels::packed_row_step;
+constexpr std::size_t task_rows_max = 32 * kernels::packed_row_step;
 
-/// Fewer rows would not pay for packing their panels.
-constexpr std::size_t task_rows_min = 2 * kernels::packed_rows_max;
-constexpr std::size_t task_rows_max = 1024;
-
-/// Tiles of every instruction set fill a multiple of it.
-constexpr std::size_t row_step = 12;
+/// Rows whose tiles stay in that cache while all panels of the task pass.
+constexpr std::size_t near_rows = 16 * kernels::packed_row_step;
 
 /// More tasks than threads, so that a thread that other processes hold up does not hold up all.
 constexpr std::size_t tasks_per_thread = 8;
 
-/// Operands as they are.
+/// Rows and columns of one block of c, and elements of one packed operand of it.
+constexpr std::size_t block_extent = 4096;
+constexpr std::size_t packed_elements = 1024 * 1024;
+
+/// Operands in fp32, rounded or not.
 struct fp32_operands {
   using element = float;
   static constexpr std::size_t k_max = kernels::panel_rows_max;
-  static constexpr std::size_t panel_elements = k_max * panel_columns;
-  static constexpr std::size_t row_elements = kernels::packed_row_floats;
 
+  kernels::rounding to = kernels::rounding::none;
   const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
 
-  void pack_panel(const kernels::panel_source& source, float* panel) const {
+  void pack_panel(kernels::panel_source source, float* panel) const {
+    source.to = to;
     cpu.pack_panel(source, panel);
   }
-  [[nodiscard]] kernels::left_operand pack_rows(const kernels::row_source& source,
-                                                float* rows) const {
-    return cpu.pack_rows(source, rows);
+  void pack_rows(kernels::row_source source, float* rows) const {
+    source.to = to;
+    cpu.pack_rows(source, rows);
   }
-  void multiply(const kernels::panel_product& of) const { cpu.multiply_panel(of); }
-  using product = kernels::panel_product;
-  static std::size_t depth(std::size_t k) { return k; }
+  void multiply(std::size_t m, std::size_t depth, std::size_t columns, const float* rows,
+                const float* panel, const float* addend, float* c, std::size_t c_stride) const {
+    cpu.multiply_panel({m, depth, columns, {rows, 0, 0, true}, panel, addend, c, c_stride});
+  }
+  static constexpr std::size_t depth(std::size_t k) { return k; }
 };
 
 /// Operands rounded to bf16, in pairs.
 struct bf16_operands {
   using element = std::uint32_t;
   static constexpr std::size_t k_max = kernels::bf16_panel_rows_max;
-  static constexpr std::size_t panel_elements = k_max / 2 * panel_columns;
-  static constexpr std::size_t row_elements = kernels::packed_row_pairs;
 
   const kernels::bf16_kernels& cpu;
 
   void pack_panel(const kernels::panel_source& source, std::uint32_t* panel) const {
     cpu.pack_panel(source, panel);
   }
-  [[nodiscard]] kernels::bf16_rows pack_rows(const kernels::row_source& source,
-                                             std::uint32_t* rows) const {
-    return cpu.pack_rows(source, rows);
+  void pack_rows(const kernels::row_source& source, std::uint32_t* rows) const {
+    cpu.pack_rows(source, rows);
   }
-  void multiply(const kernels::bf16_product& of) const { cpu.multiply(of); }
-  using product = kernels::bf16_product;
-  static std::size_t depth(std::size_t k) { return (k + 1) / 2; }
-};
-
-struct product_range {
-  std::size_t row, rows, column, columns;
-};
-
-/// Where a task packs its operands.
-template <class Operands>
-struct packing_room {
-  std::vector<typename Operands::element> panels =
-      std::vector<typename Operands::element>(panel_group * Operands::panel_elements);
-  std::vector<typename Operands::element> rows =
-      std::vector<typename Operands::element>(Operands::row_elements);
-};
-
-template <class Operands>
-void multiply_range(const Operands& operands, const strided_product& p,
-                    const product_range& range) {
-  static thread_local packing_room<Operands> room;
-  const std::size_t row_end = range.row + range.rows;
-  for (std::size_t k = 0; k < p.k; k += Operands::k_max) {
-    const std::size_t height = std::min(Operands::k_max, p.k - k);
-    const std::size_t depth = Operands::depth(height);
-    for (std::size_t column = 0; column < range.columns; column += panel_columns)
-      operands.pack_panel(
-          {p.b + k * p.b_k_stride + (range.column + column) * p.b_column_stride, height,
-           std::min(panel_columns, range.columns - column), p.b_k_stride, p.b_column_stride},
-          &room.panels[depth * column]);
-    const float* const addend = k == 0 ? p.addend : p.c;
-    for (std::size_t row = range.row; row < row_end; row += kernels::packed_rows_max) {
-      const std::size_t rows = std::min(kernels::packed_rows_max, row_end - row);
-      const auto a = operands.pack_rows({p.a + row * p.a_row_stride + k * p.a_k_stride, rows,
-                                         height, p.a_row_stride, p.a_k_stride},
-                                        room.rows.data());
-      for (std::size_t column = 0; column < range.columns; column += panel_columns) {
-        const std::size_t at = row * p.c_stride + range.column + column;
-        operands.multiply(typename Operands::product{
-            rows, depth, std::min(panel_columns, range.columns - column), a,
-            &room.panels[depth * column], addend == nullptr ? nullptr : addend + at, p.c + at,
-            p.c_stride});
-      }
-    }
+  void multiply(std::size_t m, std::size_t depth, std::size_t columns, const std::uint32_t* rows,
+                const std::uint32_t* panel, const float* addend, float* c,
+                std::size_t c_stride) const {
+    cpu.multiply({m, depth, columns, rows, panel, addend, c, c_stride});
   }
+  static constexpr std::size_t depth(std::size_t k) { return (k + 1) / 2; }
+};
+
+std::size_t ceil_div(std::size_t value, std::size_t by) {
+  return (value + by - 1) / by;
 }
 
 /// Rows of one task: as many as leave enough tasks for all threads, and nearly the same for each.
 std::size_t task_rows(std::size_t rows, std::size_t groups) {
   const std::size_t tasks = tasks_per_thread * pool_threads();
   const std::size_t wanted =
-      std::clamp((rows * groups + tasks - 1) / tasks, task_rows_min, task_rows_max);
-  const std::size_t parts = (rows + wanted - 1) / wanted;
-  const std::size_t even = (rows + parts - 1) / parts;
-  return (even + row_step - 1) / row_step * row_step;
+      std::clamp(ceil_div(rows * groups, tasks), task_rows_min, task_rows_max);
+  const std::size_t even = ceil_div(rows, ceil_div(rows, wanted));
+  return ceil_div(even, kernels::packed_row_step) * kernels::packed_row_step;
 }
+
+/// A block of c and a length of k, with both operands packed: pieces of k one after the other, and
+/// of each all rows or panels.
+template <class Operands>
+class packed_block {
+ public:
+  packed_block(const Operands& operands, const strided_product& p) : operands_(operands), p_(p) {
+    pieces_ = ceil_div(p.k, Operands::k_max);
+    panels_ = ceil_div(p.n, panel_columns);
+  }
+
+  void run() const {
+    pack();
+    multiply();
+  }
+
+ private:
+  using element = typename Operands::element;
+
+  /// Tensors lie at the beginning of a line and in huge pages.
+  struct room {
+    at::Tensor rows = make_tensor({packed_elements});
+    at::Tensor panels = make_tensor({packed_elements});
+  };
+  static_assert(sizeof(element) == sizeof(float));
+  static_assert(block_extent * Operands::depth(Operands::k_max) <= packed_elements);
+
+  struct piece {
+    std::size_t k, height, depth;
+    std::size_t depth_before;  ///< of all pieces before
+  };
+
+  piece at(std::size_t index) const {
+    const std::size_t k = index * Operands::k_max;
+    const std::size_t height = std::min(Operands::k_max, p_.k - k);
+    return {k, height, Operands::depth(height), index * Operands::depth(Operands::k_max)};
+  }
+
+  auto* rows_of(const piece& of, std::size_t row) const {
+    return static_cast<element*>(room_.rows.mutable_data_ptr()) + of.depth_before * p_.m +
+           of.depth * row;
+  }
+  auto* panel_of(const piece& of, std::size_t panel) const {
+    return static_cast<element*>(room_.panels.mutable_data_ptr()) +
+           (of.depth_before * panels_ + of.depth * panel) * panel_columns;
+  }
+
+  void pack() const {
+    const std::size_t row_tasks = ceil_div(p_.m, near_rows);
+    const std::size_t tasks = row_tasks + ceil_div(panels_, 2);
+    for_ranges(tasks * pieces_, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        const piece of = at(i / tasks);
+        const std::size_t task = i % tasks;
+        if (task < row_tasks) {
+          pack_rows(of, task * near_rows);
+        } else {
+          const std::size_t first = (task - row_tasks) * 2;
+          for (std::size_t panel = first; panel < std::min(first + 2, panels_); ++panel)
+            pack_panel(of, panel);
+        }
+      }
+    });
+  }
+
+  void pack_rows(const piece& of, std::size_t row) const {
+    operands_.pack_rows(
+        {p_.a + row * p_.a_row_stride + of.k * p_.a_k_stride, std::min(near_rows, p_.m - row),
+         of.height, p_.a_row_stride, p_.a_k_stride},
+        rows_of(of, row));
+  }
+
+  void pack_panel(const piece& of, std::size_t panel) const {
+    const std::size_t column = panel * panel_columns;
+    operands_.pack_panel(
+        {p_.b + of.k * p_.b_k_stride + column * p_.b_column_stride, of.height,
+         std::min(panel_columns, p_.n - column), p_.b_k_stride, p_.b_column_stride},
+        panel_of(of, panel));
+  }
+
+  void multiply() const {
+    const std::size_t groups = ceil_div(panels_, task_panels);
+    const std::size_t height = task_rows(p_.m, groups);
+    const std::size_t row_tasks = ceil_div(p_.m, height);
+    for_ranges(groups * row_tasks, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t task = begin; task < end; ++task) {
+        const std::size_t first = task % row_tasks * height;
+        const std::size_t last = std::min(p_.m, first + height);
+        for (std::size_t i = 0; i < pieces_; ++i)
+          for (std::size_t row = first; row < last; row += near_rows)
+            multiply_near(i, row, std::min(near_rows, last - row), task / row_tasks * task_panels);
+      }
+    });
+  }
+
+  void multiply_near(std::size_t index, std::size_t row, std::size_t rows,
+                     std::size_t first_panel) const {
+    const piece of = at(index);
+    const float* const addend = index == 0 ? p_.addend : p_.c;
+    const std::size_t end = std::min(panels_, first_panel + task_panels);
+    for (std::size_t panel = first_panel; panel < end; ++panel) {
+      const std::size_t column = panel * panel_columns;
+      const std::size_t to = row * p_.c_stride + column;
+      operands_.multiply(rows, of.depth, std::min(panel_columns, p_.n - column), rows_of(of, row),
+                         panel_of(of, panel), addend == nullptr ? nullptr : addend + to, p_.c + to,
+                         p_.c_stride);
+    }
+  }
+
+  const Operands& operands_;
+  const strided_product& p_;
+  std::size_t pieces_, panels_;
+  /// Of the thread that calls; those that help write to it too.
+  static inline thread_local room thread_room_;
+  room& room_ = thread_room_;
+};
 
 template <class Operands>
 void multiply_with(const Operands& operands, const strided_product& p) {
-  constexpr std::size_t width = panel_group * panel_columns;
-  const std::size_t groups = (p.n + width - 1) / width;
-  const std::size_t height = task_rows(p.m, groups);
-  const std::size_t row_tasks = (p.m + height - 1) / height;
-  for_ranges(groups * row_tasks, 1, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t task = begin; task < end; ++task) {
-      const std::size_t row = task % row_tasks * height;
-      const std::size_t column = task / row_tasks * width;
-      multiply_range(operands, p,
-                     {row, std::min(height, p.m - row), column, std::min(width, p.n - column)});
-    }
-  });
+  const std::size_t padded = ceil_div(p.n, panel_columns) * panel_columns;
+  const std::size_t extent = std::min(block_extent, std::max(p.m, padded));
+  const std::size_t pieces = packed_elements / extent / Operands::depth(Operands::k_max);
+  const std::size_t k_step = pieces * Operands::k_max;
+  for (std::size_t row = 0; row < p.m; row += block_extent)
+    for (std::size_t column = 0; column < p.n; column += block_extent)
+      for (std::size_t k = 0; k < p.k; k += k_step) {
+        const std::size_t at = row * p.c_stride + column;
+        const float* const addend = k == 0 ? p.addend : p.c;
+        const strided_product part{std::min(block_extent, p.m - row),
+                                   std::min(block_extent, p.n - column),
+                                   std::min(k_step, p.k - k),
+                                   p.a + row * p.a_row_stride + k * p.a_k_stride,
+                                   p.a_row_stride,
+                                   p.a_k_stride,
+                                   p.b + k * p.b_k_stride + column * p.b_column_stride,
+                                   p.b_k_stride,
+                                   p.b_column_stride,
+                                   addend == nullptr ? nullptr : addend + at,
+                                   p.c + at,
+                                   p.c_stride};
+        packed_block(operands, part).run();
+      }
 }
 
 }  // namespace
@@ -160,10 +253,10 @@ void multiply(const strided_product& p) {
     return;
   }
   const timed_part timed(&pass_seconds::products);
-  const kernels::bf16_kernels* const bf16 = kernels::bf16_for_this_cpu();
-  if (current_type == compute_type::bf16 && bf16 != nullptr)
-    return multiply_with(bf16_operands{*bf16}, p);
-  multiply_with(fp32_operands{}, p);
+  if (current_type == compute_type::fp32) return multiply_with(fp32_operands{}, p);
+  if (const kernels::bf16_kernels* const pairs = kernels::bf16_for_this_cpu())
+    return multiply_with(bf16_operands{*pairs}, p);
+  multiply_with(fp32_operands{kernels::rounding::bf16}, p);
 }
 
 }  // namespace troupe::gpu

@@ -50,17 +50,17 @@ std::vector<float> multiply(const kernels::bf16_kernels& cpu, const matrix& a, s
   const matrix a_stored = a_layout == stored::by_rows ? a : transposed(a);
   const matrix b_stored = b_layout == stored::by_rows ? b : transposed(b);
   std::vector<std::uint32_t> panel((k + 1) / 2 * panel_columns);
-  std::vector<std::uint32_t> pairs(kernels::packed_row_pairs);
+  std::vector<std::uint32_t> rows(a.rows * ((k + 1) / 2));
   const bool b_by_rows = b_layout == stored::by_rows;
   cpu.pack_panel(
       {b_stored.values.data(), k, b.columns, b_by_rows ? b.columns : 1, b_by_rows ? 1 : k},
       panel.data());
   const bool a_by_rows = a_layout == stored::by_rows;
-  const auto rows = cpu.pack_rows(
-      {a_stored.values.data(), a.rows, k, a_by_rows ? k : 1, a_by_rows ? 1 : a.rows}, pairs.data());
+  cpu.pack_rows({a_stored.values.data(), a.rows, k, a_by_rows ? k : 1, a_by_rows ? 1 : a.rows},
+                rows.data());
   std::vector<float> c = addend;
   c.resize(a.rows * b.columns);
-  cpu.multiply({a.rows, (k + 1) / 2, b.columns, rows, panel.data(),
+  cpu.multiply({a.rows, (k + 1) / 2, b.columns, rows.data(), panel.data(),
                 addend.empty() ? nullptr : c.data(), c.data(), b.columns});
   return c;
 }
@@ -70,7 +70,7 @@ double rounded(float value) {
 }
 
 BOOST_DATA_TEST_CASE(products_are_those_of_rounded_operands, layouts* layouts, a_layout, b_layout) {
-  const kernels::bf16_kernels* const cpu = kernels::bf16_for_this_cpu();
+  const kernels::bf16_kernels* const cpu = kernels::bf16_of_this_cpu();
   if (cpu == nullptr) {
     BOOST_TEST_MESSAGE("skipped: this processor has no bf16 products");
     return;

@@ -1,9 +1,13 @@
 // Every table of kernels against plain loops in double.
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <boost/test/data/test_case.hpp>
@@ -62,7 +66,7 @@ BOOST_DATA_TEST_CASE(products_agree_at_every_edge, tables, index) {
         cpu.pack_panel({b.data(), depth, n, n, 1}, panel.data());
         std::vector<float> c(m * n, 1.0F);
         cpu.multiply_panel(
-            {m, depth, n, {a.data(), depth, 1, 0}, panel.data(), c.data(), c.data(), n});
+            {m, depth, n, {a.data(), depth, 1}, panel.data(), c.data(), c.data(), n});
         for (std::size_t i = 0; i < c.size(); ++i)
           BOOST_REQUIRE(std::abs(wide(c[i]) - 1 - expected[i]) < 1e-4);
       }
@@ -87,18 +91,18 @@ BOOST_DATA_TEST_CASE(transposed_operands_give_the_same_bits, tables, index) {
   std::vector<float> plain(m * n);
   std::vector<float> turned(m * n);
   cpu.pack_panel({b.data(), depth, n, n, 1}, panel.data());
-  cpu.multiply_panel(
-      {m, depth, n, {a.data(), depth, 1, 0}, panel.data(), nullptr, plain.data(), n});
+  cpu.multiply_panel({m, depth, n, {a.data(), depth, 1}, panel.data(), nullptr, plain.data(), n});
   cpu.pack_panel({b_turned.data(), depth, n, 1, depth}, panel.data());
   cpu.multiply_panel(
-      {m, depth, n, {a_turned.data(), 1, m, 0}, panel.data(), nullptr, turned.data(), n});
+      {m, depth, n, {a_turned.data(), 1, m}, panel.data(), nullptr, turned.data(), n});
   BOOST_TEST((plain == turned));
-  std::vector<float> room(k::packed_row_floats, 7.0F);
+  std::vector<float> packed(m * depth);
   for (const k::row_source& source : {k::row_source{a.data(), m, depth, depth, 1},
                                       k::row_source{a_turned.data(), m, depth, 1, m}}) {
     std::ranges::fill(turned, 0.0F);
+    cpu.pack_rows(source, packed.data());
     cpu.multiply_panel(
-        {m, depth, n, cpu.pack_rows(source, room.data()), panel.data(), nullptr, turned.data(), n});
+        {m, depth, n, {packed.data(), 0, 0, true}, panel.data(), nullptr, turned.data(), n});
     BOOST_TEST((plain == turned));
   }
 }
@@ -119,11 +123,63 @@ BOOST_DATA_TEST_CASE(panels_of_bf16_give_the_bits_of_widened_ones, tables, index
       std::vector<float> expected(m * n);
       std::vector<float> given(m * n);
       cpu.multiply_panel(
-          {m, depth, n, {a.data(), depth, 1, 0}, wide.data(), residual.data(), expected.data(), n});
-      cpu.multiply_bf16_panel(
-          {m, depth, n, {a.data(), depth, 1, 0}, bits.data(), residual.data(), given.data(), n});
+          {m, depth, n, {a.data(), depth, 1}, wide.data(), residual.data(), expected.data(), n});
+      std::vector<float> packed(a.size());
+      cpu.pack_rows({a.data(), m, depth, depth, 1}, packed.data());
+      cpu.multiply_bf16_panel({m,
+                               depth,
+                               n,
+                               {packed.data(), 0, 0, true},
+                               bits.data(),
+                               residual.data(),
+                               given.data(),
+                               n});
       BOOST_TEST((given == expected));
     }
+}
+
+BOOST_DATA_TEST_CASE(packing_rounds_as_bf16_conversion_does, tables, index) {
+  const k::cpu_kernels& cpu = k::table(index);
+  const std::size_t rows = 14;
+  const std::size_t depth = 35;
+  auto from = random_values(rows * depth, 8);
+  constexpr std::array special{0.0F,
+                               -0.0F,
+                               1e-40F,
+                               3.4e38F,
+                               -3.4e38F,
+                               1.00390625F,
+                               1.01171875F,
+                               std::numeric_limits<float>::infinity(),
+                               std::numeric_limits<float>::quiet_NaN()};
+  std::ranges::copy(special, from.begin() + 20);
+  auto expected = from;
+  for (float& value : expected)
+    value = gpu::from_bf16(gpu::to_bf16(value));
+  const auto bits = [](const std::vector<float>& values) {
+    std::vector<std::uint32_t> out;
+    for (const float value : values)
+      out.push_back(std::bit_cast<std::uint32_t>(value));
+    return out;
+  };
+  const auto packed_rows = [&](const std::vector<float>& values, std::size_t row_stride,
+                               std::size_t k_stride, k::rounding to) {
+    std::vector<float> packed(values.size());
+    cpu.pack_rows({values.data(), rows, depth, row_stride, k_stride, to}, packed.data());
+    return bits(packed);
+  };
+  const auto panel = [&](const std::vector<float>& values, std::size_t k_stride,
+                         std::size_t column_stride, k::rounding to) {
+    std::vector<float> packed(depth * k::panel_columns);
+    cpu.pack_panel({values.data(), depth, rows, k_stride, column_stride, to}, packed.data());
+    return bits(packed);
+  };
+  for (const auto& [row_stride, k_stride] : {std::pair{depth, std::size_t{1}}, {1U, rows}}) {
+    BOOST_TEST((packed_rows(from, row_stride, k_stride, k::rounding::bf16) ==
+                packed_rows(expected, row_stride, k_stride, k::rounding::none)));
+    BOOST_TEST((panel(from, k_stride, row_stride, k::rounding::bf16) ==
+                panel(expected, k_stride, row_stride, k::rounding::none)));
+  }
 }
 
 BOOST_DATA_TEST_CASE(a_row_does_not_depend_on_its_neighbours, tables, index) {
@@ -136,7 +192,7 @@ BOOST_DATA_TEST_CASE(a_row_does_not_depend_on_its_neighbours, tables, index) {
   cpu.multiply_panel({m,
                       depth,
                       k::panel_columns,
-                      {a.data(), depth, 1, 0},
+                      {a.data(), depth, 1},
                       b.data(),
                       nullptr,
                       together.data(),
@@ -147,7 +203,7 @@ BOOST_DATA_TEST_CASE(a_row_does_not_depend_on_its_neighbours, tables, index) {
       cpu.multiply_panel({rows,
                           depth,
                           k::panel_columns,
-                          {a.data() + row * depth, depth, 1, 0},
+                          {a.data() + row * depth, depth, 1},
                           b.data(),
                           nullptr,
                           part.data(),
