@@ -8,7 +8,6 @@
 #include "gpu/likeliest.hpp"
 #include "gpu/torch/library/logprobs.hpp"
 #include "gpu/torch/library/transfers.hpp"
-#include "gpu/torch/reused_memory.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -203,8 +202,6 @@ at::Tensor head_backward(const at::Tensor& hidden, const projection& layer,
     for (std::size_t i = 0; i < size; ++i)
       std::memcpy(values(dx) + rows[i] * width, values(part) + i * width, width * sizeof(float));
   }
-  // The blocks' backward wants room, and nothing of this size.
-  if (output.logits.defined()) give_back_pages(output.logits);
   output.logits.reset();
   return dx;
 }

@@ -103,12 +103,4 @@ void reuse_tensor_memory() {
   c10::SetCPUAllocator(&reusing_allocator::of_this_process());
 }
 
-void give_back_pages(at::Tensor& tensor) {
-  if (!tensor.is_cpu()) return;
-  const auto first = reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr());
-  const std::uintptr_t begin = (first + huge_page - 1) / huge_page * huge_page;
-  const std::uintptr_t end = (first + tensor.nbytes()) / huge_page * huge_page;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-}
-
 }  // namespace troupe::gpu

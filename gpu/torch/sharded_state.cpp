@@ -6,7 +6,6 @@
 
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/torch/pass_clock.hpp"
-#include "gpu/torch/reused_memory.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -153,10 +152,8 @@ result<void> sharded_state::finish_gradients() {
 }
 
 void sharded_state::clear_gradients() {
-  for (state_shard& shard : shards_) {
+  for (state_shard& shard : shards_)
     shard.has_gradients = false;
-    if (shard.gradients.defined()) give_back_pages(shard.gradients);
-  }
 }
 
 }  // namespace troupe::gpu

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "gpu/torch/reused_memory.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -176,10 +175,7 @@ result<void> transformer::blocks_backward(kept_pass& pass, at::Tensor dx) {
       [[maybe_unused]] const at::Tensor y = block_forward(context, *weights, state.x, state);
     }
     const auto [gradients, mode] = weights_.block_gradients(block);
-    at::Tensor spent = model_.experts.count == 0 ? state.gate_up : state.experts.gate_up;
     block_backward(context, *weights, state, dx, gradients, mode);
-    // A fresh gradient has taken pages; an activation of about its size has no use for its own.
-    if (mode == write_mode::overwrite && spent.defined()) give_back_pages(spent);
     if (auto ok = weights_.reduce(1 + block); !ok) return ok;
   }
   return {};
