@@ -116,25 +116,28 @@ struct attention_task {
 inline constexpr std::size_t cache_page = 64;
 inline constexpr std::size_t cache_block = 16;
 
-/// One query row of one key head against a cache of pages of cache_page positions. What a page
-/// holds of the head lies at `offset` in it: keys in blocks, [block][head_dim][cache_block], then
-/// values as [position][head_dim].
-struct cached_attention_task {
-  std::size_t num_positions = 0;
-  std::size_t head_dim = 0;
-  std::size_t num_query_heads = 0;
-  float scale = 1;
+/// One head of one row; `out` is overwritten.
+struct cached_query {
   const float* q = nullptr;
-  const float* const* pages = nullptr;
-  std::size_t offset = 0;
   float* out = nullptr;
-  float* scratch = nullptr;  ///< cached_attention_scratch() elements
+  std::size_t num_positions = 0;
+  const float* const* pages = nullptr;
 };
 
-/// Elements of scratch one such task needs.
-[[nodiscard]] constexpr std::size_t cached_attention_scratch(std::size_t num_positions) {
-  return 2 * ((num_positions + cache_page - 1) / cache_page * cache_page);
-}
+/// Queries of one key head against caches of pages of cache_page positions. What a page holds of
+/// the head lies at `offset` in it: keys in blocks, [block][head_dim][cache_block], then values as
+/// [position][head_dim]. The first num_shared_pages pages are the same for all queries, and all
+/// positions of them visible.
+struct cached_attention_task {
+  std::size_t head_dim = 0;
+  float scale = 1;
+  std::size_t offset = 0;
+  const cached_query* queries = nullptr;
+  std::size_t num_queries = 0;
+  std::size_t num_shared_pages = 0;
+  float* scratch = nullptr;        ///< scratch_stride elements for each query
+  std::size_t scratch_stride = 0;  ///< whole pages of positions
+};
 
 struct adamw_task {
   std::size_t count = 0;

@@ -20,6 +20,8 @@ namespace {
 #include "gpu/kernels/cpu_state.hpp"
 //
 #include "gpu/kernels/cpu_attention.hpp"
+//
+#include "gpu/kernels/cpu_cached_attention.hpp"
 
 }  // namespace
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/models/parameter_layout.hpp"
@@ -35,7 +34,7 @@ at::Tensor decoder::run(std::span<const decoder_row> rows) {
     rotary_.grow_to(row.position + 1);
     adapters.push_back(row.adapter);
   }
-  const row_set set{rows, adapter_runs(adapters)};
+  const row_set set{rows, adapter_runs(adapters), group_by_pages(rows)};
   at::Tensor x = embed(rows);
   for (std::uint32_t block = 0; block < model_.num_layers; ++block)
     x = run_block(block, set, x);
@@ -100,8 +99,9 @@ at::Tensor decoder::run_block(std::uint32_t block, const row_set& set, const at:
       {{role::q_proj, role::q_bias}, {role::k_proj, role::k_bias}, {role::v_proj, role::v_bias}}};
   const auto qkv = multiply_each(block, heads, input, set.runs);
   fill_caches(block, set.rows, qkv[0], qkv[1], qkv[2]);
-  const at::Tensor middle =
-      multiply_add(block, role::o_proj, attend(block, set.rows, qkv[0]), x, set.runs);
+  at::Tensor attended = make_tensor({set.rows.size(), extent(qkv[0], 1)});
+  cached_attention(model_, block, set.groups, values(qkv[0]), values(attended));
+  const at::Tensor middle = multiply_add(block, role::o_proj, attended, x, set.runs);
   const at::Tensor post = rms_norm(middle, find(block, role::post_attention_norm)->vector, eps).y;
   if (model_.experts.count != 0) return run_experts(block, set, post, middle);
   constexpr std::array<biased_role, 2> halves{{{role::gate_proj, {}}, {role::up_proj, {}}}};
@@ -195,36 +195,6 @@ void decoder::fill_caches(std::uint32_t block, std::span<const decoder_row> rows
       }
     }
   });
-}
-
-at::Tensor decoder::attend(std::uint32_t block, std::span<const decoder_row> rows,
-                           const at::Tensor& q) const {
-  const std::size_t dim = model_.head_dim;
-  const std::size_t key_heads = model_.num_kv_heads;
-  const std::size_t group = model_.num_heads / key_heads;
-  at::Tensor out = make_tensor({rows.size(), model_.num_heads * dim});
-  float* const to = values(out);
-  for_ranges(rows.size(), 4, [&](std::size_t begin, std::size_t end) {
-    std::vector<float> scratch;
-    for (std::size_t i = begin; i < end; ++i)
-      for (std::size_t h = 0; h < key_heads; ++h) {
-        const std::size_t at = (i * key_heads + h) * group * dim;
-        kernels::cached_attention_task task;
-        task.num_positions = rows[i].position + 1;
-        task.head_dim = dim;
-        task.num_query_heads = group;
-        task.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
-        task.q = values(q) + at;
-        task.pages = rows[i].cache->addresses();
-        task.offset = offset_in_page(model_, block, h);
-        task.out = to + at;
-        scratch.resize(
-            std::max(scratch.size(), kernels::cached_attention_scratch(task.num_positions)));
-        task.scratch = scratch.data();
-        kernels::for_this_cpu().cached_attention(task);
-      }
-  });
-  return out;
 }
 
 }  // namespace troupe::gpu

@@ -16,20 +16,12 @@
 #include "gpu/models/family.hpp"
 #include "gpu/rotary.hpp"
 #include "gpu/torch/adapter_rows.hpp"
+#include "gpu/torch/cached_attention.hpp"
 #include "gpu/torch/decoder_weights.hpp"
-#include "gpu/torch/kv_pages.hpp"
 #include "gpu/torch/tensors.hpp"
 #include "messages/model.hpp"
 
 namespace troupe::gpu {
-
-/// One token on its way through the model.
-struct decoder_row {
-  token_id token = 0;
-  std::size_t position = 0;
-  sequence_cache* cache = nullptr;  ///< has a page for the position
-  const torch_adapter* adapter = nullptr;
-};
 
 class decoder {
  public:
@@ -53,6 +45,7 @@ class decoder {
   struct row_set {
     std::span<const decoder_row> rows;
     std::vector<adapter_run> runs;
+    std::vector<row_group> groups;  ///< by what they have in their caches
   };
 
   /// A matrix, and its bias where the family may have one.
@@ -83,8 +76,6 @@ class decoder {
                                        const at::Tensor& residual) const;
   void fill_caches(std::uint32_t block, std::span<const decoder_row> rows, at::Tensor q,
                    const at::Tensor& k, const at::Tensor& v) const;
-  [[nodiscard]] at::Tensor attend(std::uint32_t block, std::span<const decoder_row> rows,
-                                  const at::Tensor& q) const;
 
   const model_config model_;
   rotary_cache rotary_;
