@@ -246,8 +246,11 @@ int main(int argc, char** argv) {
   words.parse(argc, argv);
   if (recorded.size() % 2 != 0) bench::give_up("states come in pairs: BEFORE AFTER");
   int failures = 0;
-  const std::pair<const char*, double> steps[] = {
-      {"step 3e-7", 3e-7}, {"step 1e-6", 1e-6}, {"step 3e-6", 3e-6}, {"step 1e-5", 1e-5}};
+  const std::pair<const char*, double> steps[] = {{"step 3e-7", 3e-7},
+                                                  {"step 1e-6", 1e-6},
+                                                  {"step 3e-6", 3e-6},
+                                                  {"step 1e-5", 1e-5},
+                                                  {"step 1e-4", 1e-4}};
   for (const auto& [name, step_size] : steps)
     failures += run(name, make_states(step_size));
   for (std::size_t i = 0; i < recorded.size(); i += 2)
