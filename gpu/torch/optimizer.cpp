@@ -42,19 +42,78 @@ double local_sum_of_squares(const sharded_state& state) {
   return total;
 }
 
-void update_shard(state_shard& shard, const kernels::adamw_task& common) {
-  if (uses_library()) return library::update_shard(shard, common);
-  const std::size_t elements = count(shard.weights);
-  for_ranges((elements + piece - 1) / piece, 1, [&](std::size_t begin, std::size_t end) {
-    kernels::adamw_task task = common;
-    const std::size_t at = begin * piece;
-    task.count = std::min(end * piece, elements) - at;
-    task.weights = values(shard.weights) + at;
-    task.exp_avg = values(shard.exp_avg) + at;
-    task.exp_avg_sq = values(shard.exp_avg_sq) + at;
-    task.gradients = values(std::as_const(shard.gradients)) + at;
-    kernels::for_this_cpu().adamw(task);
+/// What this rank owns of one shard, in order of its place there.
+using shard_owners = std::vector<const owned_slice*>;
+
+std::vector<shard_owners> owners_of(const sharded_state& state) {
+  std::vector<shard_owners> owners(state.shards().size());
+  for (const owned_slice& owned : state.owned())
+    owners[owned.group].push_back(&owned);
+  for (shard_owners& of_shard : owners)
+    std::ranges::sort(of_shard, {}, &owned_slice::shard_offset);
+  return owners;
+}
+
+/// Of the owned elements from `begin` to `end` of a shard.
+state_digest digest_range(const shard_owners& owners, const float* weights, std::size_t begin,
+                          std::size_t end) {
+  const auto end_of = [](const owned_slice* owned) {
+    return owned->shard_offset + owned->slice.num_elements();
+  };
+  state_digest total;
+  for (auto at = std::ranges::upper_bound(owners, begin, {}, end_of);
+       at != owners.end() && (*at)->shard_offset < end; ++at) {
+    const owned_slice& owned = **at;
+    const std::size_t first = std::max(begin, owned.shard_offset);
+    const std::size_t last = std::min(end, end_of(*at));
+    const auto sum = kernels::for_this_cpu().digest(owned.slice.parameter,
+                                                    owned.slice.begin + first - owned.shard_offset,
+                                                    last - first, weights + first);
+    total += {sum.low, sum.high};
+  }
+  return total;
+}
+
+/// Calls body(begin, end) for the pieces of a shard, and adds up what it answers.
+template <class Body>
+state_digest sum_over_pieces(std::size_t elements, const Body& body) {
+  std::vector<state_digest> sums((elements + piece - 1) / piece);
+  for_ranges(sums.size(), 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t p = begin; p < end; ++p)
+      sums[p] = body(p * piece, std::min((p + 1) * piece, elements));
   });
+  state_digest total;
+  for (const state_digest& sum : sums)
+    total += sum;
+  return total;
+}
+
+/// A piece is digested while it is near: by itself, that is another pass over all weights.
+state_digest update_shard(state_shard& shard, const kernels::adamw_task& common,
+                          const shard_owners& owners) {
+  return sum_over_pieces(count(shard.weights), [&](std::size_t begin, std::size_t end) {
+    kernels::adamw_task task = common;
+    task.count = end - begin;
+    task.weights = values(shard.weights) + begin;
+    task.exp_avg = values(shard.exp_avg) + begin;
+    task.exp_avg_sq = values(shard.exp_avg_sq) + begin;
+    task.gradients = values(std::as_const(shard.gradients)) + begin;
+    kernels::for_this_cpu().adamw(task);
+    return digest_range(owners, values(std::as_const(shard.weights)), begin, end);
+  });
+}
+
+state_digest update_all(sharded_state& state, const kernels::adamw_task& task) {
+  if (uses_library()) {
+    for (state_shard& shard : state.shards())
+      library::update_shard(shard, task);
+    return library::digest_weights(state);
+  }
+  const auto owners = owners_of(state);
+  state_digest total;
+  for (std::size_t group = 0; group < owners.size(); ++group)
+    total += update_shard(state.shards()[group], task, owners[group]);
+  return total;
 }
 
 }  // namespace
@@ -70,8 +129,8 @@ result<void> check_adam(const adam_params& adam) {
   return check_number("grad_clip_norm", adam.grad_clip_norm, 0, 1e30);
 }
 
-result<double> adamw_step(sharded_state& state, const adam_params& adam, std::uint64_t step,
-                          double divisor) {
+result<updated_state> adamw_step(sharded_state& state, const adam_params& adam, std::uint64_t step,
+                                 double divisor) {
   for (state_shard& shard : state.shards())
     if (!shard.has_gradients) shard.gradients.zero_();
   if (auto ok = state.finish_gradients(); !ok) return fail(std::move(ok.error()));
@@ -96,30 +155,20 @@ result<double> adamw_step(sharded_state& state, const adam_params& adam, std::ui
   task.step_size = static_cast<float>(adam.learning_rate / (1.0 - std::pow(adam.beta1, steps)));
   task.inverse_sqrt_correction2 =
       static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(adam.beta2, steps)));
-  for (state_shard& shard : state.shards())
-    update_shard(shard, task);
+  const state_digest digest = update_all(state, task);
   state.weights_changed();
-  return norm;
+  return updated_state{norm, digest};
 }
 
 state_digest digest_weights(const sharded_state& state) {
   if (uses_library()) return library::digest_weights(state);
+  const auto owners = owners_of(state);
   state_digest total;
-  for (const owned_slice& owned : state.owned()) {
-    const std::size_t elements = owned.slice.num_elements();
-    const float* const from = values(state.shards()[owned.group].weights) + owned.shard_offset;
-    const std::size_t pieces = (elements + piece - 1) / piece;
-    std::vector<state_digest> sums(pieces);
-    for_ranges(pieces, 1, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t p = begin; p < end; ++p) {
-        const auto sum =
-            kernels::for_this_cpu().digest(owned.slice.parameter, owned.slice.begin + p * piece,
-                                           std::min(piece, elements - p * piece), from + p * piece);
-        sums[p] = {sum.low, sum.high};
-      }
+  for (std::size_t group = 0; group < owners.size(); ++group) {
+    const at::Tensor& weights = state.shards()[group].weights;
+    total += sum_over_pieces(count(weights), [&](std::size_t begin, std::size_t end) {
+      return digest_range(owners[group], values(weights), begin, end);
     });
-    for (const state_digest& sum : sums)
-      total += sum;
   }
   return total;
 }

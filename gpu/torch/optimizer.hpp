@@ -15,9 +15,14 @@ namespace troupe::gpu {
 
 [[nodiscard]] result<void> check_adam(const adam_params& adam);
 
-/// Global norm of the gradients over `divisor`, before clipping. `step` counts from 1.
-[[nodiscard]] result<double> adamw_step(sharded_state& state, const adam_params& adam,
-                                        std::uint64_t step, double divisor);
+struct updated_state {
+  double gradient_norm = 0;  ///< of all ranks, over the divisor, before clipping
+  state_digest weights;      ///< as digest_weights
+};
+
+/// `step` counts from 1.
+[[nodiscard]] result<updated_state> adamw_step(sharded_state& state, const adam_params& adam,
+                                               std::uint64_t step, double divisor);
 
 /// Sum of element digests of all owned weights.
 [[nodiscard]] state_digest digest_weights(const sharded_state& state);

@@ -27,7 +27,7 @@ struct state_shard {
   at::Tensor exp_avg;
   at::Tensor exp_avg_sq;
   at::Tensor gradients;
-  bool has_gradients = false;  ///< false: `gradients` holds nothing, and no memory to speak of
+  bool has_gradients = false;  ///< false: `gradients` is of an earlier step
 };
 
 /// The elements of one owned slice in the flat shard of its group.

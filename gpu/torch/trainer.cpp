@@ -200,15 +200,15 @@ class torch_trainer final : public trainer_engine {
       if (auto ok = check_adam(adam); !ok) return fail(std::move(ok.error()));
       const auto divisor = gradient_divisor(adam.normalization);
       if (!divisor) return fail(divisor.error());
-      auto norm = adamw_step(state(), adam, optimizer_steps_ + 1, *divisor);
-      if (!norm) {
+      auto updated = adamw_step(state(), adam, optimizer_steps_ + 1, *divisor);
+      if (!updated) {
         clear_gradients();
-        return fail(std::move(norm.error()));
+        return fail(std::move(updated.error()));
       }
       ++optimizer_steps_;
       open_.clear();
       clear_gradients();
-      return step_output{{{"grad_norm:max", *norm}}, weights_digest()};
+      return step_output{{{"grad_norm:max", updated->gradient_norm}}, updated->weights};
     });
   }
 
