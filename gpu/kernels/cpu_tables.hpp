@@ -16,6 +16,7 @@ namespace {
 #include "gpu/kernels/cpu_vector.hpp"
 //
 #include "gpu/kernels/cpu_gemm.hpp"
+#include "gpu/kernels/cpu_pack.hpp"
 #include "gpu/kernels/cpu_rows.hpp"
 #include "gpu/kernels/cpu_state.hpp"
 //
