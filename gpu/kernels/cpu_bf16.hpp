@@ -9,8 +9,7 @@
 // beside it: results depend neither on threads nor on other rows.
 //
 // Shapes: pairs hold elements k and k + 1, the first in the low half; an odd k is filled with zero.
-// Units: elements; strides of packed rows in pairs. Threading: pure functions on the caller's
-// memory.
+// Units: elements. Threading: pure functions on the caller's memory.
 
 #include <cstddef>
 #include <cstdint>
