@@ -1,5 +1,6 @@
-// Operands of the matrix product in the order in which it reads them, rounded where that is asked
-// for. Included by cpu_tables.hpp only.
+// Packing of a matrix product's operands. Included by cpu_tables.hpp only.
+//
+// They come to lie in the order in which the product reads them, rounded where that is asked for.
 
 /// To the nearest bf16, even on a tie, as fp32; NaN stays NaN.
 [[gnu::always_inline]] inline vector_f to_nearest_bf16(const vector_f& x) {

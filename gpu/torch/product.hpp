@@ -4,11 +4,11 @@
 // are made of.
 //
 // All threads pack a block of both operands, then share its tasks: a group of panels of b and some
-// rows of a stay in one core's L2 together, one panel and one tile of rows in L1. Source: Goto, van
-// de Geijn 2008. Packing also moves both out of the way of each other: rows that are a multiple of a
-// page apart all lie in the same few lines of L1.
+// rows of a stay in one core's L2 together, one panel and one tile of rows in L1. Source: Goto,
+// van de Geijn 2008. Packing also moves both out of the way of each other: rows that are a multiple
+// of a page apart all lie in the same few lines of L1.
 //
-// Threading: called from one thread, which keeps room for the packed block, 8 MiB; runs on the pool.
+// Threading: called from one thread, which keeps 8 MiB for packed blocks; runs on the pool.
 // Invariants: PRODUCT-1 an element of c is a sum over k in order, in pieces of one fixed length,
 //             whatever is computed beside it.
 
