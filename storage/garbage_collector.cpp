@@ -159,9 +159,10 @@ result<id_set> garbage_collector::in_use(std::uint64_t now_ms) {
 }
 
 void garbage_collector::begin(const collect_garbage_request& request, garbage_scope scope) {
-  work_.emplace();
-  work_->request = request;
-  work_->scope = scope;
+  collection begun;
+  begun.request = request;
+  begun.scope = scope;
+  work_ = std::move(begun);
   config::failpoint("g1");
 }
 
