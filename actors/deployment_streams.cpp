@@ -19,9 +19,10 @@ caf::result<done> deployment_state::begin_stream(const stream_sample_request& re
   open_request open;
   open.request = request.request;
   open.origin = origin_of(request.request.ticket);
-  open.stream.emplace();
-  open.stream->opened = self_->make_response_promise<done>();
-  auto promise = open.stream->opened;
+  open_stream stream;
+  stream.opened = self_->make_response_promise<done>();
+  auto promise = stream.opened;
+  open.stream = std::move(stream);
   begin(std::move(open));
   return promise;
 }
