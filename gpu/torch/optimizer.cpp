@@ -24,19 +24,25 @@ result<void> check_number(const char* name, double value, double low, double hig
               "", "correct the optimizer's parameters");
 }
 
+/// What body(begin, end) answers for each piece of a shard, in order.
+template <class Body>
+auto for_each_piece(std::size_t elements, const Body& body) {
+  std::vector<decltype(body(elements, elements))> answers((elements + piece - 1) / piece);
+  for_ranges(answers.size(), 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t p = begin; p < end; ++p)
+      answers[p] = body(p * piece, std::min((p + 1) * piece, elements));
+  });
+  return answers;
+}
+
 double local_sum_of_squares(const sharded_state& state) {
   if (uses_library()) return library::sum_of_squares(state.shards());
   double total = 0;
   for (const state_shard& shard : state.shards()) {
-    const std::size_t elements = count(shard.gradients);
-    const std::size_t pieces = (elements + piece - 1) / piece;
-    std::vector<double> sums(pieces);
-    for_ranges(pieces, 1, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t p = begin; p < end; ++p)
-        sums[p] = kernels::for_this_cpu().sum_of_squares(std::min(piece, elements - p * piece),
-                                                         values(shard.gradients) + p * piece);
-    });
-    for (const double sum : sums)
+    const auto sum_of = [&](std::size_t begin, std::size_t end) {
+      return kernels::for_this_cpu().sum_of_squares(end - begin, values(shard.gradients) + begin);
+    };
+    for (const double sum : for_each_piece(count(shard.gradients), sum_of))
       total += sum;
   }
   return total;
@@ -74,16 +80,10 @@ state_digest digest_range(const shard_owners& owners, const float* weights, std:
   return total;
 }
 
-/// Calls body(begin, end) for the pieces of a shard, and adds up what it answers.
 template <class Body>
 state_digest sum_over_pieces(std::size_t elements, const Body& body) {
-  std::vector<state_digest> sums((elements + piece - 1) / piece);
-  for_ranges(sums.size(), 1, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t p = begin; p < end; ++p)
-      sums[p] = body(p * piece, std::min((p + 1) * piece, elements));
-  });
   state_digest total;
-  for (const state_digest& sum : sums)
+  for (const state_digest& sum : for_each_piece(elements, body))
     total += sum;
   return total;
 }
