@@ -35,12 +35,12 @@ template <rounding To>
   if (i < count) copy_part<To>(from + i, count - i, to + i);
 }
 
-/// `count` values `stride` apart, to places `to_stride` apart.
+/// `count` values that are `stride` apart.
 template <rounding To>
-[[gnu::always_inline]] inline void copy_apart(const float* from, std::size_t stride,
-                                              std::size_t count, float* to, std::size_t to_stride) {
+[[gnu::always_inline]] inline void collect(const float* from, std::size_t stride, std::size_t count,
+                                           float* to) {
   for (std::size_t i = 0; i < count; ++i)
-    copy_part<To>(from + i * stride, 1, to + i * to_stride);
+    copy_part<To>(from + i * stride, 1, to + i);
 }
 
 /// Rows that are read side by side are too short for the processor to see a stream in them.
@@ -79,7 +79,7 @@ template <rounding To>
     });
   }
   for (; k < s.k; ++k)
-    copy_apart<To>(from + k, s.row_stride, rows, to + k * rows, 1);
+    collect<To>(from + k, s.row_stride, rows, to + k * rows);
 }
 
 template <rounding To>
@@ -133,8 +133,8 @@ inline void pack_panel_as(const panel_source& s, float* panel) {
     }
   for (std::size_t k = 0; k < s.k; ++k) {
     const std::size_t first = k < height ? columns : 0;
-    copy_apart<To>(s.from + first * s.column_stride + k * s.k_stride, s.column_stride,
-                   s.columns - first, panel + k * panel_columns + first, 1);
+    collect<To>(s.from + first * s.column_stride + k * s.k_stride, s.column_stride,
+                s.columns - first, panel + k * panel_columns + first);
   }
 }
 
