@@ -138,7 +138,7 @@ class packed_block {
 
   void pack() const {
     const std::size_t row_tasks = ceil_div(p_.m, near_rows);
-    const std::size_t tasks = row_tasks + ceil_div(panels_, 2);
+    const std::size_t tasks = row_tasks + panels_;
     for_ranges(tasks * pieces_, 1, [&](std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) {
         const piece of = at(i / tasks);
@@ -146,9 +146,7 @@ class packed_block {
         if (task < row_tasks) {
           pack_rows(of, task * near_rows);
         } else {
-          const std::size_t first = (task - row_tasks) * 2;
-          for (std::size_t panel = first; panel < std::min(first + 2, panels_); ++panel)
-            pack_panel(of, panel);
+          pack_panel(of, task - row_tasks);
         }
       }
     });
