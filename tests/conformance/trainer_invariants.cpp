@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -258,8 +259,7 @@ BOOST_FIXTURE_TEST_CASE(any_budget_gives_the_same_bits, fixture) {
     BOOST_TEST((test::take_gradient(model, *phased) == expected));
   }
   BOOST_TEST(std::ranges::is_sorted(held));
-  std::ranges::sort(held);
-  BOOST_TEST(std::distance(held.begin(), std::ranges::unique(held).begin()) >= 4);
+  BOOST_TEST(std::set<double>(held.begin(), held.end()).size() >= 4);
 }
 
 /// One step over the whole batch in `num_open` forwards that are all open before the first

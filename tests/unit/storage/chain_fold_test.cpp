@@ -136,7 +136,7 @@ struct published_chain {
 
 BOOST_AUTO_TEST_CASE(a_fold_gives_the_chains_state_to_the_bit) {
   published_chain c;
-  for (const std::size_t cut : {0, 0, 30'000, 30'000, 1, 69'999, 12'345, 0})
+  for (const std::size_t cut : {0U, 0U, 30'000U, 30'000U, 1U, 69'999U, 12'345U, 0U})
     c.step(0.05, cut);
   const auto folded = fold_chain(*c.blobs, c.chain).value();
   BOOST_TEST(folded.depth == 1U);

@@ -96,7 +96,7 @@ BOOST_AUTO_TEST_CASE(every_pattern_takes_every_small_step) {
   std::set<delta_codec> taken;
   for (const int step : {1, -1, 2, -2, 19, 20, 21, 40, -200, 5000}) {
     // All at once, and in turns of so few that steps are coded beside places.
-    for (const std::size_t stride : {1, 7}) {
+    for (const std::size_t stride : {1U, 7U}) {
       for (std::size_t turn = 0; turn < stride; ++turn) {
         bits after = all;
         for (std::size_t i = turn; i < all.size(); i += stride)
@@ -113,7 +113,7 @@ BOOST_AUTO_TEST_CASE(random_changes_of_any_share_and_size_survive) {
   std::mt19937 random(7);
   std::set<delta_codec> taken;
   for (const double share : {0.001, 0.01, 0.2, 0.5, 1.0}) {
-    for (const std::size_t size : {1, 7, 4095, 4096, 4097, 20'000}) {
+    for (const std::size_t size : {1U, 7U, 4095U, 4096U, 4097U, 20'000U}) {
       for (const int kind : {0, 1, 2}) {
         bits before(size);
         for (auto& pattern : before)

@@ -107,7 +107,7 @@ BOOST_AUTO_TEST_CASE(keys_sort_as_numbers_count) {
 BOOST_FIXTURE_TEST_CASE(ops_come_back_in_order_with_their_ends, fixture) {
   // LOG-3, across inline and blob values and a page size that does not divide the count.
   std::vector<logged_op> expected;
-  for (const std::uint64_t seq : {300, 2, 1, 256, 255, 70000, 3}) {
+  for (const std::uint64_t seq : {300U, 2U, 1U, 256U, 255U, 70000U, 3U}) {
     const auto request = seq == 256 ? batch_op(seq, large_tokens) : small_op(seq);
     BOOST_REQUIRE(log.append(request));
     const auto end = end_of(seq, seq == 255 ? 2 * large_tokens : 1);
@@ -180,13 +180,13 @@ BOOST_FIXTURE_TEST_CASE(trim_drops_payloads_and_keeps_the_rest, fixture) {
   BOOST_REQUIRE(log.append(batch_op(2, 10)));
   BOOST_REQUIRE(log.append(small_op(3)));
   BOOST_REQUIRE(log.append(batch_op(4, large_tokens + 1)));
-  for (const std::uint64_t seq : {1, 2, 3, 4})
+  for (const std::uint64_t seq : {1U, 2U, 3U, 4U})
     BOOST_REQUIRE(log.finish(end_of(seq)));
   BOOST_REQUIRE(log.flush());
   BOOST_REQUIRE(log.trim({run_id{"r"}, 3}));
   const auto ops = all();
   BOOST_REQUIRE(ops.size() == 4U);
-  for (const std::size_t i : {0, 1}) {
+  for (const std::size_t i : {0U, 1U}) {
     const auto& body = std::get<forward_backward_op>(ops[i].op.body);
     BOOST_TEST(body.batch.empty());
     BOOST_TEST(ops[i].op.cursor == batch_op(i + 1, 1).op.cursor);
@@ -204,7 +204,7 @@ BOOST_FIXTURE_TEST_CASE(trim_drops_payloads_and_keeps_the_rest, fixture) {
 
 BOOST_FIXTURE_TEST_CASE(trim_spares_pending_ops_until_they_end, fixture) {
   // LOG-4
-  for (const std::uint64_t seq : {1, 2, 3})
+  for (const std::uint64_t seq : {1U, 2U, 3U})
     BOOST_REQUIRE(log.append(batch_op(seq, large_tokens)));
   BOOST_REQUIRE(log.finish(end_of(1)));
   BOOST_REQUIRE(log.finish(end_of(3)));
@@ -234,7 +234,7 @@ BOOST_FIXTURE_TEST_CASE(trim_works_through_a_long_log, fixture) {
 
 BOOST_FIXTURE_TEST_CASE(a_page_stays_within_a_frame, fixture) {
   constexpr std::size_t tokens = 250'000;
-  for (const std::uint64_t seq : {1, 2, 3, 4}) {
+  for (const std::uint64_t seq : {1U, 2U, 3U, 4U}) {
     BOOST_REQUIRE(log.append(batch_op(seq, tokens)));
     BOOST_REQUIRE(log.finish(end_of(seq, tokens)));
   }

@@ -94,8 +94,8 @@ bits changed(std::mt19937& random, bits values, double share) {
 
 two_states small_states(std::mt19937& random, double share) {
   two_states states;
-  for (const std::uint32_t parameter : {0, 3}) {
-    for (const std::uint64_t begin : {0, 5000}) {
+  for (const std::uint32_t parameter : {0U, 3U}) {
+    for (const std::uint64_t begin : {0U, 5000U}) {
       const bits before = random_bits(random, 300);
       states.add(parameter, begin, before, changed(random, before, share));
     }
@@ -132,7 +132,7 @@ std::vector<std::byte> join(const std::vector<std::byte>& file,
 
 BOOST_AUTO_TEST_CASE(bulk_digests_are_the_elements_sums) {
   std::mt19937 random(1);
-  for (const std::size_t size : {0, 1, 7, 8, 63, 64, 1000}) {
+  for (const std::size_t size : {0U, 1U, 7U, 8U, 63U, 64U, 1000U}) {
     const bits before = random_bits(random, size);
     const bits after = random_bits(random, size);
     state_digest sum, next;
@@ -415,7 +415,7 @@ BOOST_AUTO_TEST_CASE(files_of_version_1_are_read) {
   // Few changes, many, and all: the codecs there were.
   for (const double share : {0.01, 0.2, 1.0}) {
     two_states states;
-    for (const std::uint64_t begin : {0, 9000}) {
+    for (const std::uint64_t begin : {0U, 9000U}) {
       const bits before = random_bits(random, 9000);
       bits after = changed(random, before, share);
       if (share == 1.0) after = random_bits(random, before.size());

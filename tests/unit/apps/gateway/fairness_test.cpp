@@ -160,7 +160,7 @@ BOOST_AUTO_TEST_CASE(what_is_withdrawn_costs_its_key_nothing) {
   BOOST_TEST(!queue.withdraw("nobody", 5));
   BOOST_TEST(queue.num_waiting() == 3U);
   std::vector<std::uint64_t> order;
-  for (const std::uint64_t over : {1, 2, 3, 5, 6, 7}) {
+  for (const std::uint64_t over : {1U, 2U, 3U, 5U, 6U, 7U}) {
     queue.ended(over);
     const auto entered = queue.next();
     order.insert(order.end(), entered.begin(), entered.end());
