@@ -1,11 +1,15 @@
 // Matrix product by packed panels. Included by cpu_tables.hpp only.
 //
-// A tile of tile_rows x panel_columns sums stays in registers while k runs; the tile height is what
-// the registers of the instruction set hold. Source: Goto, van de Geijn 2008, register level only:
-// callers cut k so that a panel stays in L1.
+// A tile of sums stays in registers while k runs; its height is what the registers of the
+// instruction set hold. A tall tile is as wide as a panel, which stays in L1 while tiles pass. A
+// flat one takes neighbouring panels and so reads fewer factors for as many products; its rows stay
+// in L1 while panels pass from L2, and what it writes is longer runs of memory. Source: Goto, van
+// de Geijn 2008, register level only: callers cut k.
 
 constexpr std::size_t panel_vectors = panel_columns / lanes;
 constexpr std::size_t tile_rows = TROUPE_LANES == 16 ? 12 : (TROUPE_LANES == 8 ? 3 : 1);
+constexpr std::size_t flat_panels = TROUPE_LANES == 16 ? 2 : 1;
+constexpr std::size_t flat_rows = tile_rows / flat_panels;
 
 /// How many ks before their use operands are fetched.
 constexpr std::size_t ahead = 16;
@@ -44,30 +48,70 @@ struct panel_row {
   }
 }
 
-/// Rows that pack_rows laid out: those of a tile side by side for each k.
+/// Rows packed by row, as far as ks come in whole blocks; those of a tall tile lie in two flat
+/// ones.
 template <std::size_t Rows>
-struct packed_tile {
-  explicit packed_tile(const left_operand& a) : at(a.values) {}
+struct block_tile {
+  block_tile(const float* values, std::size_t k) {
+    unrolled<groups>([&](auto g) { at[g] = values + g * flat_rows * k; });
+  }
 
   template <std::size_t Row>
   [[gnu::always_inline]] float factor() const {
-    return at[Row];
+    return at[Row / flat_rows][Row % flat_rows * packed_ks];
   }
-  [[gnu::always_inline]] void next() { at += Rows; }
-  template <std::size_t Ks>
-  [[gnu::always_inline]] void prefetch() const {
-    __builtin_prefetch(at + Ks * Rows);
+  template <std::size_t>
+  [[gnu::always_inline]] void prefetch() const {}
+  [[gnu::always_inline]] void next() {
+    unrolled<groups>([&](auto g) { ++at[g]; });
   }
 
-  const float* at;
+  [[gnu::always_inline]] void next_block() {
+    unrolled<groups>([&](auto g) { at[g] += (rows_of<g>() - 1) * packed_ks; });
+  }
+  [[gnu::always_inline]] void prefetch_block() const {
+    unrolled<Rows>([&](auto r) {
+      constexpr std::size_t g = r / flat_rows;
+      __builtin_prefetch(at[g] + (2 * rows_of<g>() + r % flat_rows) * packed_ks);
+    });
+  }
+
+  template <std::size_t Group>
+  static constexpr std::size_t rows_of() {
+    return Group + 1 < groups ? flat_rows : Rows - Group * flat_rows;
+  }
+  static constexpr std::size_t groups = (Rows + flat_rows - 1) / flat_rows;
+  const float* at[groups];
+};
+
+/// Their last ks.
+template <std::size_t Rows>
+struct rest_tile {
+  rest_tile(const block_tile<Rows>& blocks, std::size_t ks) : stride(ks) {
+    unrolled<groups>([&](auto g) { at[g] = blocks.at[g]; });
+  }
+
+  template <std::size_t Row>
+  [[gnu::always_inline]] float factor() const {
+    return at[Row / flat_rows][Row % flat_rows * stride];
+  }
+  template <std::size_t>
+  [[gnu::always_inline]] void prefetch() const {}
+  [[gnu::always_inline]] void next() {
+    unrolled<groups>([&](auto g) { ++at[g]; });
+  }
+
+  static constexpr std::size_t groups = block_tile<Rows>::groups;
+  const float* at[groups];
+  std::size_t stride;
 };
 
 /// Rows one after the other. A register points at three of them: addresses cost nothing in steps of
 /// 0, 1 and 2 strides, and one register for each row is more than there are.
 template <std::size_t Rows>
 struct row_tile {
-  explicit row_tile(const left_operand& a) : stride(a.row_stride) {
-    unrolled<num_groups>([&](auto g) { at[g] = a.values + g * 3 * stride; });
+  row_tile(const float* values, std::size_t row_stride) : stride(row_stride) {
+    unrolled<num_groups>([&](auto g) { at[g] = values + g * 3 * stride; });
   }
 
   template <std::size_t Row>
@@ -88,7 +132,7 @@ struct row_tile {
 /// Rows side by side at any distance between ks.
 template <std::size_t Rows>
 struct column_tile {
-  explicit column_tile(const left_operand& a) : at(a.values), stride(a.k_stride) {}
+  column_tile(const float* values, std::size_t k_stride) : at(values), stride(k_stride) {}
 
   template <std::size_t Row>
   [[gnu::always_inline]] float factor() const {
@@ -102,11 +146,12 @@ struct column_tile {
   std::size_t stride;
 };
 
-/// What some tiles leave out: from `p.columns` on, columns do not exist.
+/// What some tiles leave out: from `columns` on, columns do not exist.
 template <std::size_t Rows, class Panel>
-inline void store_part(const product_of_panel<Panel>& p, std::size_t at, const float* sums) {
+inline void store_part(const product_of_panel<Panel>& p, std::size_t at, std::size_t columns,
+                       const float* sums) {
   for (std::size_t r = 0; r < Rows; ++r)
-    for (std::size_t column = 0; column < p.columns; ++column) {
+    for (std::size_t column = 0; column < columns; ++column) {
       const std::size_t to = at + r * p.c_stride + column;
       const float sum = sums[r * panel_columns + column];
       p.c[to] = p.addend == nullptr ? sum : sum + p.addend[to];
@@ -115,14 +160,14 @@ inline void store_part(const product_of_panel<Panel>& p, std::size_t at, const f
 
 template <std::size_t Rows, class Panel>
 [[gnu::always_inline]] inline void store_tile(const product_of_panel<Panel>& p, std::size_t at,
-                                              const panel_row (&sum)[Rows]) {
-  if (p.columns < panel_columns) {
+                                              std::size_t columns, const panel_row (&sum)[Rows]) {
+  if (columns < panel_columns) {
     float sums[Rows * panel_columns];
     unrolled<Rows>([&](auto r) {
       unrolled<panel_vectors>(
           [&](auto v) { store(sums + r * panel_columns + v * lanes) = sum[r].part[v]; });
     });
-    return store_part<Rows>(p, at, sums);
+    return store_part<Rows>(p, at, columns, sums);
   }
   float* const c = p.c + at;
   if (p.addend == nullptr) {
@@ -141,59 +186,127 @@ template <std::size_t Rows, class Panel>
   });
 }
 
-template <std::size_t Rows, class Panel, class Tile>
-inline void multiply_tile(const product_of_panel<Panel>& p, std::size_t row, Tile a) {
-  panel_row sum[Rows] = {};
-  // They arrive while k runs.
-  unrolled<Rows>([&](auto r) {
-    const float* const c = p.c + (row + r) * p.c_stride;
-    __builtin_prefetch(c, 1);
-    __builtin_prefetch(c + panel_columns / 2, 1);
-  });
-  const Panel* b = p.panel;
-  for (std::size_t k = 0; k < p.k; ++k) {
-    const panel_row column = load_row(b);
+/// sum += a * b for `count` ks of panels that are `height` elements apart; both operands move on.
+template <std::size_t Panels, std::size_t Rows, class Panel, class Tile>
+[[gnu::always_inline]] inline void add_products(std::size_t count, Tile& a, const Panel*& b,
+                                                std::size_t height,
+                                                panel_row (&sum)[Panels][Rows]) {
+  for (std::size_t k = 0; k < count; ++k) {
+    panel_row columns[Panels];
+    unrolled<Panels>([&](auto i) { columns[i] = load_row(b + i * height); });
     unrolled<Rows>([&](auto r) {
       const float factor = a.template factor<r>();
-      unrolled<panel_vectors>([&](auto v) { sum[r].part[v] += factor * column.part[v]; });
+      unrolled<Panels>([&](auto i) {
+        unrolled<panel_vectors>([&](auto v) { sum[i][r].part[v] += factor * columns[i].part[v]; });
+      });
     });
-    __builtin_prefetch(b + ahead * panel_columns);
-    __builtin_prefetch(b + ahead * panel_columns + panel_columns / 2);
+    unrolled<Panels>([&](auto i) {
+      const Panel* const next = b + i * height + ahead * panel_columns;
+      __builtin_prefetch(next);
+      __builtin_prefetch(next + panel_columns / 2);
+    });
     a.template prefetch<2 * ahead>();
     a.next();
     b += panel_columns;
   }
-  unrolled<Rows>([&](auto r) { into_order(sum[r], p.panel); });
-  store_tile<Rows>(p, row * p.c_stride, sum);
 }
 
-template <template <std::size_t> class Tile, std::size_t Rows, class Panel>
-inline void multiply_last_tile(const product_of_panel<Panel>& p, std::size_t row,
-                               const left_operand& a) {
+template <std::size_t Panels, std::size_t Rows, class Panel, class Tile>
+[[gnu::always_inline]] inline void add_all_products(std::size_t k, Tile a, const Panel* b,
+                                                    panel_row (&sum)[Panels][Rows]) {
+  add_products(k, a, b, k * panel_columns, sum);
+}
+
+template <std::size_t Panels, std::size_t Rows, class Panel>
+[[gnu::always_inline]] inline void add_all_products(std::size_t k, block_tile<Rows> a,
+                                                    const Panel* b,
+                                                    panel_row (&sum)[Panels][Rows]) {
+  const std::size_t height = k * panel_columns;
+  for (; k >= packed_ks; k -= packed_ks) {
+    a.prefetch_block();
+    add_products(packed_ks, a, b, height, sum);
+    a.next_block();
+  }
+  rest_tile<Rows> rest(a, k);
+  add_products(k, rest, b, height, sum);
+}
+
+/// The tile of `Panels` panels from `column` on, a multiple of panel_columns.
+template <std::size_t Panels, template <std::size_t> class Tile, std::size_t Rows, class Panel>
+inline void multiply_tile(const product_of_panel<Panel>& p, std::size_t row, std::size_t column,
+                          Tile<Rows> a) {
+  const std::size_t at = row * p.c_stride + column;
+  panel_row sum[Panels][Rows] = {};
+  // They arrive while k runs.
+  unrolled<Rows>([&](auto r) {
+    const float* const c = p.c + at + r * p.c_stride;
+    unrolled<2 * Panels>([&](auto half) { __builtin_prefetch(c + half * panel_columns / 2, 1); });
+  });
+  add_all_products(p.k, a, p.panel + column * p.k, sum);
+  unrolled<Panels>([&](auto i) {
+    unrolled<Rows>([&](auto r) { into_order(sum[i][r], p.panel); });
+    const std::size_t left = p.columns - column - i * panel_columns;
+    store_tile<Rows>(p, at + i * panel_columns, left, sum[i]);
+  });
+}
+
+/// body(rest as a constant), for a rest of at most Rows that is not 0.
+template <std::size_t Rows, class Body>
+inline void with_rest(std::size_t rest, const Body& body) {
   if constexpr (Rows > 0) {
-    if (p.m - row == Rows) {
-      multiply_tile<Rows>(p, row, Tile<Rows>(a));
+    if (rest == Rows) {
+      body(std::integral_constant<std::size_t, Rows>());
     } else {
-      multiply_last_tile<Tile, Rows - 1>(p, row, a);
+      with_rest<Rows - 1>(rest, body);
     }
   }
 }
 
-template <template <std::size_t> class Tile, class Panel>
-inline void multiply_rows(const product_of_panel<Panel>& p, std::size_t tile_stride) {
-  left_operand a = p.a;
+/// body(first row, rows as a constant) for tiles of Rows rows and the rest.
+template <std::size_t Rows, class Body>
+inline void for_tiles(std::size_t m, const Body& body) {
   std::size_t row = 0;
-  for (; row + tile_rows <= p.m; row += tile_rows, a.values += tile_stride)
-    multiply_tile<tile_rows>(p, row, Tile<tile_rows>(a));
-  multiply_last_tile<Tile, tile_rows - 1>(p, row, a);
+  for (; row + Rows <= m; row += Rows)
+    body(row, std::integral_constant<std::size_t, Rows>());
+  with_rest<Rows - 1>(m - row, [&](auto rows) { body(row, rows); });
 }
 
 inline void multiply_panel(const panel_product& p) {
-  if (p.a.is_packed) return multiply_rows<packed_tile>(p, tile_rows * p.k);
-  if (p.a.k_stride == 1) return multiply_rows<row_tile>(p, tile_rows * p.a.row_stride);
-  multiply_rows<column_tile>(p, tile_rows);
+  const left_operand& a = p.a;
+  for_tiles<tile_rows>(p.m, [&](std::size_t row, auto rows) {
+    if (a.packed == packing::by_row)
+      return multiply_tile<1>(p, row, 0, block_tile<rows>(a.values + row * p.k, p.k));
+    if (a.k_stride == 1)
+      return multiply_tile<1>(p, row, 0,
+                              row_tile<rows>(a.values + row * a.row_stride, a.row_stride));
+    multiply_tile<1>(p, row, 0, column_tile<rows>(a.values + row, a.k_stride));
+  });
 }
 
 inline void multiply_bf16_panel(const bf16_panel_product& p) {
-  multiply_rows<packed_tile>(p, tile_rows * p.k);
+  for_tiles<tile_rows>(p.m, [&](std::size_t row, auto rows) {
+    multiply_tile<1>(p, row, 0, block_tile<rows>(p.a.values + row * p.k, p.k));
+  });
+}
+
+template <class Tile>
+inline void multiply_tiles(const panel_product& p, std::size_t row, const Tile& a) {
+  std::size_t column = 0;
+  for (; column + (flat_panels - 1) * panel_columns < p.columns;
+       column += flat_panels * panel_columns)
+    multiply_tile<flat_panels>(p, row, column, a);
+  if (column < p.columns) multiply_tile<1>(p, row, column, a);
+}
+
+inline void multiply_panels(const panel_product& p) {
+  for_tiles<flat_rows>(p.m, [&](std::size_t row, auto rows) {
+    if (p.a.packed == packing::by_row)
+      return multiply_tiles(p, row, block_tile<rows>(p.a.values + row * p.k, p.k));
+    if (p.a.packed == packing::none)
+      return multiply_tiles(p, row,
+                            row_tile<rows>(p.a.values + row * p.a.row_stride, p.a.row_stride));
+    const std::size_t first = row / tile_rows * tile_rows;
+    const std::size_t height = p.m - first < tile_rows ? p.m - first : tile_rows;
+    multiply_tiles(p, row, column_tile<rows>(p.a.values + first * p.k + (row - first), height));
+  });
 }

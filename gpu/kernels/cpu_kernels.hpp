@@ -22,10 +22,18 @@ inline constexpr std::size_t panel_columns = 32;
 /// Inner extent of one panel multiplication: a panel of this height fills two thirds of a small L1.
 inline constexpr std::size_t panel_rows_max = 256;
 
-/// Packed rows lie in tiles of a height that depends on the instruction set and divides this: tile
-/// after tile, each [k][rows of the tile], the last with what rows are left. So rows from a
-/// multiple of it on begin at row * k, and one row alone is packed as it is.
+/// Packed rows lie in tiles, one after the other, the last with what rows are left. A tile's height
+/// depends on the instruction set and divides this, so rows from a multiple of it on begin at
+/// row * k, and one row alone is packed as it is.
 inline constexpr std::size_t packed_row_step = 12;
+
+/// Within a tile. What was side by side stays so: to turn it costs more than to copy it.
+enum class packing : std::uint8_t {
+  none = 0,
+  by_row = 1,  ///< [k / packed_ks][rows][packed_ks], the last with what ks are left
+  by_k = 2,    ///< [k][rows], in tiles that may be twice as high
+};
+inline constexpr std::size_t packed_ks = 16;
 
 /// Where element (i, k) of a left operand lies: where pack_rows put it, or at
 /// [i * row_stride + k * k_stride], one of the two being 1.
@@ -33,7 +41,7 @@ struct left_operand {
   const float* values = nullptr;
   std::size_t row_stride = 0;
   std::size_t k_stride = 1;
-  bool is_packed = false;
+  packing packed = packing::none;
 };
 
 /// Values that packing changes.
@@ -52,9 +60,14 @@ struct row_source {
   rounding to = rounding::none;
 };
 
-/// c = addend + a * panel for m rows and at most panel_columns columns. `addend` is null for 0, may
-/// be `c`, and has c's stride. Panel is float for [k][panel_columns] of fp32, std::uint16_t for the
-/// bits of bf16.
+/// How pack_rows packs a source.
+[[nodiscard]] constexpr packing packing_of(std::size_t k_stride) {
+  return k_stride == 1 ? packing::by_row : packing::by_k;
+}
+
+/// c = addend + a * panel for m rows and at most panel_columns columns, or more where several
+/// panels are taken, which lie one behind the other. `addend` is null for 0, may be `c`, and has
+/// c's stride. Panel is float for [k][panel_columns] of fp32, std::uint16_t for the bits of bf16.
 template <class Panel>
 struct product_of_panel {
   std::size_t m = 0;
@@ -164,9 +177,13 @@ struct cpu_kernels {
   const char* name;
 
   void (*pack_panel)(const panel_source& source, float* panel);
+  /// Rows are packed by row or not at all.
   void (*multiply_panel)(const panel_product& product);
+  /// The same bits for any number of panels; those that fit in a part of the second cache are best.
+  /// Rows are packed, or not and have k_stride 1.
+  void (*multiply_panels)(const panel_product& product);
   /// The bits that widening the panel first would give; faster while few rows share it. Rows are
-  /// packed.
+  /// packed by row.
   void (*multiply_bf16_panel)(const bf16_panel_product& product);
   /// Copies rows, rows * k elements, to where the multiplication reads them in order.
   void (*pack_rows)(const row_source& source, float* to);

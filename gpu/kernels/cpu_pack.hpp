@@ -60,48 +60,42 @@ template <rounding To>
 
 /// Rows whose elements are side by side.
 template <rounding To>
-[[gnu::always_inline]] inline void pack_tile(const row_source& s, std::size_t first,
-                                             std::size_t rows, float* to) {
+inline void pack_by_row(const row_source& s, std::size_t first, std::size_t rows, float* to) {
   const float* const from = s.from + first * s.row_stride;
   std::size_t k = 0;
-  for (; k + lanes <= s.k; k += lanes) {
-    vector_f square[lanes];
-    turn<To>(from + k, s.row_stride, rows, square);
-    // Whole vectors while the next ks write again what is too much.
-    unrolled<lanes>([&](auto j) {
-      float* const at = to + (k + j) * rows;
-      if ((k + j) * rows + lanes <= s.k * rows) {
-        store(at) = square[j];
-      } else {
-        for (std::size_t row = 0; row < rows; ++row)
-          at[row] = square[j][row];
-      }
-    });
-  }
-  for (; k < s.k; ++k)
-    collect<To>(from + k, s.row_stride, rows, to + k * rows);
+  for (; k + packed_ks <= s.k; k += packed_ks)
+    for (std::size_t row = 0; row < rows; ++row, to += packed_ks) {
+      const float* const at = from + row * s.row_stride + k;
+      __builtin_prefetch(at + fetched_columns);
+      unrolled<packed_ks / lanes>(
+          [&](auto v) { store(to + v * lanes) = load_rounded<To>(at + v * lanes); });
+    }
+  for (std::size_t row = 0; row < rows; ++row, to += s.k - k)
+    copy_rounded<To>(from + row * s.row_stride + k, s.k - k, to);
 }
 
+/// ks whose elements are side by side.
 template <rounding To>
-inline void pack_rows_as(const row_source& s, float* to) {
+inline void pack_by_k(const row_source& s, float* to) {
   const std::size_t whole = s.rows / tile_rows * tile_rows;
-  if (s.k_stride == 1) {
-    for (std::size_t row = 0; row < whole; row += tile_rows)
-      pack_tile<To>(s, row, tile_rows, to + row * s.k);
-    if (whole < s.rows) pack_tile<To>(s, whole, s.rows - whole, to + whole * s.k);
-    return;
-  }
   for (std::size_t k = 0; k < s.k; ++k) {
     const float* const from = s.from + k * s.k_stride;
     float* const first = to + k * tile_rows;
     std::size_t row = 0;
-    // Likewise.
+    // Whole vectors while the next ks write again what is too much.
     for (; k + lanes / tile_rows < s.k && row < whole && row + lanes <= s.rows; row += tile_rows)
       store(first + row * s.k) = load_rounded<To>(from + row);
     for (; row < whole; row += tile_rows)
       copy_rounded<To>(from + row, tile_rows, first + row * s.k);
     copy_rounded<To>(from + whole, s.rows - whole, to + whole * s.k + k * (s.rows - whole));
   }
+}
+
+template <rounding To>
+inline void pack_rows_as(const row_source& s, float* to) {
+  if (packing_of(s.k_stride) == packing::by_k) return pack_by_k<To>(s, to);
+  for (std::size_t row = 0; row < s.rows; row += flat_rows)
+    pack_by_row<To>(s, row, s.rows - row < flat_rows ? s.rows - row : flat_rows, to + row * s.k);
 }
 
 inline void pack_rows(const row_source& s, float* to) {

@@ -31,6 +31,7 @@ const cpu_kernels kernel_table{
     TROUPE_ISA_NAME,
     &pack_panel,
     &multiply_panel,
+    &multiply_panels,
     &multiply_bf16_panel,
     &pack_rows,
     &rms_norm,

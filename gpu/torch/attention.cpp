@@ -122,11 +122,13 @@ rotated_heads norm_and_rotate(const model_config& model, const packed_batch& bat
   const float* const from = values(qkv);
   float* const to = values(out.heads);
   float* const rstd = values(out.rstd);
+  const float* const q_weight = values(q_norm);
+  const float* const k_weight = values(k_norm);
   const auto eps = static_cast<float>(model.rms_norm_eps);
   for_each_rotated(heads, batch, [&](std::size_t row, std::size_t position, std::size_t h) {
     rstd[row * rotated_count + h] = kernels::for_this_cpu().norm_rotate(
         heads.dim, from + row * heads.qkv_width() + h * heads.dim,
-        values(h < heads.queries ? q_norm : k_norm), eps, rotary.cosine(position),
+        h < heads.queries ? q_weight : k_weight, eps, rotary.cosine(position),
         rotary.sine(position), to + row * heads.rotated_width() + h * heads.dim);
   });
   return out;
@@ -151,6 +153,9 @@ void norm_and_rotate_backward(const model_config& model, const packed_batch& bat
   row_sums q_sums(positions.size(), heads.dim);
   row_sums k_sums(positions.size(), heads.dim);
   const float* const x = values(qkv);
+  const float* const q_weight = values(q_norm);
+  const float* const k_weight = values(k_norm);
+  const float* const rstds = values(rstd);
   float* const dy = values(gradient);
   for_ranges(q_sums.num_tiles(), 1, [&](std::size_t first, std::size_t last) {
     for (std::size_t t = first; t < last; ++t) {
@@ -160,9 +165,8 @@ void norm_and_rotate_backward(const model_config& model, const packed_batch& bat
           const bool is_query = h < heads.queries;
           const std::size_t at = row * heads.qkv_width() + h * heads.dim;
           kernels::for_this_cpu().norm_rotate_backward(
-              heads.dim, x + at, values(is_query ? q_norm : k_norm),
-              values(rstd)[row * rotated_count + h], rotary.cosine(positions[row]),
-              rotary.sine(positions[row]), dy + at,
+              heads.dim, x + at, is_query ? q_weight : k_weight, rstds[row * rotated_count + h],
+              rotary.cosine(positions[row]), rotary.sine(positions[row]), dy + at,
               is_query ? q_sums.of_tile(t) : k_sums.of_tile(t));
         }
     }

@@ -103,7 +103,8 @@ void packed_matrix::multiply_task(const row_block& block, std::size_t panel) con
   const float* addend = block.residual == nullptr ? nullptr : block.residual + at;
   for (std::size_t k = 0; k < inputs_; k += panel_rows_max) {
     const std::size_t height = std::min(panel_rows_max, inputs_ - k);
-    const kernels::left_operand a{block.packed + block.all * k + block.first * height, 0, 0, true};
+    const kernels::left_operand a{block.packed + block.all * k + block.first * height, 0, 0,
+                                  kernels::packing::by_row};
     const std::uint16_t* const bits = panels() + (panel * inputs_ + k) * panel_columns;
     if (block.rows < widened_from_rows) {
       cpu.multiply_bf16_panel(

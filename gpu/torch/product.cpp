@@ -18,12 +18,12 @@ using kernels::panel_columns;
 thread_local compute_type current_type = compute_type::fp32;
 
 /// Tasks: panels that one core keeps in its second cache, and rows that pay for bringing them
-/// there.
+/// there, for neighbouring tasks share them.
 constexpr std::size_t task_panels = 8;
-constexpr std::size_t task_rows_min = 16 * kernels::packed_row_step;
+constexpr std::size_t task_rows_min = 8 * kernels::packed_row_step;
 constexpr std::size_t task_rows_max = 32 * kernels::packed_row_step;
 
-/// Rows whose tiles stay in that cache while all panels of the task pass.
+/// Rows that are packed at a time, and pairs of which stay in that cache while panels pass.
 constexpr std::size_t near_rows = 16 * kernels::packed_row_step;
 
 /// More tasks than threads, so that a thread that other processes hold up does not hold up all.
@@ -31,14 +31,32 @@ constexpr std::size_t tasks_per_thread = 8;
 
 /// Rows and columns of one block of c, and elements of one packed operand of it.
 constexpr std::size_t block_extent = 4096;
-constexpr std::size_t packed_elements = 1024 * 1024;
+constexpr std::size_t packed_elements = 2 * 1024 * 1024;
+
+/// So few panels pass over rows that to read these in place is less than to pack them.
+constexpr std::size_t in_place_panels_max = 2 * task_panels;
+
+/// c = addend + rows * panels of one piece of k.
+template <class Element>
+struct packed_part {
+  std::size_t rows, depth, columns;
+  const Element* packed_rows;
+  const float* rows_in_place;  ///< null: they are packed
+  std::size_t row_stride;
+  const Element* panels;
+  const float* addend;
+  float* c;
+  std::size_t c_stride;
+};
 
 /// Operands in fp32, rounded or not.
 struct fp32_operands {
   using element = float;
-  static constexpr std::size_t k_max = kernels::panel_rows_max;
+  /// The rows of a tile fill a quarter of a small L1.
+  static constexpr std::size_t k_max = 512;
 
-  kernels::rounding to = kernels::rounding::none;
+  kernels::rounding to;
+  kernels::packing order;
   const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
 
   void pack_panel(kernels::panel_source source, float* panel) const {
@@ -49,9 +67,14 @@ struct fp32_operands {
     source.to = to;
     cpu.pack_rows(source, rows);
   }
-  void multiply(std::size_t m, std::size_t depth, std::size_t columns, const float* rows,
-                const float* panel, const float* addend, float* c, std::size_t c_stride) const {
-    cpu.multiply_panel({m, depth, columns, {rows, 0, 0, true}, panel, addend, c, c_stride});
+  void multiply(const packed_part<float>& p) const {
+    const kernels::left_operand in_place{p.rows_in_place, p.row_stride};
+    const kernels::left_operand packed{p.packed_rows, 0, 0, order};
+    cpu.multiply_panels({p.rows, p.depth, p.columns, p.rows_in_place == nullptr ? packed : in_place,
+                         p.panels, p.addend, p.c, p.c_stride});
+  }
+  bool can_read_in_place() const {
+    return to == kernels::rounding::none && order == kernels::packing::by_row;
   }
   static constexpr std::size_t depth(std::size_t k) { return k; }
 };
@@ -69,11 +92,17 @@ struct bf16_operands {
   void pack_rows(const kernels::row_source& source, std::uint32_t* rows) const {
     cpu.pack_rows(source, rows);
   }
-  void multiply(std::size_t m, std::size_t depth, std::size_t columns, const std::uint32_t* rows,
-                const std::uint32_t* panel, const float* addend, float* c,
-                std::size_t c_stride) const {
-    cpu.multiply({m, depth, columns, rows, panel, addend, c, c_stride});
+  void multiply(const packed_part<std::uint32_t>& p) const {
+    for (std::size_t row = 0; row < p.rows; row += near_rows)
+      for (std::size_t column = 0; column < p.columns; column += panel_columns) {
+        const std::size_t to = row * p.c_stride + column;
+        cpu.multiply({std::min(near_rows, p.rows - row), p.depth,
+                      std::min(panel_columns, p.columns - column), p.packed_rows + row * p.depth,
+                      p.panels + column * p.depth, p.addend == nullptr ? nullptr : p.addend + to,
+                      p.c + to, p.c_stride});
+      }
   }
+  static constexpr bool can_read_in_place() { return false; }
   static constexpr std::size_t depth(std::size_t k) { return (k + 1) / 2; }
 };
 
@@ -98,6 +127,7 @@ class packed_block {
   packed_block(const Operands& operands, const strided_product& p) : operands_(operands), p_(p) {
     pieces_ = ceil_div(p.k, Operands::k_max);
     panels_ = ceil_div(p.n, panel_columns);
+    in_place_ = panels_ <= in_place_panels_max && operands.can_read_in_place();
   }
 
   void run() const {
@@ -137,7 +167,7 @@ class packed_block {
   }
 
   void pack() const {
-    const std::size_t row_tasks = ceil_div(p_.m, near_rows);
+    const std::size_t row_tasks = in_place_ ? 0 : ceil_div(p_.m, near_rows);
     const std::size_t tasks = row_tasks + panels_;
     for_ranges(tasks * pieces_, 1, [&](std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) {
@@ -176,29 +206,28 @@ class packed_block {
         const std::size_t first = task % row_tasks * height;
         const std::size_t last = std::min(p_.m, first + height);
         for (std::size_t i = 0; i < pieces_; ++i)
-          for (std::size_t row = first; row < last; row += near_rows)
-            multiply_near(i, row, std::min(near_rows, last - row), task / row_tasks * task_panels);
+          multiply_piece(i, first, last - first, task / row_tasks * task_panels);
       }
     });
   }
 
-  void multiply_near(std::size_t index, std::size_t row, std::size_t rows,
-                     std::size_t first_panel) const {
+  void multiply_piece(std::size_t index, std::size_t row, std::size_t rows,
+                      std::size_t first_panel) const {
     const piece of = at(index);
     const float* const addend = index == 0 ? p_.addend : p_.c;
-    const std::size_t end = std::min(panels_, first_panel + task_panels);
-    for (std::size_t panel = first_panel; panel < end; ++panel) {
-      const std::size_t column = panel * panel_columns;
-      const std::size_t to = row * p_.c_stride + column;
-      operands_.multiply(rows, of.depth, std::min(panel_columns, p_.n - column), rows_of(of, row),
-                         panel_of(of, panel), addend == nullptr ? nullptr : addend + to, p_.c + to,
-                         p_.c_stride);
-    }
+    const std::size_t column = first_panel * panel_columns;
+    const std::size_t to = row * p_.c_stride + column;
+    const float* const in_place = p_.a + row * p_.a_row_stride + of.k;
+    operands_.multiply({rows, of.depth, std::min(task_panels * panel_columns, p_.n - column),
+                        rows_of(of, row), in_place_ ? in_place : nullptr, p_.a_row_stride,
+                        panel_of(of, first_panel), addend == nullptr ? nullptr : addend + to,
+                        p_.c + to, p_.c_stride});
   }
 
   const Operands& operands_;
   const strided_product& p_;
   std::size_t pieces_, panels_;
+  bool in_place_;
   /// Of the thread that calls; those that help write to it too.
   static inline thread_local room thread_room_;
   room& room_ = thread_room_;
@@ -251,10 +280,12 @@ void multiply(const strided_product& p) {
     return;
   }
   const timed_part timed(&pass_seconds::products);
-  if (current_type == compute_type::fp32) return multiply_with(fp32_operands{}, p);
+  const kernels::packing order = kernels::packing_of(p.a_k_stride);
+  if (current_type == compute_type::fp32)
+    return multiply_with(fp32_operands{kernels::rounding::none, order}, p);
   if (const kernels::bf16_kernels* const pairs = kernels::bf16_for_this_cpu())
     return multiply_with(bf16_operands{*pairs}, p);
-  multiply_with(fp32_operands{kernels::rounding::bf16}, p);
+  multiply_with(fp32_operands{kernels::rounding::bf16, order}, p);
 }
 
 }  // namespace troupe::gpu

@@ -101,8 +101,14 @@ BOOST_DATA_TEST_CASE(transposed_operands_give_the_same_bits, tables, index) {
                                       k::row_source{a_turned.data(), m, depth, 1, m}}) {
     std::ranges::fill(turned, 0.0F);
     cpu.pack_rows(source, packed.data());
-    cpu.multiply_panel(
-        {m, depth, n, {packed.data(), 0, 0, true}, panel.data(), nullptr, turned.data(), n});
+    cpu.multiply_panels({m,
+                         depth,
+                         n,
+                         {packed.data(), 0, 0, k::packing_of(source.k_stride)},
+                         panel.data(),
+                         nullptr,
+                         turned.data(),
+                         n});
     BOOST_TEST((plain == turned));
   }
 }
@@ -129,7 +135,7 @@ BOOST_DATA_TEST_CASE(panels_of_bf16_give_the_bits_of_widened_ones, tables, index
       cpu.multiply_bf16_panel({m,
                                depth,
                                n,
-                               {packed.data(), 0, 0, true},
+                               {packed.data(), 0, 0, k::packing::by_row},
                                bits.data(),
                                residual.data(),
                                given.data(),
