@@ -131,8 +131,6 @@ result<void> check_adam(const adam_params& adam) {
 
 result<updated_state> adamw_step(sharded_state& state, const adam_params& adam, std::uint64_t step,
                                  double divisor) {
-  for (state_shard& shard : state.shards())
-    if (!shard.has_gradients) shard.gradients.zero_();
   if (auto ok = state.finish_gradients(); !ok) return fail(std::move(ok.error()));
   std::array<double, 1> squares{local_sum_of_squares(state)};
   if (auto ok = state.ranks().group().all_reduce(squares); !ok) return fail(std::move(ok.error()));

@@ -1,15 +1,13 @@
 #pragma once
 
-// An allocator for tensors that keeps freed blocks. A training step asks for the same sizes again
-// and again, and blocks of megabytes that go back to the kernel in between come back as zeroed
-// pages one fault at a time. Large blocks also ask for huge pages, which the products that stream
-// through them notice.
+// Tensors on the CPU that live in a reusing_heap.
 //
-// Units: bytes. Threading: locked. Errors: std::bad_alloc when memory runs out.
+// Threading: any. Errors: std::bad_alloc when memory runs out.
 
 namespace troupe::gpu {
 
-/// Makes libtorch allocate CPU tensors here, for the rest of the process. Repeating it is harmless.
+/// Makes libtorch allocate CPU tensors there, for the rest of the process. Repeating it is
+/// harmless.
 void reuse_tensor_memory();
 
 }  // namespace troupe::gpu

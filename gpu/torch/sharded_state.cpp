@@ -49,7 +49,7 @@ sharded_state::sharded_state(sharding_plan plan, const rank_groups& ranks, train
     if (kind == training::frozen) {
       shards_.emplace_back();
     } else {
-      shards_.push_back({zeros(elements), zeros(elements), zeros(elements), zeros(elements)});
+      shards_.push_back({zeros(elements), zeros(elements), zeros(elements), {}});
     }
     largest_shard = std::max(largest_shard, elements);
     if (g > 0) largest_block = std::max(largest_block, padded_elements(plan_, group));
@@ -111,13 +111,16 @@ void sharded_state::weights_changed() {
 }
 
 gradient_target sharded_state::gradient_buffer(std::uint32_t group) {
-  if (is_alone()) {
-    const auto mode = shards_[group].has_gradients ? write_mode::add : write_mode::overwrite;
-    return {shards_[group].gradients, mode};
-  }
+  state_shard& shard = shards_[group];
+  if (is_alone() && shard.has_gradients) return {shard.gradients, write_mode::add};
   const auto elements = static_cast<std::int64_t>(padded_elements(plan_, plan_.groups[group]));
-  at::Tensor whole = group == 0 ? root_gradients_ : block_gradients_.narrow(0, 0, elements);
-  // Groups share the buffer, so what is padding here may have been an element of another one.
+  at::Tensor whole;
+  if (is_alone()) {
+    whole = shard.gradients = make_tensor({plan_.groups[group].shard_elements});
+  } else {
+    whole = group == 0 ? root_gradients_ : block_gradients_.narrow(0, 0, elements);
+  }
+  // What is padding here may have been an element of another group.
   const auto used = static_cast<std::int64_t>(plan_.groups[group].num_elements);
   whole.narrow(0, used, elements - used).zero_();
   return {whole, write_mode::overwrite};
@@ -125,11 +128,14 @@ gradient_target sharded_state::gradient_buffer(std::uint32_t group) {
 
 result<void> sharded_state::reduce(std::uint32_t group) {
   state_shard& shard = shards_[group];
-  if (!is_alone() && plan_.groups[group].num_elements > 0) {
+  const auto shard_elements = plan_.groups[group].shard_elements;
+  if (!is_alone() && !shard.has_gradients) shard.gradients = make_tensor({shard_elements});
+  if (!is_alone() && shard_elements > 0) {
     const auto elements = static_cast<std::int64_t>(padded_elements(plan_, plan_.groups[group]));
     at::Tensor whole = group == 0 ? root_gradients_ : block_gradients_.narrow(0, 0, elements);
-    at::Tensor mine =
-        shard.has_gradients ? reduced_.narrow(0, 0, shard.gradients.size(0)) : shard.gradients;
+    at::Tensor mine = shard.gradients;
+    if (shard.has_gradients)
+      mine = reduced_.narrow(0, 0, static_cast<std::int64_t>(shard_elements));
     const timed_part timed(&pass_seconds::exchanges);
     if (auto ok = ranks_.ahead().finish(); !ok) return ok;
     if (auto ok = ranks_.group().reduce_scatter(span_of(whole), span_of(mine)); !ok) return ok;
@@ -140,10 +146,12 @@ result<void> sharded_state::reduce(std::uint32_t group) {
 }
 
 result<void> sharded_state::finish_gradients() {
+  for (state_shard& shard : shards_)
+    if (!shard.has_gradients) shard.gradients = make_zeros(shard.weights.sizes());
   if (ranks_.num_groups() == 1) return {};
   comm& across = ranks_.across();
   for (state_shard& shard : shards_) {
-    if (count(shard.gradients) == 0) continue;
+    if (count(shard.weights) == 0) continue;
     at::Tensor sums = make_tensor({count(shard.gradients) / across.world_size()});
     if (auto ok = across.reduce_scatter(span_of(shard.gradients), span_of(sums)); !ok) return ok;
     if (auto ok = across.all_gather(span_of(sums), span_of(shard.gradients)); !ok) return ok;
@@ -152,8 +160,10 @@ result<void> sharded_state::finish_gradients() {
 }
 
 void sharded_state::clear_gradients() {
-  for (state_shard& shard : shards_)
+  for (state_shard& shard : shards_) {
     shard.has_gradients = false;
+    shard.gradients.reset();
+  }
 }
 
 }  // namespace troupe::gpu

@@ -26,8 +26,8 @@ struct state_shard {
   at::Tensor weights;
   at::Tensor exp_avg;
   at::Tensor exp_avg_sq;
-  at::Tensor gradients;
-  bool has_gradients = false;  ///< false: `gradients` is of an earlier step
+  at::Tensor gradients;  ///< a backward makes them where activations it let go of have been
+  bool has_gradients = false;
 };
 
 /// The elements of one owned slice in the flat shard of its group.
@@ -72,7 +72,8 @@ class sharded_state {
   /// Adds what was written into gradient_buffer(group), over all ranks, to the shard's gradients.
   result<void> reduce(std::uint32_t group);
 
-  /// Makes the shards' gradients sums over all ranks; once, and before the step that uses them.
+  /// Makes the shards' gradients sums over all ranks, 0 where there are none; once, and before the
+  /// step that uses them.
   result<void> finish_gradients();
 
   void clear_gradients();

@@ -32,6 +32,7 @@ THIRD_PARTY = [
     (r"boost/test/", [r"tests/"]),
     (r"boost/json", [r"messages/tinker/", r"storage/" + CPP, r"storage/json_\w+\.hpp$",
                      r"config/" + CPP, r"apps/", r"tests/"]),
+    (r"boost/interprocess/", [r"gpu/reusing_heap\.cpp$"]),
     (r"boost/", [r"config/" + CPP, r"apps/", r"tests/"]),
     (r"rocksdb/", [r"storage/rocksdb/", r"tests/conformance/", r"tests/support/sim_disk_"]),
     (r"(zlib|zstd|zstd_errors|xxhash)\.h$",
