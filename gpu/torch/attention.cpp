@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "gpu/kernels/cpu_kernels.hpp"
@@ -45,9 +46,10 @@ void for_each_task(const head_layout& heads, const packed_batch& batch, const Bo
       order, [&](std::size_t a, std::size_t b) { return batch.length(a) > batch.length(b); });
   const std::size_t longest = order.empty() ? 0 : batch.length(order.front());
   for_ranges(order.size() * heads.keys, 1, [&](std::size_t begin, std::size_t end) {
-    std::vector<float> scratch(kernels::attention_scratch(longest, heads.dim));
+    const auto scratch =
+        std::make_unique_for_overwrite<float[]>(kernels::attention_scratch(longest, heads.dim));
     for (std::size_t task = begin; task < end; ++task)
-      body(order[task / heads.keys], task % heads.keys, scratch.data());
+      body(order[task / heads.keys], task % heads.keys, scratch.get());
   });
 }
 
