@@ -1,51 +1,48 @@
 // Matrix product by packed panels. Included by cpu_tables.hpp only.
 //
-// A tile of sums stays in registers while k runs; its height is what the registers of the
-// instruction set hold. A tall tile is as wide as a panel, which stays in L1 while tiles pass. A
-// flat one takes neighbouring panels and so reads fewer factors for as many products; its rows stay
-// in L1 while panels pass from L2, and what it writes is longer runs of memory. Source: Goto, van
-// de Geijn 2008, register level only: callers cut k.
+// A tile of sums stays in registers while k runs: some rows, and runs of columns of two vectors
+// each, a part of a panel or, with the widest vectors, all of it. A tall tile is one run wide, and
+// its panel stays in L1 while tiles pass. A flat one is as wide as the registers allow and so reads
+// fewer factors for as many products; its rows stay in L1 while panels pass from L2, and what it
+// writes is longer stretches of memory. Source: Goto, van de Geijn 2008, register level only:
+// callers cut k.
 
-constexpr std::size_t panel_vectors = panel_columns / lanes;
-constexpr std::size_t tile_rows = TROUPE_LANES == 16 ? 12 : (TROUPE_LANES == 8 ? 3 : 1);
-constexpr std::size_t flat_panels = TROUPE_LANES == 16 ? 2 : 1;
-constexpr std::size_t flat_rows = tile_rows / flat_panels;
+constexpr std::size_t run_vectors = 2;
+constexpr std::size_t run_columns = run_vectors * lanes;
+constexpr std::size_t runs_per_panel = panel_columns / run_columns;
+constexpr std::size_t flat_runs = TROUPE_LANES == 16 ? 2 : 1;
+constexpr std::size_t flat_rows = 6;
+constexpr std::size_t tile_rows = flat_rows * flat_runs;
+
+/// Elements of a line of the caches.
+constexpr std::size_t line_columns = 16;
 
 /// How many ks before their use operands are fetched.
 constexpr std::size_t ahead = 16;
 
-/// The columns of a panel at one k, in the order of `into_order`.
-struct panel_row {
-  vector_f part[panel_vectors];
+/// The columns of a run at one k, in the order of `into_order`.
+struct run_row {
+  vector_f part[run_vectors];
 };
 
-[[gnu::always_inline]] inline panel_row load_row(const float* panel) {
-  panel_row row;
-  for (std::size_t v = 0; v < panel_vectors; ++v)
-    row.part[v] = load(panel + v * lanes);
-  return row;
+[[gnu::always_inline]] inline run_row load_row(const float* run) {
+  return {{load(run), load(run + lanes)}};
 }
 
 /// A 32-bit word holds two columns, and taking its halves apart is cheaper than widening in order.
-[[gnu::always_inline]] inline panel_row load_row(const std::uint16_t* panel) {
-  panel_row row;
-  for (std::size_t v = 0; v < panel_vectors; v += 2) {
-    const vector_u words = load_words(panel + v * lanes);
-    row.part[v] = __builtin_bit_cast(vector_f, words << 16U);
-    row.part[v + 1] = __builtin_bit_cast(vector_f, words & 0xffff0000U);
-  }
-  return row;
+[[gnu::always_inline]] inline run_row load_row(const std::uint16_t* run) {
+  const vector_u words = load_words(run);
+  return {{__builtin_bit_cast(vector_f, words << 16U),
+           __builtin_bit_cast(vector_f, words & 0xffff0000U)}};
 }
 
-[[gnu::always_inline]] inline void into_order(panel_row&, const float*) {}
+[[gnu::always_inline]] inline void into_order(run_row&, const float*) {}
 
-[[gnu::always_inline]] inline void into_order(panel_row& row, const std::uint16_t*) {
-  for (std::size_t v = 0; v < panel_vectors; v += 2) {
-    const vector_f even = row.part[v];
-    const vector_f odd = row.part[v + 1];
-    row.part[v] = low_of_pairs(even, odd);
-    row.part[v + 1] = high_of_pairs(even, odd);
-  }
+[[gnu::always_inline]] inline void into_order(run_row& row, const std::uint16_t*) {
+  const vector_f even = row.part[0];
+  const vector_f odd = row.part[1];
+  row.part[0] = low_of_pairs(even, odd);
+  row.part[1] = high_of_pairs(even, odd);
 }
 
 /// Rows packed by row, as far as ks come in whole blocks; those of a tall tile lie in two flat
@@ -153,57 +150,56 @@ inline void store_part(const product_of_panel<Panel>& p, std::size_t at, std::si
   for (std::size_t r = 0; r < Rows; ++r)
     for (std::size_t column = 0; column < columns; ++column) {
       const std::size_t to = at + r * p.c_stride + column;
-      const float sum = sums[r * panel_columns + column];
+      const float sum = sums[r * run_columns + column];
       p.c[to] = p.addend == nullptr ? sum : sum + p.addend[to];
     }
 }
 
 template <std::size_t Rows, class Panel>
 [[gnu::always_inline]] inline void store_tile(const product_of_panel<Panel>& p, std::size_t at,
-                                              std::size_t columns, const panel_row (&sum)[Rows]) {
-  if (columns < panel_columns) {
-    float sums[Rows * panel_columns];
+                                              std::size_t columns, const run_row (&sum)[Rows]) {
+  if (columns < run_columns) {
+    float sums[Rows * run_columns];
     unrolled<Rows>([&](auto r) {
-      unrolled<panel_vectors>(
-          [&](auto v) { store(sums + r * panel_columns + v * lanes) = sum[r].part[v]; });
+      unrolled<run_vectors>(
+          [&](auto v) { store(sums + r * run_columns + v * lanes) = sum[r].part[v]; });
     });
     return store_part<Rows>(p, at, columns, sums);
   }
   float* const c = p.c + at;
   if (p.addend == nullptr) {
     unrolled<Rows>([&](auto r) {
-      unrolled<panel_vectors>(
+      unrolled<run_vectors>(
           [&](auto v) { store(c + r * p.c_stride + v * lanes) = sum[r].part[v]; });
     });
     return;
   }
   const float* const addend = p.addend + at;
   unrolled<Rows>([&](auto r) {
-    unrolled<panel_vectors>([&](auto v) {
+    unrolled<run_vectors>([&](auto v) {
       const std::size_t to = r * p.c_stride + v * lanes;
       store(c + to) = sum[r].part[v] + load(addend + to);
     });
   });
 }
 
-/// sum += a * b for `count` ks of panels that are `height` elements apart; both operands move on.
-template <std::size_t Panels, std::size_t Rows, class Panel, class Tile>
+/// sum += a * b for `count` ks of runs that are `distance` elements apart; both operands move on.
+template <std::size_t Runs, std::size_t Rows, class Panel, class Tile>
 [[gnu::always_inline]] inline void add_products(std::size_t count, Tile& a, const Panel*& b,
-                                                std::size_t height,
-                                                panel_row (&sum)[Panels][Rows]) {
+                                                std::size_t distance, run_row (&sum)[Runs][Rows]) {
   for (std::size_t k = 0; k < count; ++k) {
-    panel_row columns[Panels];
-    unrolled<Panels>([&](auto i) { columns[i] = load_row(b + i * height); });
+    run_row columns[Runs];
+    unrolled<Runs>([&](auto i) { columns[i] = load_row(b + i * distance); });
     unrolled<Rows>([&](auto r) {
       const float factor = a.template factor<r>();
-      unrolled<Panels>([&](auto i) {
-        unrolled<panel_vectors>([&](auto v) { sum[i][r].part[v] += factor * columns[i].part[v]; });
+      unrolled<Runs>([&](auto i) {
+        unrolled<run_vectors>([&](auto v) { sum[i][r].part[v] += factor * columns[i].part[v]; });
       });
     });
-    unrolled<Panels>([&](auto i) {
-      const Panel* const next = b + i * height + ahead * panel_columns;
-      __builtin_prefetch(next);
-      __builtin_prefetch(next + panel_columns / 2);
+    unrolled<Runs>([&](auto i) {
+      const Panel* const next = b + i * distance + ahead * panel_columns;
+      unrolled<(run_columns + line_columns - 1) / line_columns>(
+          [&](auto l) { __builtin_prefetch(next + l * line_columns); });
     });
     a.template prefetch<2 * ahead>();
     a.next();
@@ -211,43 +207,57 @@ template <std::size_t Panels, std::size_t Rows, class Panel, class Tile>
   }
 }
 
-template <std::size_t Panels, std::size_t Rows, class Panel, class Tile>
+template <std::size_t Runs, std::size_t Rows, class Panel, class Tile>
 [[gnu::always_inline]] inline void add_all_products(std::size_t k, Tile a, const Panel* b,
-                                                    panel_row (&sum)[Panels][Rows]) {
-  add_products(k, a, b, k * panel_columns, sum);
+                                                    std::size_t distance,
+                                                    run_row (&sum)[Runs][Rows]) {
+  add_products(k, a, b, distance, sum);
 }
 
-template <std::size_t Panels, std::size_t Rows, class Panel>
+template <std::size_t Runs, std::size_t Rows, class Panel>
 [[gnu::always_inline]] inline void add_all_products(std::size_t k, block_tile<Rows> a,
-                                                    const Panel* b,
-                                                    panel_row (&sum)[Panels][Rows]) {
-  const std::size_t height = k * panel_columns;
+                                                    const Panel* b, std::size_t distance,
+                                                    run_row (&sum)[Runs][Rows]) {
   for (; k >= packed_ks; k -= packed_ks) {
     a.prefetch_block();
-    add_products(packed_ks, a, b, height, sum);
+    add_products(packed_ks, a, b, distance, sum);
     a.next_block();
   }
   rest_tile<Rows> rest(a, k);
-  add_products(k, rest, b, height, sum);
+  add_products(k, rest, b, distance, sum);
 }
 
-/// The tile of `Panels` panels from `column` on, a multiple of panel_columns.
-template <std::size_t Panels, template <std::size_t> class Tile, std::size_t Rows, class Panel>
+/// The tile of `Runs` runs from `column` on, a multiple of run_columns. They are all of one panel,
+/// or each a whole one.
+template <std::size_t Runs, template <std::size_t> class Tile, std::size_t Rows, class Panel>
 inline void multiply_tile(const product_of_panel<Panel>& p, std::size_t row, std::size_t column,
                           Tile<Rows> a) {
   const std::size_t at = row * p.c_stride + column;
-  panel_row sum[Panels][Rows] = {};
+  run_row sum[Runs][Rows] = {};
   // They arrive while k runs.
   unrolled<Rows>([&](auto r) {
     const float* const c = p.c + at + r * p.c_stride;
-    unrolled<2 * Panels>([&](auto half) { __builtin_prefetch(c + half * panel_columns / 2, 1); });
+    unrolled<(Runs * run_columns + line_columns - 1) / line_columns>(
+        [&](auto l) { __builtin_prefetch(c + l * line_columns, 1); });
   });
-  add_all_products(p.k, a, p.panel + column * p.k, sum);
-  unrolled<Panels>([&](auto i) {
+  const std::size_t in_panel = column % panel_columns;
+  const std::size_t distance = runs_per_panel == 1 ? p.k * panel_columns : run_columns;
+  add_all_products(p.k, a, p.panel + (column - in_panel) * p.k + in_panel, distance, sum);
+  unrolled<Runs>([&](auto i) {
     unrolled<Rows>([&](auto r) { into_order(sum[i][r], p.panel); });
-    const std::size_t left = p.columns - column - i * panel_columns;
-    store_tile<Rows>(p, at + i * panel_columns, left, sum[i]);
+    const std::size_t first = column + i * run_columns;
+    store_tile<Rows>(p, at + i * run_columns, p.columns - first, sum[i]);
   });
+}
+
+/// All columns, as many runs at a time as are `Runs` or left.
+template <std::size_t Runs, class Panel, class Tile>
+inline void multiply_tiles(const product_of_panel<Panel>& p, std::size_t row, const Tile& a) {
+  std::size_t column = 0;
+  for (; column + (Runs - 1) * run_columns < p.columns; column += Runs * run_columns)
+    multiply_tile<Runs>(p, row, column, a);
+  for (; column < p.columns; column += run_columns)
+    multiply_tile<1>(p, row, column, a);
 }
 
 /// body(rest as a constant), for a rest of at most Rows that is not 0.
@@ -271,42 +281,42 @@ inline void for_tiles(std::size_t m, const Body& body) {
   with_rest<Rows - 1>(m - row, [&](auto rows) { body(row, rows); });
 }
 
+/// Few rows leave registers for more of a panel, and need more sums to keep the units busy.
+template <std::size_t Rows>
+constexpr std::size_t tall_runs = Rows <= 1 && runs_per_panel >= 4   ? 4
+                                  : Rows <= 3 && runs_per_panel >= 2 ? 2
+                                                                     : 1;
+
 inline void multiply_panel(const panel_product& p) {
   const left_operand& a = p.a;
   for_tiles<tile_rows>(p.m, [&](std::size_t row, auto rows) {
+    constexpr std::size_t runs = tall_runs<rows>;
     if (a.packed == packing::by_row)
-      return multiply_tile<1>(p, row, 0, block_tile<rows>(a.values + row * p.k, p.k));
+      return multiply_tiles<runs>(p, row, block_tile<rows>(a.values + row * p.k, p.k));
     if (a.k_stride == 1)
-      return multiply_tile<1>(p, row, 0,
-                              row_tile<rows>(a.values + row * a.row_stride, a.row_stride));
-    multiply_tile<1>(p, row, 0, column_tile<rows>(a.values + row, a.k_stride));
+      return multiply_tiles<runs>(p, row,
+                                  row_tile<rows>(a.values + row * a.row_stride, a.row_stride));
+    multiply_tiles<runs>(p, row, column_tile<rows>(a.values + row, a.k_stride));
   });
 }
 
 inline void multiply_bf16_panel(const bf16_panel_product& p) {
   for_tiles<tile_rows>(p.m, [&](std::size_t row, auto rows) {
-    multiply_tile<1>(p, row, 0, block_tile<rows>(p.a.values + row * p.k, p.k));
+    multiply_tiles<tall_runs<rows>>(p, row, block_tile<rows>(p.a.values + row * p.k, p.k));
   });
-}
-
-template <class Tile>
-inline void multiply_tiles(const panel_product& p, std::size_t row, const Tile& a) {
-  std::size_t column = 0;
-  for (; column + (flat_panels - 1) * panel_columns < p.columns;
-       column += flat_panels * panel_columns)
-    multiply_tile<flat_panels>(p, row, column, a);
-  if (column < p.columns) multiply_tile<1>(p, row, column, a);
 }
 
 inline void multiply_panels(const panel_product& p) {
   for_tiles<flat_rows>(p.m, [&](std::size_t row, auto rows) {
+    constexpr std::size_t runs = flat_runs > 1 ? flat_runs : tall_runs<rows>;
     if (p.a.packed == packing::by_row)
-      return multiply_tiles(p, row, block_tile<rows>(p.a.values + row * p.k, p.k));
+      return multiply_tiles<runs>(p, row, block_tile<rows>(p.a.values + row * p.k, p.k));
     if (p.a.packed == packing::none)
-      return multiply_tiles(p, row,
-                            row_tile<rows>(p.a.values + row * p.a.row_stride, p.a.row_stride));
+      return multiply_tiles<runs>(
+          p, row, row_tile<rows>(p.a.values + row * p.a.row_stride, p.a.row_stride));
     const std::size_t first = row / tile_rows * tile_rows;
     const std::size_t height = p.m - first < tile_rows ? p.m - first : tile_rows;
-    multiply_tiles(p, row, column_tile<rows>(p.a.values + first * p.k + (row - first), height));
+    multiply_tiles<runs>(p, row,
+                         column_tile<rows>(p.a.values + first * p.k + (row - first), height));
   });
 }

@@ -82,9 +82,10 @@ inline void pack_by_k(const row_source& s, float* to) {
     const float* const from = s.from + k * s.k_stride;
     float* const first = to + k * tile_rows;
     std::size_t row = 0;
-    // Whole vectors while the next ks write again what is too much.
-    for (; k + lanes / tile_rows < s.k && row < whole && row + lanes <= s.rows; row += tile_rows)
-      store(first + row * s.k) = load_rounded<To>(from + row);
+    // Whole vectors, where they hold a tile, while the next ks write again what is too much.
+    if (lanes >= tile_rows && k + lanes / tile_rows < s.k)
+      for (; row < whole && row + lanes <= s.rows; row += tile_rows)
+        store(first + row * s.k) = load_rounded<To>(from + row);
     for (; row < whole; row += tile_rows)
       copy_rounded<To>(from + row, tile_rows, first + row * s.k);
     copy_rounded<To>(from + whole, s.rows - whole, to + whole * s.k + k * (s.rows - whole));
