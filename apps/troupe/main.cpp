@@ -34,7 +34,8 @@ int main(int count, char** words) {
   } catch (const CLI::ParseError& e) {
     const auto unknown = program.remaining(true);
     if (e.get_name() == "RequiredError" && !unknown.empty()) {
-      std::fprintf(stderr, "troupe: there is no command '%s'; see --help for those there are\n",
+      const char* const what = unknown.front().starts_with('-') ? "option" : "command";
+      std::fprintf(stderr, "troupe: there is no %s '%s'; see --help for those there are\n", what,
                    unknown.front().c_str());
       return 2;
     }

@@ -37,8 +37,29 @@ result<void> finish(const command_context& context, client::training_client& tra
   return {};
 }
 
+/// A run begins when it has its nodes; until then nothing else would show on the terminal.
+void tell_of_wait(const command_context& context, client::service_client& cluster,
+                  const create_run_request& wanted) {
+  const auto status = cluster.status();
+  if (!status) return;
+  std::size_t trainers = 0;
+  std::size_t idle = 0;
+  for (const node_status& node : status->nodes) {
+    if (node.role != node_role::trainer) continue;
+    ++trainers;
+    if (node.free_slots == node.slots) ++idle;
+  }
+  if (idle >= wanted.world_size) return;
+  progress(stderr, context.progress_form())
+      .event("the run needs " + std::to_string(wanted.world_size) +
+             " idle trainer nodes, the cluster has " + std::to_string(idle) + " of " +
+             std::to_string(trainers) + "; waiting up to " +
+             std::to_string(deadlines::capacity.count()) + " s for more");
+}
+
 /// The named run once more, if there is one: a loop that was killed goes on with it.
-result<client::training_client> take_run(client::service_client& cluster,
+result<client::training_client> take_run(const command_context& context,
+                                         client::service_client& cluster,
                                          const run_options& wanted) {
   if (wanted.begin == beginning::where_it_stood) {
     if (wanted.request.name.empty()) {
@@ -48,6 +69,7 @@ result<client::training_client> take_run(client::service_client& cluster,
     auto known = cluster.attach_training_run(run_id{wanted.request.name});
     if (known || known.error().code != errc::not_found) return known;
   }
+  tell_of_wait(context, cluster, wanted.request);
   return cluster.create_training_run(wanted.request);
 }
 
@@ -59,7 +81,7 @@ result<void> run_sft(const command_context& context, run_options& wanted) {
   if (!rows) return fail(rows.error());
   auto cluster = context.connect();
   if (!cluster) return fail(cluster.error());
-  auto training = take_run(*cluster, wanted);
+  auto training = take_run(context, *cluster, wanted);
   if (!training) return fail(training.error());
   progress shown(stderr, context.progress_form());
   boost::json::object summary;
@@ -97,6 +119,7 @@ result<void> run_grpo(const command_context& context, run_options& wanted) {
   if (!questions) return fail(questions.error());
   auto cluster = context.connect();
   if (!cluster) return fail(cluster.error());
+  tell_of_wait(context, *cluster, wanted.request);
   auto training = cluster->create_training_run(wanted.request);
   if (!training) return fail(training.error());
   auto sampling = cluster->create_deployment({training->info().run.value, wanted.request.model});
