@@ -83,23 +83,15 @@ struct block_tile {
 
 /// Their last ks.
 template <std::size_t Rows>
-struct rest_tile {
-  rest_tile(const block_tile<Rows>& blocks, std::size_t ks) : stride(ks) {
-    unrolled<groups>([&](auto g) { at[g] = blocks.at[g]; });
-  }
+struct rest_tile : block_tile<Rows> {
+  rest_tile(const block_tile<Rows>& blocks, std::size_t ks)
+      : block_tile<Rows>(blocks), stride(ks) {}
 
   template <std::size_t Row>
   [[gnu::always_inline]] float factor() const {
-    return at[Row / flat_rows][Row % flat_rows * stride];
-  }
-  template <std::size_t>
-  [[gnu::always_inline]] void prefetch() const {}
-  [[gnu::always_inline]] void next() {
-    unrolled<groups>([&](auto g) { ++at[g]; });
+    return this->at[Row / flat_rows][Row % flat_rows * stride];
   }
 
-  static constexpr std::size_t groups = block_tile<Rows>::groups;
-  const float* at[groups];
   std::size_t stride;
 };
 

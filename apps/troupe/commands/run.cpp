@@ -57,6 +57,13 @@ void tell_of_wait(const command_context& context, client::service_client& cluste
              std::to_string(deadlines::capacity.count()) + " s for more");
 }
 
+result<client::training_client> create_run(const command_context& context,
+                                           client::service_client& cluster,
+                                           const create_run_request& wanted) {
+  tell_of_wait(context, cluster, wanted);
+  return cluster.create_training_run(wanted);
+}
+
 /// The named run once more, if there is one: a loop that was killed goes on with it.
 result<client::training_client> take_run(const command_context& context,
                                          client::service_client& cluster,
@@ -69,8 +76,7 @@ result<client::training_client> take_run(const command_context& context,
     auto known = cluster.attach_training_run(run_id{wanted.request.name});
     if (known || known.error().code != errc::not_found) return known;
   }
-  tell_of_wait(context, cluster, wanted.request);
-  return cluster.create_training_run(wanted.request);
+  return create_run(context, cluster, wanted.request);
 }
 
 result<void> run_sft(const command_context& context, run_options& wanted) {
@@ -119,8 +125,7 @@ result<void> run_grpo(const command_context& context, run_options& wanted) {
   if (!questions) return fail(questions.error());
   auto cluster = context.connect();
   if (!cluster) return fail(cluster.error());
-  tell_of_wait(context, *cluster, wanted.request);
-  auto training = cluster->create_training_run(wanted.request);
+  auto training = create_run(context, *cluster, wanted.request);
   if (!training) return fail(training.error());
   auto sampling = cluster->create_deployment({training->info().run.value, wanted.request.model});
   if (!sampling) return fail(sampling.error());

@@ -110,6 +110,17 @@ BOOST_DATA_TEST_CASE(transposed_operands_give_the_same_bits, tables, index) {
                          turned.data(),
                          n});
     BOOST_TEST((plain == turned));
+    if (k::packing_of(source.k_stride) != k::packing::by_row) continue;
+    std::ranges::fill(turned, 0.0F);
+    cpu.multiply_panel({m,
+                        depth,
+                        n,
+                        {packed.data(), 0, 0, k::packing::by_row},
+                        panel.data(),
+                        nullptr,
+                        turned.data(),
+                        n});
+    BOOST_TEST((plain == turned));
   }
 }
 
