@@ -212,8 +212,8 @@ struct cpu_kernels {
 
   /// y = silu(gate) * up.
   void (*swiglu)(std::size_t count, const float* gate, const float* up, float* y);
-  /// gate_up, whose rows hold gates, then values, becomes its gradient.
-  void (*swiglu_backward)(std::size_t rows, std::size_t width, const float* dy, float* gate_up);
+  /// gate_up, whose rows hold gates, then values, becomes its gradient, and dy what swiglu made.
+  void (*swiglu_backward)(std::size_t rows, std::size_t width, float* dy, float* gate_up);
 
   void (*attention)(const attention_task& task);
   void (*attention_backward)(const attention_task& task);
@@ -223,9 +223,9 @@ struct cpu_kernels {
   float (*log_sum_exp)(std::size_t width, const float* row);
   /// row = exp(row - offset).
   void (*exponentials)(std::size_t width, float offset, float* row);
-  /// row becomes gradient * d logprob(target) / d row.
+  /// dx = gradient * d logprob(target) / d row; dx may be row.
   void (*logprob_backward)(std::size_t width, float lse, std::size_t target, float gradient,
-                           float* row);
+                           const float* row, float* dx);
 
   /// fp32 values of bf16 bits.
   void (*widen_bf16)(std::size_t count, const std::uint16_t* from, float* to);

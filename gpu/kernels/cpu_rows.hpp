@@ -105,23 +105,31 @@ inline void rotate_backward(std::size_t head_dim, const float* cosine, const flo
   }
 }
 
+inline float sigmoid(float x) {
+  return 1.0F / (1.0F + exp_fast(-x));
+}
+
 inline void swiglu(std::size_t count, const float* gate, const float* up, float* y) {
 #pragma omp simd
   for (std::size_t i = 0; i < count; ++i)
-    y[i] = gate[i] / (1.0F + exp_fast(-gate[i])) * up[i];
+    y[i] = gate[i] * sigmoid(gate[i]) * up[i];
 }
 
-inline void swiglu_backward(std::size_t rows, std::size_t width, const float* dy, float* gate_up) {
+inline void swiglu_backward(std::size_t rows, std::size_t width, float* dy, float* gate_up) {
   for (std::size_t row = 0; row < rows; ++row) {
     float* const gate = gate_up + row * 2 * width;
     float* const up = gate + width;
-    const float* const down = dy + row * width;
+    float* const down = dy + row * width;
 #pragma omp simd
     for (std::size_t i = 0; i < width; ++i) {
       const float g = gate[i];
-      const float sigmoid = 1.0F / (1.0F + exp_fast(-g));
-      gate[i] = down[i] * up[i] * sigmoid * (1.0F + g * (1.0F - sigmoid));
-      up[i] = down[i] * g * sigmoid;
+      const float u = up[i];
+      const float d = down[i];
+      const float open = sigmoid(g);
+      const float silu = g * open;
+      down[i] = silu * u;
+      gate[i] = d * u * (open + silu * (1.0F - open));
+      up[i] = d * silu;
     }
   }
 }
@@ -150,11 +158,11 @@ inline void exponentials(std::size_t width, float offset, float* row) {
 }
 
 inline void logprob_backward(std::size_t width, float lse, std::size_t target, float gradient,
-                             float* row) {
+                             const float* row, float* dx) {
 #pragma omp simd
   for (std::size_t i = 0; i < width; ++i)
-    row[i] = -gradient * exp_fast(row[i] - lse);
-  row[target] += gradient;
+    dx[i] = -gradient * exp_fast(row[i] - lse);
+  dx[target] += gradient;
 }
 
 inline void add(std::size_t count, const float* from, float* to) {

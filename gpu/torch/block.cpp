@@ -48,8 +48,10 @@ at::Tensor inner_backward(const block_context& c, const block_tensors& w, const 
                           write_mode mode) {
   if (c.model.experts.count != 0)
     return experts_backward(c.model.experts, w.experts, x, dy, state.experts, g.experts, mode);
-  const at::Tensor gradient = project_backward(w.down, swiglu(state.gate_up), dy, g.down, mode);
-  swiglu_backward(gradient, state.gate_up);
+  const input_gradient inner = project_input_gradient(w.down, dy);
+  swiglu_backward(inner.dx, state.gate_up);
+  const at::Tensor& made_again = inner.dx;
+  project_parameter_gradients(w.down, made_again, dy, inner.reduced, g.down, mode);
   return project_backward(w.gate_up, x, state.gate_up, g.gate_up, mode);
 }
 

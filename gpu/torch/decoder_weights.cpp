@@ -1,5 +1,7 @@
 #include "gpu/torch/decoder_weights.hpp"
 
+#include <ATen/ops/zeros.h>
+
 #include "gpu/bf16.hpp"
 
 namespace troupe::gpu {

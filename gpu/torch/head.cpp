@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/likeliest.hpp"
 #include "gpu/torch/library/logprobs.hpp"
 #include "gpu/torch/library/transfers.hpp"
+#include "gpu/torch/row_ops.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -25,16 +25,6 @@ std::size_t chunk_rows(std::size_t vocabulary) {
 
 at::Tensor rows_of(const at::Tensor& matrix, std::size_t begin, std::size_t end) {
   return matrix.narrow(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin));
-}
-
-/// Copies of the rows named by `rows`.
-at::Tensor gather_rows(const at::Tensor& matrix, std::span<const std::size_t> rows) {
-  if (uses_library()) return matrix.index_select(0, library::index_tensor(rows));
-  const std::size_t width = extent(matrix, 1);
-  at::Tensor out = make_tensor({rows.size(), width});
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    std::memcpy(values(out) + i * width, values(matrix) + rows[i] * width, width * sizeof(float));
-  return out;
 }
 
 void reduce_chunk(const at::Tensor& logits, std::size_t first_row, const row_targets& targets,
@@ -101,8 +91,9 @@ struct backward_rows {
   const head_output& output;
 };
 
-/// `z` becomes the gradient of a row's logits: each target pulls at itself and pushes all.
-void row_gradient(std::size_t width, float* z, std::size_t row, const backward_rows& active) {
+/// The gradient of a row's logits `z`: each target pulls at itself and pushes all. `dz` may be `z`.
+void row_gradient(std::size_t width, const float* z, std::size_t row, const backward_rows& active,
+                  float* dz) {
   const std::size_t begin = active.targets.first[row];
   const std::size_t end = active.targets.first[row + 1];
   float sum = 0;
@@ -111,24 +102,45 @@ void row_gradient(std::size_t width, float* z, std::size_t row, const backward_r
   const auto target = [&](std::size_t t) {
     return static_cast<std::size_t>(active.targets.tokens[t]);
   };
-  kernels::for_this_cpu().logprob_backward(width, active.output.lse[row], target(begin), sum, z);
+  kernels::for_this_cpu().logprob_backward(width, active.output.lse[row], target(begin), sum, z,
+                                           dz);
   if (end == begin + 1) return;
-  z[target(begin)] -= sum;
+  dz[target(begin)] -= sum;
   for (std::size_t t = begin; t < end; ++t)
-    z[target(t)] += active.gradient[t];
+    dz[target(t)] += active.gradient[t];
 }
 
-void logit_gradients(at::Tensor logits, std::size_t first, const backward_rows& active) {
-  if (uses_library())
-    return library::score_gradients(logits,
-                                    std::span(active.rows).subspan(first, extent(logits, 0)),
-                                    active.targets, active.gradient, active.output.lse);
+/// Row i of `dz` becomes the gradient of rows[i]'s logits, row place(i) of `logits`.
+template <class Place>
+void logit_gradients(const at::Tensor& logits, std::span<const std::size_t> rows,
+                     const backward_rows& active, at::Tensor& dz, const Place& place) {
   const std::size_t width = extent(logits, 1);
-  float* const z = values(logits);
-  for_ranges(extent(logits, 0), 8, [&](std::size_t begin, std::size_t end) {
+  const float* const z = values(logits);
+  float* const to = values(dz);
+  for_ranges(rows.size(), 8, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i)
-      row_gradient(width, z + i * width, active.rows[first + i], active);
+      row_gradient(width, z + place(i) * width, rows[i], active, to + i * width);
   });
+}
+
+/// The same in place.
+at::Tensor replaced_by_gradients(at::Tensor logits, std::span<const std::size_t> rows,
+                                 const backward_rows& active) {
+  if (uses_library()) {
+    library::score_gradients(logits, rows, active.targets, active.gradient, active.output.lse);
+  } else {
+    logit_gradients(logits, rows, active, logits, [](std::size_t i) { return i; });
+  }
+  return logits;
+}
+
+/// Of rows that stand among others in what was kept.
+at::Tensor taken_gradients(const at::Tensor& logits, std::span<const std::size_t> rows,
+                           const backward_rows& active) {
+  if (uses_library()) return replaced_by_gradients(take_rows(logits, rows), rows, active);
+  at::Tensor dz = make_tensor({rows.size(), extent(logits, 1)});
+  logit_gradients(logits, rows, active, dz, [&](std::size_t i) { return rows[i]; });
+  return dz;
 }
 
 }  // namespace
@@ -160,7 +172,6 @@ at::Tensor head_backward(const at::Tensor& hidden, const projection& layer,
                          const row_targets& targets, head_output& output,
                          std::span<const float> logprob_gradient, const projection& gradient,
                          write_mode mode) {
-  const std::size_t vocabulary = extent(layer.weight, 0);
   const std::size_t width = extent(layer.weight, 1);
   backward_rows active{{}, targets, logprob_gradient, output};
   for (std::size_t row = 0; row < extent(hidden, 0); ++row) {
@@ -170,37 +181,30 @@ at::Tensor head_backward(const at::Tensor& hidden, const projection& layer,
   }
   if (active.rows.empty() && mode == write_mode::overwrite) clear(gradient);
 
-  at::Tensor dx = make_tensor({extent(hidden, 0), width});
-  if (active.rows.size() < extent(hidden, 0)) dx.zero_();
-  const std::size_t step = chunk_rows(vocabulary);
+  const bool is_every = active.rows.size() == extent(hidden, 0);
+  at::Tensor dx = is_every ? make_tensor({active.rows.size(), width}) : make_zeros(hidden.sizes());
+  const std::size_t step = chunk_rows(extent(layer.weight, 0));
   for (std::size_t first = 0; first < active.rows.size(); first += step) {
     const std::size_t size = std::min(step, active.rows.size() - first);
     const auto rows = std::span(active.rows).subspan(first, size);
-    const bool is_contiguous = rows.back() - rows.front() + 1 == size;
-    const at::Tensor x = is_contiguous ? rows_of(hidden, rows.front(), rows.front() + size)
-                                       : gather_rows(hidden, rows);
+    const std::size_t begin = rows.front();
+    const bool is_contiguous = rows.back() - begin + 1 == size;
+    const at::Tensor x =
+        is_contiguous ? rows_of(hidden, begin, begin + size) : take_rows(hidden, rows);
     at::Tensor dz;
-    if (output.logits.defined()) {
-      dz = is_contiguous ? rows_of(output.logits, rows.front(), rows.front() + size)
-                         : gather_rows(output.logits, rows);
+    if (!output.logits.defined()) {
+      dz = replaced_by_gradients(project(layer, x), rows, active);
+    } else if (is_contiguous) {
+      dz = replaced_by_gradients(rows_of(output.logits, begin, begin + size), rows, active);
     } else {
-      dz = project(layer, x);
+      dz = taken_gradients(output.logits, rows, active);
     }
-    logit_gradients(dz, first, active);
     if (is_contiguous) {
-      project_backward_into(layer, x, dz, gradient, mode,
-                            rows_of(dx, rows.front(), rows.front() + size));
-      mode = write_mode::add;
-      continue;
+      project_backward_into(layer, x, dz, gradient, mode, rows_of(dx, begin, begin + size));
+    } else {
+      put_rows(project_backward(layer, x, dz, gradient, mode), rows, dx);
     }
-    const at::Tensor part = project_backward(layer, x, dz, gradient, mode);
     mode = write_mode::add;
-    if (uses_library()) {
-      dx.index_copy_(0, library::index_tensor(rows), part);
-      continue;
-    }
-    for (std::size_t i = 0; i < size; ++i)
-      std::memcpy(values(dx) + rows[i] * width, values(part) + i * width, width * sizeof(float));
   }
   output.logits.reset();
   return dx;

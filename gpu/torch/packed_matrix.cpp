@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include <ATen/ops/zeros.h>
+
 #include "gpu/bf16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 

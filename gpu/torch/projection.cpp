@@ -34,30 +34,46 @@ void add_adapters(const projection& layer, const at::Tensor& x, at::Tensor& y) {
   }
 }
 
-/// Adds the adapter's part of the gradient of x to dx.
-void adapter_backward(const projection& layer, const low_rank& adapter, const at::Tensor& x,
-                      const at::Tensor& dy, const low_rank& gradient, write_mode mode,
-                      at::Tensor& dx) {
-  if (uses_library()) return library::adapter_backward(layer, adapter, x, dy, gradient, mode, dx);
-  const at::Tensor reduced = reduced_input(layer, adapter, x);
-  const std::size_t rows = extent(x, 0);
-  const std::size_t rank = extent(reduced, 1);
-  const std::size_t outputs = extent(adapter.b, 0);
+/// Adds the adapter's part of the gradient of x to dx. Returns scale * dy B.
+at::Tensor adapter_input_gradient(const projection& layer, const low_rank& adapter,
+                                  const at::Tensor& dy, at::Tensor& dx) {
+  if (uses_library()) return library::adapter_input_gradient(layer, adapter, dy, dx);
+  const std::size_t rows = extent(dy, 0);
+  const std::size_t rank = extent(adapter.b, 1);
   const std::size_t stride = extent(dy, 1);
-  const float* const from = values(dy) + adapter.first_output;
+  at::Tensor reduced = make_tensor({rows, rank});
+  multiply({rows, rank, extent(adapter.b, 0), values(dy) + adapter.first_output, stride, 1,
+            values(adapter.b), rank, 1, nullptr, values(reduced), rank});
+  scale(reduced, layer.adapter_scale);
+  const std::size_t inputs = extent(dx, 1);
+  float* const to = values(dx);
+  multiply({rows, inputs, rank, values(std::as_const(reduced)), rank, 1, values(adapter.a), inputs,
+            1, to, to, inputs});
+  return reduced;
+}
+
+void adapter_gradients(const projection& layer, const low_rank& adapter, const at::Tensor& x,
+                       const at::Tensor& dy, const at::Tensor& reduced_gradient,
+                       const low_rank& gradient, write_mode mode) {
+  if (uses_library())
+    return library::adapter_gradients(layer, adapter, {x, dy, reduced_gradient}, gradient, mode);
+  const at::Tensor reduced = reduced_input(layer, adapter, x);
+  const std::size_t rank = extent(reduced, 1);
   at::Tensor b_gradient = gradient.b;
   float* const to_b = values(b_gradient);
-  multiply({outputs, rank, rows, from, 1, stride, values(reduced), rank, 1,
-            mode == write_mode::add ? to_b : nullptr, to_b, rank});
-  at::Tensor reduced_gradient = make_tensor({rows, rank});
-  multiply({rows, rank, outputs, from, stride, 1, values(adapter.b), rank, 1, nullptr,
-            values(reduced_gradient), rank});
-  scale(reduced_gradient, layer.adapter_scale);
+  multiply({extent(adapter.b, 0), rank, extent(x, 0), values(dy) + adapter.first_output, 1,
+            extent(dy, 1), values(reduced), rank, 1, mode == write_mode::add ? to_b : nullptr, to_b,
+            rank});
   linear_weight_gradient(reduced_gradient, x, gradient.a, mode);
-  const std::size_t inputs = extent(x, 1);
-  float* const to = values(dx);
-  multiply({rows, inputs, rank, values(std::as_const(reduced_gradient)), rank, 1, values(adapter.a),
-            inputs, 1, to, to, inputs});
+}
+
+std::vector<at::Tensor> input_gradient_into(const projection& layer, const at::Tensor& dy,
+                                            at::Tensor& dx) {
+  linear_input_gradient_into(dy, layer.weight, dx);
+  std::vector<at::Tensor> reduced;
+  for (const low_rank& adapter : layer.adapters)
+    reduced.push_back(adapter_input_gradient(layer, adapter, dy, dx));
+  return reduced;
 }
 
 }  // namespace
@@ -93,11 +109,23 @@ at::Tensor project_backward(const projection& layer, const at::Tensor& x, const 
 
 void project_backward_into(const projection& layer, const at::Tensor& x, const at::Tensor& dy,
                            const projection& gradient, write_mode mode, at::Tensor dx) {
+  const std::vector<at::Tensor> reduced = input_gradient_into(layer, dy, dx);
+  project_parameter_gradients(layer, x, dy, reduced, gradient, mode);
+}
+
+input_gradient project_input_gradient(const projection& layer, const at::Tensor& dy) {
+  input_gradient result{make_tensor({extent(dy, 0), extent(layer.weight, 1)}), {}};
+  result.reduced = input_gradient_into(layer, dy, result.dx);
+  return result;
+}
+
+void project_parameter_gradients(const projection& layer, const at::Tensor& x, const at::Tensor& dy,
+                                 std::span<const at::Tensor> reduced, const projection& gradient,
+                                 write_mode mode) {
   if (gradient.weight.defined()) linear_weight_gradient(dy, x, gradient.weight, mode);
   if (gradient.bias.defined()) sum_rows(dy, gradient.bias, mode);
-  linear_input_gradient_into(dy, layer.weight, dx);
   for (std::size_t i = 0; i < layer.adapters.size(); ++i)
-    adapter_backward(layer, layer.adapters[i], x, dy, gradient.adapters[i], mode, dx);
+    adapter_gradients(layer, layer.adapters[i], x, dy, reduced[i], gradient.adapters[i], mode);
 }
 
 void clear(const projection& gradient) {

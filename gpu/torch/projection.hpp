@@ -12,6 +12,7 @@
 // Invariants: PROJECT-1 a row of y depends on that row of x and on the layer only.
 // Source: Hu et al. 2021.
 
+#include <span>
 #include <vector>
 
 #include "gpu/torch/tensors.hpp"
@@ -40,7 +41,20 @@ struct projection {
 /// Into memory that is there.
 void project_into(const projection& layer, const at::Tensor& x, at::Tensor y);
 
-/// Gradient of x; those of the parameters go to `gradient`.
+/// Gradient of a layer's inputs, and what the gradients of its adapters are made of as well.
+struct input_gradient {
+  at::Tensor dx;
+  std::vector<at::Tensor> reduced;  ///< scale * dy B of each adapter, [T, r]
+};
+
+[[nodiscard]] input_gradient project_input_gradient(const projection& layer, const at::Tensor& dy);
+
+/// Gradients of the parameters, once that of the inputs is there.
+void project_parameter_gradients(const projection& layer, const at::Tensor& x, const at::Tensor& dy,
+                                 std::span<const at::Tensor> reduced, const projection& gradient,
+                                 write_mode mode);
+
+/// Both: gradient of x; those of the parameters go to `gradient`.
 [[nodiscard]] at::Tensor project_backward(const projection& layer, const at::Tensor& x,
                                           const at::Tensor& dy, const projection& gradient,
                                           write_mode mode);

@@ -5,6 +5,7 @@
 
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/torch/library/rows.hpp"
+#include "gpu/torch/library/transfers.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -14,6 +15,15 @@ constexpr std::size_t grain_elements = 16 * 1024;
 
 std::size_t row_grain(std::size_t width) {
   return std::max<std::size_t>(1, grain_elements / std::max<std::size_t>(1, width));
+}
+
+/// Row i of `to` becomes the row that from(i) points to.
+template <class From>
+void copy_rows(std::size_t rows, std::size_t width, float* to, const From& from) {
+  for_ranges(rows, row_grain(width), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i)
+      std::memcpy(to + i * width, from(i), width * sizeof(float));
+  });
 }
 
 }  // namespace
@@ -71,11 +81,30 @@ void repeat_row(const at::Tensor& row, at::Tensor to) {
     to.copy_(row.expand_as(to));
     return;
   }
-  const std::size_t width = count(row);
-  float* const rows = values(to);
-  for_ranges(extent(to, 0), row_grain(width), [&](std::size_t begin, std::size_t end) {
+  copy_rows(extent(to, 0), count(row), values(to), [&](std::size_t) { return values(row); });
+}
+
+at::Tensor take_rows(const at::Tensor& matrix, std::span<const std::size_t> rows) {
+  if (uses_library()) return matrix.index_select(0, library::index_tensor(rows));
+  const std::size_t width = extent(matrix, 1);
+  at::Tensor taken = make_tensor({rows.size(), width});
+  const float* const from = values(matrix);
+  copy_rows(rows.size(), width, values(taken),
+            [&](std::size_t i) { return from + rows[i] * width; });
+  return taken;
+}
+
+void put_rows(const at::Tensor& from, std::span<const std::size_t> rows, at::Tensor to) {
+  if (uses_library()) {
+    to.index_copy_(0, library::index_tensor(rows), from);
+    return;
+  }
+  const std::size_t width = extent(to, 1);
+  const float* const first = values(from);
+  float* const into = values(to);
+  for_ranges(rows.size(), row_grain(width), [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i)
-      std::memcpy(rows + i * width, values(row), width * sizeof(float));
+      std::memcpy(into + rows[i] * width, first + i * width, width * sizeof(float));
   });
 }
 
@@ -123,11 +152,11 @@ at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) {
   return y;
 }
 
-void swiglu_backward(const at::Tensor& dy, at::Tensor gate_up) {
+void swiglu_backward(at::Tensor dy, at::Tensor gate_up) {
   if (uses_library()) return library::swiglu_backward(dy, gate_up);
   const std::size_t rows = extent(gate_up, 0);
   const std::size_t width = extent(gate_up, 1) / 2;
-  const float* const up = values(dy);
+  float* const up = values(dy);
   float* const to = values(gate_up);
   for_ranges(rows, row_grain(width), [&](std::size_t begin, std::size_t end) {
     kernels::for_this_cpu().swiglu_backward(end - begin, width, up + begin * width,
@@ -140,10 +169,8 @@ at::Tensor embed(std::span<const token_id> tokens, const at::Tensor& embedding) 
   const std::size_t width = extent(embedding, 1);
   at::Tensor x = make_tensor({tokens.size(), width});
   const float* const from = values(embedding);
-  float* const to = values(x);
-  for (std::size_t row = 0; row < tokens.size(); ++row)
-    std::memcpy(to + row * width, from + static_cast<std::size_t>(tokens[row]) * width,
-                width * sizeof(float));
+  copy_rows(tokens.size(), width, values(x),
+            [&](std::size_t row) { return from + static_cast<std::size_t>(tokens[row]) * width; });
   return x;
 }
 

@@ -35,8 +35,9 @@ void rms_norm_backward(const at::Tensor& x, const at::Tensor& weight, const at::
 /// The same for gates and values that stand apart, [T, I] each.
 [[nodiscard]] at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up);
 
-/// gate_up becomes its gradient.
-void swiglu_backward(const at::Tensor& dy, at::Tensor gate_up);
+/// gate_up becomes its gradient, and dy what swiglu made of it: the next product needs that, and
+/// gate_up passes by only once.
+void swiglu_backward(at::Tensor dy, at::Tensor gate_up);
 
 /// Rows of the embedding, [T, D].
 [[nodiscard]] at::Tensor embed(std::span<const token_id> tokens, const at::Tensor& embedding);
@@ -44,6 +45,12 @@ void swiglu_backward(const at::Tensor& dy, at::Tensor gate_up);
 /// Adds each row of dx to the row of its token.
 void embed_backward(std::span<const token_id> tokens, const at::Tensor& dx,
                     at::Tensor embedding_gradient);
+
+/// Copies of the named rows.
+[[nodiscard]] at::Tensor take_rows(const at::Tensor& matrix, std::span<const std::size_t> rows);
+
+/// Row i of `from` becomes row rows[i] of `to`.
+void put_rows(const at::Tensor& from, std::span<const std::size_t> rows, at::Tensor to);
 
 /// Every row of `to` becomes `row`.
 void repeat_row(const at::Tensor& row, at::Tensor to);

@@ -7,13 +7,13 @@
 //
 // Threading: pure functions.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 
 #include "gpu/parallel.hpp"
 #include "gpu/torch/placement.hpp"
@@ -31,10 +31,6 @@ namespace troupe::gpu {
   return at::empty(extents, at::TensorOptions(at::kFloat).device(current_device()));
 }
 
-[[nodiscard]] inline at::Tensor make_zeros(at::IntArrayRef shape) {
-  return at::zeros(shape, at::TensorOptions(at::kFloat).device(current_device()));
-}
-
 [[nodiscard]] inline std::size_t extent(const at::Tensor& tensor, std::int64_t dimension) {
   return static_cast<std::size_t>(tensor.size(dimension));
 }
@@ -48,6 +44,15 @@ namespace troupe::gpu {
 }
 [[nodiscard]] inline const float* values(const at::Tensor& tensor) {
   return tensor.const_data_ptr<float>();
+}
+
+[[nodiscard]] inline at::Tensor make_zeros(at::IntArrayRef shape) {
+  at::Tensor zeros = at::empty(shape, at::TensorOptions(at::kFloat).device(current_device()));
+  if (uses_library()) return zeros.zero_();
+  float* const to = values(zeros);
+  for_ranges(count(zeros), 32 * 1024,
+             [&](std::size_t begin, std::size_t end) { std::fill(to + begin, to + end, 0.0F); });
+  return zeros;
 }
 
 /// Whether a result replaces what is in its place or is added to it.

@@ -50,14 +50,18 @@ void add_adapters(const projection& layer, const at::Tensor& x, at::Tensor y) {
     outputs_of(y, adapter).add_(product(reduced_input(layer, adapter, x), adapter.b.t()));
 }
 
-void adapter_backward(const projection& layer, const low_rank& adapter, const at::Tensor& x,
-                      const at::Tensor& dy, const low_rank& gradient, write_mode mode,
-                      at::Tensor dx) {
-  const at::Tensor from = outputs_of(dy, adapter);
-  product_into(from.t(), reduced_input(layer, adapter, x), mode, gradient.b);
-  const at::Tensor reduced = product(from, adapter.b).mul_(layer.adapter_scale);
-  product_into(reduced.t(), x, mode, gradient.a);
+at::Tensor adapter_input_gradient(const projection& layer, const low_rank& adapter,
+                                  const at::Tensor& dy, at::Tensor dx) {
+  at::Tensor reduced = product(outputs_of(dy, adapter), adapter.b).mul_(layer.adapter_scale);
   product_into(reduced, adapter.a, write_mode::add, dx);
+  return reduced;
+}
+
+void adapter_gradients(const projection& layer, const low_rank& adapter, const adapter_terms& terms,
+                       const low_rank& gradient, write_mode mode) {
+  product_into(outputs_of(terms.dy, adapter).t(), reduced_input(layer, adapter, terms.x), mode,
+               gradient.b);
+  product_into(terms.reduced.t(), terms.x, mode, gradient.a);
 }
 
 }  // namespace troupe::gpu::library

@@ -19,9 +19,18 @@ void product_into(const at::Tensor& a, const at::Tensor& b, write_mode mode, at:
 /// y += scale * x A^T B^T on each adapter's outputs.
 void add_adapters(const projection& layer, const at::Tensor& x, at::Tensor y);
 
-/// Gradients of one adapter; its part of that of x is added to dx.
-void adapter_backward(const projection& layer, const low_rank& adapter, const at::Tensor& x,
-                      const at::Tensor& dy, const low_rank& gradient, write_mode mode,
-                      at::Tensor dx);
+/// Adds the adapter's part of the gradient of x to dx. Returns scale * dy B.
+[[nodiscard]] at::Tensor adapter_input_gradient(const projection& layer, const low_rank& adapter,
+                                                const at::Tensor& dy, at::Tensor dx);
+
+/// What an adapter's gradients are made of.
+struct adapter_terms {
+  const at::Tensor& x;
+  const at::Tensor& dy;
+  const at::Tensor& reduced;  ///< what adapter_input_gradient returned
+};
+
+void adapter_gradients(const projection& layer, const low_rank& adapter, const adapter_terms& terms,
+                       const low_rank& gradient, write_mode mode);
 
 }  // namespace troupe::gpu::library

@@ -47,14 +47,16 @@ at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) {
   return at::silu(gate).mul_(up);
 }
 
-void swiglu_backward(const at::Tensor& dy, at::Tensor gate_up) {
+void swiglu_backward(at::Tensor dy, at::Tensor gate_up) {
   const auto parts = gate_up.chunk(2, 1);
   const at::Tensor& gate = parts[0];
   const at::Tensor& up = parts[1];
+  const at::Tensor y = swiglu(gate, up);
   const at::Tensor open = at::sigmoid(gate);
   const at::Tensor up_gradient = dy * gate * open;
   gate.copy_(dy * up * open * (1 + gate * (1 - open)));
   up.copy_(up_gradient);
+  dy.copy_(y);
 }
 
 at::Tensor embed(std::span<const token_id> tokens, const at::Tensor& embedding) {

@@ -16,7 +16,7 @@ void rms_norm_backward(const at::Tensor& x, const at::Tensor& weight, const at::
                        write_mode mode);
 
 [[nodiscard]] at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up);
-void swiglu_backward(const at::Tensor& dy, at::Tensor gate_up);
+void swiglu_backward(at::Tensor dy, at::Tensor gate_up);
 
 [[nodiscard]] at::Tensor embed(std::span<const token_id> tokens, const at::Tensor& embedding);
 void embed_backward(std::span<const token_id> tokens, const at::Tensor& dx,

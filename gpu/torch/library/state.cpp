@@ -7,6 +7,7 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/square.h>
+#include <ATen/ops/zeros.h>
 
 #include "gpu/torch/library/own_kernels.hpp"
 #include "gpu/torch/library/transfers.hpp"
