@@ -22,7 +22,8 @@ function(troupe_cuda_library name)
   cmake_parse_arguments(arg "" "" "SOURCES;USES" ${ARGN})
   add_library(${name} STATIC ${arg_SOURCES})
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
-  target_compile_options(${name} PRIVATE -Xcompiler=-Wall,-Wextra,-Werror --Werror=all-warnings)
+  target_compile_options(${name} PRIVATE -Xcompiler=-Wall,-Wextra,-Werror --Werror=all-warnings
+                                         --expt-relaxed-constexpr)
   # The warnings of C++ targets are not nvcc's; only what they link is taken over.
   list(TRANSFORM arg_USES PREPEND "$<LINK_ONLY:")
   list(TRANSFORM arg_USES APPEND ">")

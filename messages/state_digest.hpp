@@ -4,9 +4,10 @@
 // ranks, samplers and the checkpoint store must agree on it bit for bit, so its definition stands
 // here, below all of them.
 //
-// digest = sum over elements of (mix1(key), mix2(key)) modulo 2^64 each, with
-// key = (parameter index << 40 | element index) and the element's bits folded in. Sums commute, so
-// slices can be digested anywhere in any order, and a change of few elements updates it in place.
+// digest = sum over elements of two numbers modulo 2^64 each, mixed from the element's key, which
+// is (parameter index << 40) + element index, and its bits as messages/digest_term.hpp says. Sums
+// commute, so slices can be digested anywhere in any order, and a change of few elements updates it
+// in place. It finds what was lost, stale, misplaced or flipped, not what an attacker made to fit.
 //
 // Units: element indices are canonical (row-major, unpadded). Threading: pure functions.
 // Invariants: DIGEST-1 the digest of a state is the sum over any partition of it.
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <span>
 
+#include "messages/digest_term.hpp"
 #include "messages/model.hpp"
 
 namespace troupe {
@@ -37,8 +39,8 @@ namespace detail {
 [[nodiscard]] constexpr state_digest element_digest(std::uint32_t parameter, std::uint64_t element,
                                                     std::uint32_t bits) {
   const std::uint64_t key = (std::uint64_t{parameter} << 40) + element;
-  const std::uint64_t h = detail::mix64(key * 0x9e3779b97f4a7c15ULL + 0x632be59bd9b4e019ULL) + bits;
-  return {detail::mix64(h), detail::mix64(h ^ 0xd6e8feb86659fd93ULL)};
+  const detail::digest_sums term = detail::digest_term(detail::digest_place(key) + bits);
+  return {term.low, term.high};
 }
 
 /// Adds elements [first_element, first_element + bits.size()) of one parameter.

@@ -9,14 +9,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "messages/digest_term.hpp"
+
 namespace troupe::detail {
 
 /// Sums modulo 2^64 of the terms; a replacement is new terms minus old ones.
-struct digest_sums {
-  std::uint64_t low;
-  std::uint64_t high;
-};
-
 digest_sums add_bf16_avx512(std::uint64_t first_key, const std::uint16_t* bits, std::size_t count);
 std::uint64_t low_bf16_avx512(std::uint64_t first_key, const std::uint16_t* bits,
                               std::size_t count);

@@ -28,25 +28,17 @@ inline void adamw(const adamw_task& t) {
   }
 }
 
-inline std::uint64_t mix(std::uint64_t x) {
-  x ^= x >> 30U;
-  x *= 0xbf58476d1ce4e5b9ULL;
-  x ^= x >> 27U;
-  x *= 0x94d049bb133111ebULL;
-  return x ^ (x >> 31U);
-}
-
 inline digest_sum digest(std::uint32_t parameter, std::uint64_t first_element, std::size_t count,
                          const float* values) {
-  const std::uint64_t first_key = (std::uint64_t{parameter} << 40U) + first_element;
+  std::uint64_t place = detail::digest_place((std::uint64_t{parameter} << 40U) + first_element);
   std::uint64_t low = 0;
   std::uint64_t high = 0;
-#pragma omp simd reduction(+ : low, high)
+#pragma omp simd reduction(+ : low, high) linear(place : detail::digest_stride)
   for (std::size_t i = 0; i < count; ++i) {
-    const std::uint64_t key = (first_key + i) * 0x9e3779b97f4a7c15ULL + 0x632be59bd9b4e019ULL;
-    const std::uint64_t h = mix(key) + __builtin_bit_cast(std::uint32_t, values[i]);
-    low += mix(h);
-    high += mix(h ^ 0xd6e8feb86659fd93ULL);
+    const auto term = detail::digest_term(place + __builtin_bit_cast(std::uint32_t, values[i]));
+    low += term.low;
+    high += term.high;
+    place += detail::digest_stride;
   }
   return {low, high};
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "messages/digest_term.hpp"
 
 namespace troupe::gpu::kernels {
 namespace TROUPE_ISA {

@@ -2,20 +2,13 @@
 
 #include "gpu/kernels/device_memory.cuh"
 #include "gpu/kernels/weights_digest.hpp"
+#include "messages/digest_term.hpp"
 
 namespace troupe::gpu::kernels {
 namespace {
 
 constexpr unsigned threads = 256;
 constexpr std::size_t blocks_max = 2048;
-
-__device__ std::uint64_t mix(std::uint64_t x) {
-  x ^= x >> 30U;
-  x *= 0xbf58476d1ce4e5b9ULL;
-  x ^= x >> 27U;
-  x *= 0x94d049bb133111ebULL;
-  return x ^ (x >> 31U);
-}
 
 __device__ void add_warp(std::uint64_t value, std::uint64_t* sum) {
   for (int offset = warp_lanes / 2; offset > 0; offset /= 2)
@@ -30,10 +23,10 @@ __global__ void digest_kernel(digest_elements task) {
   std::uint64_t high = 0;
   const std::size_t step = std::size_t{gridDim.x} * threads;
   for (std::size_t i = std::size_t{blockIdx.x} * threads + threadIdx.x; i < task.count; i += step) {
-    const std::uint64_t key = (first_key + i) * 0x9e3779b97f4a7c15ULL + 0x632be59bd9b4e019ULL;
-    const std::uint64_t h = mix(key) + __float_as_uint(task.weights[i]);
-    low += mix(h);
-    high += mix(h ^ 0xd6e8feb86659fd93ULL);
+    const std::uint64_t bits = __float_as_uint(task.weights[i]);
+    const auto term = detail::digest_term(detail::digest_place(first_key + i) + bits);
+    low += term.low;
+    high += term.high;
   }
   add_warp(low, task.sums);
   add_warp(high, task.sums + 1);
