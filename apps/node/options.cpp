@@ -27,7 +27,7 @@ result<options> parse_options(int count, const char* const* words) {
       ->check(CLI::Range(1U, limits::node_slots_max));
   const std::map<std::string, gpu::compute_type> types{{"fp32", gpu::compute_type::fp32},
                                                        {"bf16", gpu::compute_type::bf16}};
-  app.add_option("--compute", out.compute, "trainer: what matrix products round to, fp32 or bf16")
+  app.add_option("--compute", out.compute, "trainer: precision of matrix products, fp32 or bf16")
       ->transform(CLI::CheckedTransformer(types));
   app.add_option("--kept-activations-mib", out.kept_activations_mib,
                  "trainer: what a batch keeps for its backward")

@@ -2,7 +2,10 @@
 #include <cstdlib>
 #include <string_view>
 
+#include <cpuid.h>
+
 #include "gpu/kernels/cpu_bf16.hpp"
+#include "gpu/kernels/cpu_fp16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 
 namespace troupe::gpu::kernels {
@@ -24,6 +27,15 @@ std::size_t first_table() {
       __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0)
     return 0;
   return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 ? 1 : 2;
+}
+
+/// Not all compilers know this one by name. Source: Intel SDM, CPUID leaf 7, bit 23 of EDX.
+bool multiplies_fp16() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & (1U << 23U)) != 0;
 }
 
 const cpu_kernels& at(std::size_t index) {
@@ -60,6 +72,13 @@ const bf16_kernels* bf16_of_this_cpu() {
 const bf16_kernels* bf16_for_this_cpu() {
   static const bool is_slow = __builtin_cpu_is("intel") != 0;
   return is_slow ? nullptr : bf16_of_this_cpu();
+}
+
+extern const fp16_kernels* const avx512_fp16;
+
+const fp16_kernels* fp16_for_this_cpu() {
+  static const bool has_it = &for_this_cpu() == &avx512::kernel_table && multiplies_fp16();
+  return has_it ? avx512_fp16 : nullptr;
 }
 
 const cpu_kernels& for_this_cpu() {

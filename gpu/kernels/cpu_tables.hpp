@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "gpu/kernels/cpu_kernels.hpp"
+#include "gpu/kernels/cpu_unrolled.hpp"
 #include "messages/digest_term.hpp"
 
 namespace troupe::gpu::kernels {

@@ -10,18 +10,6 @@ using vector_i = std::int32_t __attribute__((vector_size(TROUPE_LANES * 4)));
 
 constexpr std::size_t lanes = TROUPE_LANES;
 
-/// Body for 0 to Count - 1, each a constant there: sums that a variable indexed would live in
-/// memory.
-template <class Body, std::size_t... I>
-[[gnu::always_inline]] inline void unrolled(const Body& body, std::index_sequence<I...>) {
-  (body(std::integral_constant<std::size_t, I>()), ...);
-}
-
-template <std::size_t Count, class Body>
-[[gnu::always_inline]] inline void unrolled(const Body& body) {
-  unrolled(body, std::make_index_sequence<Count>());
-}
-
 // Through memcpy: a reference to a vector type with less alignment loses that on its way through
 // some compilers' inlining.
 [[gnu::always_inline]] inline vector_f load(const float* p) {

@@ -1,10 +1,12 @@
 #include "gpu/torch/product.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
 #include "gpu/kernels/cpu_bf16.hpp"
+#include "gpu/kernels/cpu_fp16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/parallel.hpp"
 #include "gpu/torch/pass_clock.hpp"
@@ -16,6 +18,15 @@ namespace {
 using kernels::panel_columns;
 
 thread_local compute_type current_type = compute_type::fp32;
+
+constexpr std::size_t ceil_div(std::size_t value, std::size_t by) {
+  return (value + by - 1) / by;
+}
+
+/// Whole tiles of packed rows.
+constexpr std::size_t padded_rows(std::size_t rows) {
+  return ceil_div(rows, kernels::packed_row_step) * kernels::packed_row_step;
+}
 
 /// Tasks: panels that one core keeps in its second cache, and rows that pay for bringing them
 /// there, for neighbouring tasks share them.
@@ -31,7 +42,7 @@ constexpr std::size_t tasks_per_thread = 8;
 
 /// Rows and columns of one block of c, and elements of one packed operand of it.
 constexpr std::size_t block_extent = 4096;
-constexpr std::size_t packed_elements = 2 * 1024 * 1024;
+constexpr std::size_t packed_elements = (block_extent + kernels::packed_row_step) * 512;
 
 /// So few panels pass over rows that to read these in place is less than to pack them.
 constexpr std::size_t in_place_panels_max = 2 * task_panels;
@@ -39,7 +50,7 @@ constexpr std::size_t in_place_panels_max = 2 * task_panels;
 /// c = addend + rows * panels of one piece of k.
 template <class Element>
 struct packed_part {
-  std::size_t rows, depth, columns;
+  std::size_t rows, k, depth, columns;
   const Element* packed_rows;
   const float* rows_in_place;  ///< null: they are packed
   std::size_t row_stride;
@@ -106,9 +117,32 @@ struct bf16_operands {
   static constexpr std::size_t depth(std::size_t k) { return (k + 1) / 2; }
 };
 
-std::size_t ceil_div(std::size_t value, std::size_t by) {
-  return (value + by - 1) / by;
-}
+/// Operands in fp16, in words of two.
+struct fp16_operands {
+  using element = std::uint32_t;
+  static constexpr std::size_t k_max = 512;
+
+  const kernels::fp16_kernels& halves;
+  kernels::packing order;
+  const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
+
+  void pack_panel(const kernels::panel_source& source, std::uint32_t* panel) const {
+    if (source.column_stride == 1) return halves.pack_panel(source, panel);
+    alignas(64) std::array<float, k_max * panel_columns> turned;
+    cpu.pack_panel(source, turned.data());
+    halves.pack_panel({turned.data(), source.k, panel_columns, panel_columns, 1}, panel);
+  }
+  void pack_rows(const kernels::row_source& source, std::uint32_t* rows) const {
+    static_assert(near_rows <= kernels::fp16_pack_rows_max);
+    halves.pack_rows(source, rows);
+  }
+  void multiply(const packed_part<std::uint32_t>& p) const {
+    halves.multiply(
+        {p.rows, p.k, p.columns, order, p.packed_rows, p.panels, p.addend, p.c, p.c_stride});
+  }
+  static constexpr bool can_read_in_place() { return false; }
+  static constexpr std::size_t depth(std::size_t k) { return kernels::fp16_depth(k); }
+};
 
 /// Rows of one task: as many as leave enough tasks for all threads, and nearly the same for each.
 std::size_t task_rows(std::size_t rows, std::size_t groups) {
@@ -116,7 +150,7 @@ std::size_t task_rows(std::size_t rows, std::size_t groups) {
   const std::size_t wanted =
       std::clamp(ceil_div(rows * groups, tasks), task_rows_min, task_rows_max);
   const std::size_t even = ceil_div(rows, ceil_div(rows, wanted));
-  return ceil_div(even, kernels::packed_row_step) * kernels::packed_row_step;
+  return padded_rows(even);
 }
 
 /// A block of c and a length of k, with both operands packed: pieces of k one after the other, and
@@ -127,6 +161,7 @@ class packed_block {
   packed_block(const Operands& operands, const strided_product& p) : operands_(operands), p_(p) {
     pieces_ = ceil_div(p.k, Operands::k_max);
     panels_ = ceil_div(p.n, panel_columns);
+    padded_rows_ = padded_rows(p.m);
     in_place_ = panels_ <= in_place_panels_max && operands.can_read_in_place();
   }
 
@@ -144,7 +179,7 @@ class packed_block {
     at::Tensor panels = make_tensor({packed_elements});
   };
   static_assert(sizeof(element) == sizeof(float));
-  static_assert(block_extent * Operands::depth(Operands::k_max) <= packed_elements);
+  static_assert(padded_rows(block_extent) * Operands::depth(Operands::k_max) <= packed_elements);
 
   struct piece {
     std::size_t k, height, depth;
@@ -158,7 +193,7 @@ class packed_block {
   }
 
   auto* rows_of(const piece& of, std::size_t row) const {
-    return static_cast<element*>(room_.rows.mutable_data_ptr()) + of.depth_before * p_.m +
+    return static_cast<element*>(room_.rows.mutable_data_ptr()) + of.depth_before * padded_rows_ +
            of.depth * row;
   }
   auto* panel_of(const piece& of, std::size_t panel) const {
@@ -218,15 +253,15 @@ class packed_block {
     const std::size_t column = first_panel * panel_columns;
     const std::size_t to = row * p_.c_stride + column;
     const float* const in_place = p_.a + row * p_.a_row_stride + of.k;
-    operands_.multiply({rows, of.depth, std::min(task_panels * panel_columns, p_.n - column),
-                        rows_of(of, row), in_place_ ? in_place : nullptr, p_.a_row_stride,
-                        panel_of(of, first_panel), addend == nullptr ? nullptr : addend + to,
-                        p_.c + to, p_.c_stride});
+    operands_.multiply({rows, of.height, of.depth,
+                        std::min(task_panels * panel_columns, p_.n - column), rows_of(of, row),
+                        in_place_ ? in_place : nullptr, p_.a_row_stride, panel_of(of, first_panel),
+                        addend == nullptr ? nullptr : addend + to, p_.c + to, p_.c_stride});
   }
 
   const Operands& operands_;
   const strided_product& p_;
-  std::size_t pieces_, panels_;
+  std::size_t pieces_, panels_, padded_rows_;
   bool in_place_;
   /// Of the thread that calls; those that help write to it too.
   static inline thread_local room thread_room_;
@@ -236,7 +271,7 @@ class packed_block {
 template <class Operands>
 void multiply_with(const Operands& operands, const strided_product& p) {
   const std::size_t padded = ceil_div(p.n, panel_columns) * panel_columns;
-  const std::size_t extent = std::min(block_extent, std::max(p.m, padded));
+  const std::size_t extent = padded_rows(std::min(block_extent, std::max(p.m, padded)));
   const std::size_t pieces = packed_elements / extent / Operands::depth(Operands::k_max);
   const std::size_t k_step = pieces * Operands::k_max;
   for (std::size_t row = 0; row < p.m; row += block_extent)
@@ -285,6 +320,8 @@ void multiply(const strided_product& p) {
     return multiply_with(fp32_operands{kernels::rounding::none, order}, p);
   if (const kernels::bf16_kernels* const pairs = kernels::bf16_for_this_cpu())
     return multiply_with(bf16_operands{*pairs}, p);
+  if (const kernels::fp16_kernels* const halves = kernels::fp16_for_this_cpu())
+    return multiply_with(fp16_operands{*halves, order}, p);
   multiply_with(fp32_operands{kernels::rounding::bf16, order}, p);
 }
 

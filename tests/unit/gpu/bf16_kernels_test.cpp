@@ -9,33 +9,15 @@
 
 #include "gpu/bf16.hpp"
 #include "gpu/kernels/cpu_bf16.hpp"
+#include "tests/unit/gpu/matrix.hpp"
 
 namespace {
 
 using namespace troupe::gpu;
 using kernels::panel_columns;
-
-struct matrix {
-  std::size_t rows, columns;
-  std::vector<float> values;
-  float at(std::size_t row, std::size_t column) const { return values[row * columns + column]; }
-};
-
-matrix random_matrix(std::size_t rows, std::size_t columns, std::mt19937& random) {
-  std::normal_distribution<float> normal;
-  matrix m{rows, columns, std::vector<float>(rows * columns)};
-  for (float& value : m.values)
-    value = normal(random);
-  return m;
-}
-
-matrix transposed(const matrix& m) {
-  matrix t{m.columns, m.rows, std::vector<float>(m.values.size())};
-  for (std::size_t row = 0; row < m.rows; ++row)
-    for (std::size_t column = 0; column < m.columns; ++column)
-      t.values[column * m.rows + row] = m.at(row, column);
-  return t;
-}
+using troupe::test::matrix;
+using troupe::test::normal_matrix;
+using troupe::test::transposed;
 
 enum class stored { by_rows, by_columns };
 std::ostream& operator<<(std::ostream& out, stored how) {
@@ -79,9 +61,9 @@ BOOST_DATA_TEST_CASE(products_are_those_of_rounded_operands, layouts* layouts, a
   for (const std::size_t m : {1U, 5U, 12U, 13U, 96U})
     for (const std::size_t k : {1U, 2U, 7U, 33U, 512U})
       for (const std::size_t n : {1U, 15U, 16U, 17U, 32U}) {
-        const matrix a = random_matrix(m, k, random);
-        const matrix b = random_matrix(k, n, random);
-        const matrix start = random_matrix(m, n, random);
+        const matrix a = normal_matrix(m, k, random);
+        const matrix b = normal_matrix(k, n, random);
+        const matrix start = normal_matrix(m, n, random);
         const auto plain = multiply(*cpu, a, a_layout, b, b_layout, {});
         const auto added = multiply(*cpu, a, a_layout, b, b_layout, start.values);
         for (std::size_t row = 0; row < m; ++row)

@@ -26,6 +26,14 @@ std::vector<float> random_values(std::size_t count, std::uint32_t seed) {
   return values;
 }
 
+/// Products and sums of these are exact in any type of compute.
+std::vector<float> small_integers(std::size_t count, std::uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<float> values(count);
+  std::ranges::generate(values, [&] { return static_cast<float>(random() % 7) - 3; });
+  return values;
+}
+
 enum class stored { by_rows, by_columns };
 
 /// Operands of one product, each stored either way.
@@ -67,29 +75,25 @@ struct example {
   }
 };
 
-double rounded_as(compute_type type, float value) {
-  return static_cast<double>(type == compute_type::bf16 ? from_bf16(to_bf16(value)) : value);
-}
-
 /// Some elements are enough: every block, piece and edge has one.
-void check_elements(const example& e, compute_type type, const std::vector<float>& c, float added) {
+void check_elements(const example& e, const std::vector<float>& c, float added, double tolerance) {
   std::mt19937 random(3);
   for (int i = 0; i < 400; ++i) {
     const std::size_t row = i < 2 ? (e.m - 1) * static_cast<std::size_t>(i) : random() % e.m;
     const std::size_t column = i < 2 ? (e.n - 1) * static_cast<std::size_t>(i) : random() % e.n;
     double sum = static_cast<double>(added);
     for (std::size_t p = 0; p < e.k; ++p)
-      sum += rounded_as(type, e.a_at(row, p)) * rounded_as(type, e.b_at(p, column));
+      sum += static_cast<double>(e.a_at(row, p)) * static_cast<double>(e.b_at(p, column));
     const double error = std::abs(static_cast<double>(c[row * e.n + column]) - sum);
-    BOOST_TEST_REQUIRE(error <= 1e-5 * static_cast<double>(e.k));
+    BOOST_TEST_REQUIRE(error <= tolerance);
   }
 }
 
 const auto types = boost::unit_test::data::make({0, 1});
 
-BOOST_DATA_TEST_CASE(products_are_sums_of_their_operands, types, type) {
-  const auto compute = static_cast<compute_type>(type);
-  const product_scope scope(compute);
+/// body(example) for every block, piece and edge, in all layouts.
+template <class Body>
+void for_examples(const Body& body) {
   constexpr std::array layouts{stored::by_rows, stored::by_columns};
   for (const auto& [m, n, k] : {std::array<std::size_t, 3>{1, 1, 1},
                                 {13, 33, 300},
@@ -98,13 +102,60 @@ BOOST_DATA_TEST_CASE(products_are_sums_of_their_operands, types, type) {
                                 {25, 4131, 260},
                                 {97, 64, 2600}})
     for (const stored a_layout : layouts)
-      for (const stored b_layout : layouts) {
-        const example e{m, n, k, a_layout, b_layout};
-        check_elements(e, compute, e.product(2), 0);
-        std::vector<float> c(m * n, 1.0F);
-        multiply(e.into(c, c.data()));
-        check_elements(e, compute, c, 1);
+      for (const stored b_layout : layouts)
+        body(example{m, n, k, a_layout, b_layout});
+}
+
+void check_products(const example& e, double tolerance) {
+  check_elements(e, e.product(2), 0, tolerance);
+  std::vector<float> c(e.m * e.n, 1.0F);
+  multiply(e.into(c, c.data()));
+  check_elements(e, c, 1, tolerance);
+}
+
+BOOST_AUTO_TEST_CASE(products_are_sums_of_their_operands) {
+  for_examples([](const example& e) { check_products(e, 1e-5 * static_cast<double>(e.k)); });
+}
+
+BOOST_DATA_TEST_CASE(what_needs_no_rounding_is_exact, types, type) {
+  const product_scope scope(static_cast<compute_type>(type));
+  for_examples([](example e) {
+    e.a = small_integers(e.a.size(), 4);
+    e.b = small_integers(e.b.size(), 5);
+    check_products(e, 0);
+  });
+}
+
+/// Root of the mean square of what a product is off, in the sum's own size.
+double distance(const example& e, const std::vector<float>& c, const auto& rounded) {
+  double off = 0;
+  double all = 0;
+  for (std::size_t row = 0; row < e.m; ++row)
+    for (std::size_t column = 0; column < e.n; ++column) {
+      double sum = 0;
+      double of_rounded = 0;
+      for (std::size_t p = 0; p < e.k; ++p) {
+        sum += static_cast<double>(e.a_at(row, p)) * static_cast<double>(e.b_at(p, column));
+        of_rounded += rounded(e.a_at(row, p)) * rounded(e.b_at(p, column));
       }
+      const double actual = c.empty() ? of_rounded : static_cast<double>(c[row * e.n + column]);
+      off += (actual - sum) * (actual - sum);
+      all += sum * sum;
+    }
+  return std::sqrt(off / all);
+}
+
+BOOST_AUTO_TEST_CASE(bf16_loses_no_more_than_its_operands_eight_bits) {
+  const product_scope scope(compute_type::bf16);
+  const example e{60, 70, 1100};
+  const auto exact = [](float value) { return static_cast<double>(value); };
+  const auto rounded = [](float value) { return static_cast<double>(from_bf16(to_bf16(value))); };
+  const double lost = distance(e, e.product(2), exact);
+  const double allowed = distance(e, {}, rounded);
+  BOOST_TEST_MESSAGE("lost " << lost << " of " << allowed);
+  BOOST_TEST(lost <= 1.01 * allowed);
+  // Not fp32 under another name.
+  BOOST_TEST(lost >= 1e-5);
 }
 
 BOOST_DATA_TEST_CASE(bits_depend_on_neither_threads_nor_layouts, types, type) {
