@@ -15,7 +15,7 @@ constexpr std::size_t tile_rows = packed_row_step;
 constexpr std::size_t block_ks = fp16_block_ks;
 
 /// Blocks whose sums are fp16.
-constexpr std::size_t run_blocks = 2;
+constexpr std::size_t run_blocks = 4;
 
 /// How many ks before their use panels are fetched.
 constexpr std::size_t ahead = 16;

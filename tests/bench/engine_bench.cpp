@@ -139,10 +139,7 @@ struct bench {
     return best;
   }
 
-  [[nodiscard]] double one_shot() const {
-    return best_seconds(
-        [&] { (void)need(trainer.forward_backward(1, batch, loss_fn::cross_entropy, {})); });
-  }
+  [[nodiscard]] double one_shot() const { return one_shot_parts().first; }
 
   [[nodiscard]] double two_phase() const {
     return best_seconds([&] {
