@@ -23,6 +23,7 @@ import_library(protobuf google/protobuf/message.h protobuf)
 find_program(PROTOC protoc REQUIRED)
 import_library(prometheus prometheus/registry.h prometheus-cpp-core)
 import_library(libarchive archive.h archive)
+import_library(hwloc hwloc.h hwloc)
 find_program(CAPNP capnp REQUIRED)
 find_program(CAPNPC_CXX capnpc-c++ REQUIRED)
 

@@ -94,6 +94,12 @@ void read_group(reader& in, const toml::table& table, std::string_view name, pro
       in.read(node, key.str(), out.count, 0, limits::nodes_max);
     } else if (key == "threads") {
       in.read(node, key.str(), out.threads, 0, limits::node_threads_max);
+    } else if (key == "numa") {
+      std::string choice;
+      in.read(node, key.str(), choice);
+      if (choice != "near" && choice != "any")
+        in.refuse(node, key.str(), "is neither near nor any");
+      out.numa = choice == "any" ? memory_choice::any : memory_choice::near;
     } else if (key == "compute" && name == "trainers") {
       std::string choice;
       in.read(node, key.str(), choice);

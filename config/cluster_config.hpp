@@ -21,6 +21,12 @@ namespace troupe::config {
 /// What matrix products of trainers round their operands to; everything else is fp32.
 enum class product_type : std::uint8_t { fp32 = 0, bf16 = 1 };
 
+/// Where processes compute on a machine with several memory nodes.
+enum class memory_choice : std::uint8_t {
+  near = 0,  ///< on nodes of their own, as evenly as they go
+  any = 1,   ///< wherever the system puts them
+};
+
 /// Processes of one role on this machine.
 struct process_group {
   std::uint32_t count = 1;
@@ -30,6 +36,7 @@ struct process_group {
   std::string device = "cpu";                 ///< trainers: cpu, cuda or auto, a GPU each
   /// Trainers: what a batch keeps for its backward; 0: nothing that can be computed again.
   std::uint32_t kept_activations_mib = limits::kept_activation_bytes_max / limits::mebibyte;
+  memory_choice numa = memory_choice::near;
 
   bool operator==(const process_group&) const = default;
 };

@@ -33,6 +33,12 @@ result<options> parse_options(int count, const char* const* words) {
                  "trainer: what a batch keeps for its backward")
       ->check(CLI::Range(std::size_t{0}, limits::batch_activation_bytes_max / limits::mebibyte));
   app.add_option("--device", out.device, "cpu; a trainer also cuda:N, or auto:N for either");
+  app.add_option("--share-index", out.share.index, "which of this machine's processes of its role");
+  app.add_option("--share-count", out.share.count, "how many there are")
+      ->check(CLI::Range(std::size_t{1}, limits::nodes_max));
+  const std::map<std::string, bool> choices{{"near", true}, {"any", false}};
+  app.add_option("--numa", out.stays_near, "near: stay on the memory nodes of this share; any")
+      ->transform(CLI::CheckedTransformer(choices));
   app.add_option("--cluster", out.cluster);
   app.add_option("--host", out.host, "control: address to listen on");
   app.add_option("--port", out.port, "control: 0 picks one");
@@ -47,6 +53,9 @@ result<options> parse_options(int count, const char* const* words) {
     return fail(errc::invalid_argument, e.what(), "a wrong option", "see troupe-node --help");
   }
   out.role = roles.at(role);
+  if (out.share.index >= out.share.count) {
+    return fail(errc::invalid_argument, "--share-index is not below --share-count");
+  }
   if (!is_valid_name(out.name) || !is_valid_name(out.cluster)) {
     return fail(errc::invalid_argument, "names are letters, digits and . _ -");
   }

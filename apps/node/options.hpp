@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "apps/node/memory_nodes.hpp"
 #include "config/deadlines.hpp"
 #include "config/limits.hpp"
 #include "gpu/engine_factory.hpp"
@@ -26,6 +27,8 @@ struct options {
   std::uint32_t kept_activations_mib =
       limits::kept_activation_bytes_max / limits::mebibyte;  ///< trainer
   std::string device = "cpu";
+  machine_share share;                     ///< trainer, sampler
+  bool stays_near = true;                  ///< trainer, sampler: to the memory nodes of its share
   std::string cluster = "troupe";          ///< control
   std::string host = "127.0.0.1";          ///< control
   std::uint16_t port = 0;                  ///< control

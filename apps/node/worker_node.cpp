@@ -12,7 +12,24 @@
 
 namespace troupe::node {
 
+namespace {
+
+/// Before other threads start. A process that computes on a GPU goes where that is.
+void choose_memory_nodes(const options& wanted) {
+  if (!wanted.stays_near || wanted.device != "cpu") return;
+  const auto place = stay_near(wanted.share);
+  if (!place) {
+    config::log(config::log_level::warning, to_string(place.error()));
+  } else if (!place->nodes.empty()) {
+    config::log(config::log_level::info,
+                "on memory nodes " + place->nodes + ", cores " + place->cores);
+  }
+}
+
+}  // namespace
+
 result<void> serve_worker(const options& wanted, exit_signal& exit) {
+  choose_memory_nodes(wanted);
   const auto endpoint = apps::read_cluster_endpoint(wanted.data_folder);
   if (!endpoint) return fail(endpoint.error());
   gpu::engine_options engine;

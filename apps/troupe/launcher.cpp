@@ -69,11 +69,26 @@ std::uint32_t threads_of(const config::process_group& group, std::uint32_t num_c
   return std::clamp(share, 1U, limits::node_threads_max);
 }
 
+namespace {
+
+process_plan plan_worker(const std::string& role, std::uint32_t index,
+                         const config::process_group& group, const std::string& data_folder,
+                         const std::string& program) {
+  process_plan plan = plan_node(role, role + "-" + std::to_string(index), data_folder, program,
+                                threads_of(group, std::thread::hardware_concurrency()));
+  plan.arguments.push_back("--share-index=" + std::to_string(index));
+  plan.arguments.push_back("--share-count=" + std::to_string(group.count));
+  const bool is_near = group.numa == config::memory_choice::near;
+  plan.arguments.push_back(is_near ? "--numa=near" : "--numa=any");
+  return plan;
+}
+
+}  // namespace
+
 std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
                                        const std::string& data_folder,
                                        const std::string& node_program) {
   std::vector<process_plan> plans;
-  const std::uint32_t num_cores = std::thread::hardware_concurrency();
   process_plan control = plan_node("control", "control", data_folder, node_program, 1);
   control.arguments.push_back("--cluster=" + cluster.name);
   control.arguments.push_back("--host=" + cluster.host);
@@ -84,8 +99,7 @@ std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
                               std::to_string(cluster.park_idle_runs_after_s));
   plans.push_back(std::move(control));
   for (std::uint32_t i = 0; i < cluster.trainers.count; ++i) {
-    plans.push_back(plan_node("trainer", "trainer-" + std::to_string(i), data_folder, node_program,
-                              threads_of(cluster.trainers, num_cores)));
+    plans.push_back(plan_worker("trainer", i, cluster.trainers, data_folder, node_program));
     plans.back().arguments.push_back("--slots=" + std::to_string(cluster.trainers.slots));
     const bool is_bf16 = cluster.trainers.compute == config::product_type::bf16;
     plans.back().arguments.push_back(is_bf16 ? "--compute=bf16" : "--compute=fp32");
@@ -94,10 +108,8 @@ std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
     const std::string gpu = cluster.trainers.device == "cpu" ? "" : ":" + std::to_string(i);
     plans.back().arguments.push_back("--device=" + cluster.trainers.device + gpu);
   }
-  for (std::uint32_t i = 0; i < cluster.samplers.count; ++i) {
-    plans.push_back(plan_node("sampler", "sampler-" + std::to_string(i), data_folder, node_program,
-                              threads_of(cluster.samplers, num_cores)));
-  }
+  for (std::uint32_t i = 0; i < cluster.samplers.count; ++i)
+    plans.push_back(plan_worker("sampler", i, cluster.samplers, data_folder, node_program));
   return plans;
 }
 

@@ -26,6 +26,10 @@ BOOST_AUTO_TEST_CASE(a_cluster_is_planned_with_its_control_node_first) {
   BOOST_TEST(has(plans[0], "--cluster=c"));
   BOOST_TEST(has(plans[1], "--threads=3"));
   BOOST_TEST(has(plans[3], "--role=sampler"));
+  BOOST_TEST(has(plans[2], "--share-index=1"));
+  BOOST_TEST(has(plans[2], "--share-count=2"));
+  BOOST_TEST(has(plans[2], "--numa=near"));
+  BOOST_TEST(has(plans[3], "--share-count=1"));
   BOOST_TEST(plans[2].log_file == "/data/log/trainer-1.log");
 }
 

@@ -37,14 +37,15 @@ BOOST_AUTO_TEST_CASE(every_key_is_read) {
       "[cluster]\nname='a'\ndata_folder='/d'\nsnapshot_every_steps=3\n"
       "park_idle_runs_after_s=60\n[listen]\nhost='h'\nport=77\n[trainers]\ncount=4\nthreads="
       "5\nslots=7\ncompute=\"bf16\"\n"
-      "kept_activations_mib=9\ndevice='auto'\n[samplers]\ncount=0\nthreads=6\n",
+      "kept_activations_mib=9\ndevice='auto'\nnuma='any'\n[samplers]\ncount=0\nthreads=6\n",
       "c.toml");
   BOOST_REQUIRE(parsed.has_value());
   BOOST_TEST((*parsed == cluster_config{"a",
                                         "/d",
                                         "h",
                                         77,
-                                        {4, 5, 7, config::product_type::bf16, "auto", 9},
+                                        {4, 5, 7, config::product_type::bf16, "auto", 9,
+                                         config::memory_choice::any},
                                         {0, 6},
                                         3,
                                         60,
@@ -80,6 +81,7 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_named_with_its_line) {
   check_refused("[trainers]\nkept_activations_mib = 16385\n", "2", "kept_activations_mib");
   check_refused("[trainers]\ndevice = \"cuda:1\"\n", "2", "device");
   check_refused("[samplers]\ndevice = \"cpu\"\n", "2", "device");
+  check_refused("[samplers]\nnuma = \"off\"\n", "2", "numa");
   check_refused("[gpus]\n", "1", "gpus");
   check_refused("[deployments]\nchat = 3\n", "2", "chat");
   check_refused("[deployments.chat]\nreplicas = 2\n", "1", "chat");
