@@ -62,6 +62,10 @@ struct attention_buffers {
   float* gradients;      ///< [query_tile][length]
   float* tile_rows_q;    ///< [query_tile][head_dim] panels
   float* tile_rows_out;
+  /// [length][head_dim]: in the caller's memory rows may be a multiple of a page apart, and all of
+  /// them would take turns in a few lines of the caches.
+  float* key_gradients;
+  float* value_gradients;
 };
 
 inline attention_buffers cut_scratch(const attention_task& t) {
@@ -81,6 +85,8 @@ inline attention_buffers cut_scratch(const attention_task& t) {
   b.gradients = take(query_tile * b.padded_length);
   b.tile_rows_q = take(query_tile * b.padded_dim);
   b.tile_rows_out = take(query_tile * b.padded_dim);
+  b.key_gradients = take(t.length * t.head_dim);
+  b.value_gradients = take(t.length * t.head_dim);
   return b;
 }
 
@@ -167,11 +173,11 @@ inline void backward_tile(const attention_task& t, const attention_buffers& b, s
            into::overwrite);
   pack(up, rows, t.head_dim, t.out_stride, 1, b.tile_rows_out);
   multiply({seen, rows, t.head_dim, b.scores, 1, b.padded_length, b.tile_rows_out, rows,
-            t.v_gradient, t.gradient_stride},
+            b.value_gradients, t.head_dim},
            into::add);
   pack(q, rows, t.head_dim, t.q_stride, 1, b.tile_rows_q);
   multiply({seen, rows, t.head_dim, b.gradients, 1, b.padded_length, b.tile_rows_q, rows,
-            t.k_gradient, t.gradient_stride},
+            b.key_gradients, t.head_dim},
            into::add);
 }
 
@@ -180,12 +186,16 @@ inline void attention_backward(const attention_task& t) {
   pack(t.k, t.head_dim, t.length, 1, t.k_stride, b.key_columns);
   pack(t.v, t.head_dim, t.length, 1, t.v_stride, b.value_columns);
   pack(t.k, t.length, t.head_dim, t.k_stride, 1, b.rows);
-  for (std::size_t row = 0; row < t.length; ++row)
-    for (std::size_t i = 0; i < t.head_dim; ++i) {
-      t.k_gradient[row * t.gradient_stride + i] = 0;
-      t.v_gradient[row * t.gradient_stride + i] = 0;
-    }
+  for (std::size_t i = 0; i < t.length * t.head_dim; ++i) {
+    b.key_gradients[i] = 0;
+    b.value_gradients[i] = 0;
+  }
   for (std::size_t head = 0; head < t.num_query_heads; ++head)
     for (std::size_t begin = 0; begin < t.length; begin += query_tile)
       backward_tile(t, b, begin, head);
+  for (std::size_t row = 0; row < t.length; ++row)
+    for (std::size_t i = 0; i < t.head_dim; ++i) {
+      t.k_gradient[row * t.gradient_stride + i] = b.key_gradients[row * t.head_dim + i];
+      t.v_gradient[row * t.gradient_stride + i] = b.value_gradients[row * t.head_dim + i];
+    }
 }

@@ -57,7 +57,7 @@ std::size_t attention_scratch(std::size_t length, std::size_t head_dim) {
     return (value + panel_columns - 1) / panel_columns * panel_columns;
   };
   return 2 * head_dim * padded(length) + length * padded(head_dim) +
-         2 * attention_query_tile * (padded(length) + padded(head_dim));
+         2 * attention_query_tile * (padded(length) + padded(head_dim)) + 2 * length * head_dim;
 }
 
 extern const bf16_kernels* const avx512_bf16;
