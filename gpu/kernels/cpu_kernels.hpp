@@ -241,7 +241,7 @@ struct cpu_kernels {
 };
 
 /// Query rows whose scores exist at one time.
-inline constexpr std::size_t attention_query_tile = 48;
+inline constexpr std::size_t attention_query_tile = 24;
 
 /// Elements of scratch one attention task needs, forward or backward.
 [[nodiscard]] std::size_t attention_scratch(std::size_t length, std::size_t head_dim);

@@ -1,5 +1,7 @@
 #include "gpu/torch/pass_clock.hpp"
 
+#include "gpu/torch/placement.hpp"
+
 namespace troupe::gpu {
 namespace {
 
@@ -25,9 +27,11 @@ pass_clock::pass_clock() : begin_(clock::now()) {
 
 void pass_clock::tell(metric_list& metrics) const {
   metrics.emplace_back("pass_seconds:max", seconds_since(begin_));
+  metrics.emplace_back("exchange_seconds:max", current.exchanges);
+  // A GPU is only told to compute there, and does it later.
+  if (current_placement().gpu) return;
   metrics.emplace_back("product_seconds:max", current.products);
   metrics.emplace_back("attention_seconds:max", current.attention);
-  metrics.emplace_back("exchange_seconds:max", current.exchanges);
 }
 
 }  // namespace troupe::gpu

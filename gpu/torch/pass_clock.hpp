@@ -36,8 +36,8 @@ class pass_clock {
  public:
   pass_clock();
 
-  /// Appends "pass_seconds:max", "product_seconds:max", "attention_seconds:max" and
-  /// "exchange_seconds:max".
+  /// Appends "pass_seconds:max", "exchange_seconds:max" and, where this thread waits for its ops,
+  /// "product_seconds:max" and "attention_seconds:max".
   void tell(metric_list& metrics) const;
 
  private:

@@ -54,7 +54,6 @@ sharded_state::sharded_state(sharding_plan plan, const rank_groups& ranks, train
     largest_shard = std::max(largest_shard, elements);
     if (g > 0) largest_block = std::max(largest_block, padded_elements(plan_, group));
   }
-  clear_gradients();
   if (is_alone()) return;
   root_weights_ = zeros(padded_elements(plan_, plan_.groups[0]));
   for (block_buffer& buffer : buffers_)
