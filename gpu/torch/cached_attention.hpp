@@ -26,6 +26,7 @@ struct decoder_row {
   std::size_t position = 0;
   sequence_cache* cache = nullptr;  ///< has a page for the position
   const torch_adapter* adapter = nullptr;
+  bool is_wanted = false;  ///< what comes out of the last block, not only what it puts in the cache
 };
 
 /// Neighbouring rows whose caches begin with the same pages.

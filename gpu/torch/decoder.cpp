@@ -14,7 +14,17 @@ namespace {
 using kernels::cache_block;
 using kernels::cache_page;
 
+std::vector<adapter_run> runs_of(std::span<const decoder_row> rows) {
+  std::vector<const torch_adapter*> adapters;
+  for (const decoder_row& row : rows)
+    adapters.push_back(row.adapter);
+  return adapter_runs(adapters);
+}
+
 }  // namespace
+
+decoder::row_set::row_set(std::span<const decoder_row> of)
+    : rows(of), runs(runs_of(of)), groups(group_by_pages(of)) {}
 
 decoder::decoder(const model_config& model)
     : model_(model), rotary_(model), parameters_(parameter_layout(model)) {}
@@ -29,16 +39,31 @@ at::Tensor decoder::embed(std::span<const decoder_row> rows) const {
 }
 
 at::Tensor decoder::run(std::span<const decoder_row> rows) {
-  std::vector<const torch_adapter*> adapters;
-  for (const decoder_row& row : rows) {
+  for (const decoder_row& row : rows)
     rotary_.grow_to(row.position + 1);
-    adapters.push_back(row.adapter);
-  }
-  const row_set set{rows, adapter_runs(adapters), group_by_pages(rows)};
+  const row_set set(rows);
   at::Tensor x = embed(rows);
-  for (std::uint32_t block = 0; block < model_.num_layers; ++block)
-    x = run_block(block, set, x);
-  return x;
+  for (std::uint32_t block = 0; block + 1 < model_.num_layers; ++block)
+    x = finish_block(block, set, start_block(block, set, x), x);
+  return run_last_block(set, x);
+}
+
+at::Tensor decoder::run_last_block(const row_set& set, const at::Tensor& x) const {
+  const std::uint32_t block = model_.num_layers - 1;
+  const at::Tensor queries = start_block(block, set, x);
+  std::vector<std::size_t> places;
+  std::vector<decoder_row> wanted;
+  for (std::size_t i = 0; i < set.rows.size(); ++i) {
+    if (!set.rows[i].is_wanted) continue;
+    places.push_back(i);
+    wanted.push_back(set.rows[i]);
+  }
+  if (wanted.size() == set.rows.size()) return finish_block(block, set, queries, x);
+  at::Tensor y = make_tensor({extent(x, 0), extent(x, 1)});
+  if (wanted.empty()) return y;
+  put_rows(finish_block(block, row_set(wanted), take_rows(queries, places), take_rows(x, places)),
+           places, y);
+  return y;
 }
 
 at::Tensor decoder::logits(const at::Tensor& hidden,
@@ -92,17 +117,24 @@ at::Tensor decoder::multiply_add(std::uint32_t block, role what, const at::Tenso
   return y;
 }
 
-at::Tensor decoder::run_block(std::uint32_t block, const row_set& set, const at::Tensor& x) {
-  const double eps = model_.rms_norm_eps;
-  const at::Tensor input = rms_norm(x, find(block, role::input_norm)->vector, eps).y;
+at::Tensor decoder::start_block(std::uint32_t block, const row_set& set,
+                                const at::Tensor& x) const {
+  const at::Tensor input =
+      rms_norm(x, find(block, role::input_norm)->vector, model_.rms_norm_eps).y;
   constexpr std::array<biased_role, 3> heads{
       {{role::q_proj, role::q_bias}, {role::k_proj, role::k_bias}, {role::v_proj, role::v_bias}}};
   const auto qkv = multiply_each(block, heads, input, set.runs);
   fill_caches(block, set.rows, qkv[0], qkv[1], qkv[2]);
-  at::Tensor attended = make_tensor({set.rows.size(), extent(qkv[0], 1)});
-  cached_attention(model_, block, set.groups, values(qkv[0]), values(attended));
+  return qkv[0];
+}
+
+at::Tensor decoder::finish_block(std::uint32_t block, const row_set& set, const at::Tensor& queries,
+                                 const at::Tensor& x) const {
+  at::Tensor attended = make_tensor({set.rows.size(), extent(queries, 1)});
+  cached_attention(model_, block, set.groups, values(queries), values(attended));
   const at::Tensor middle = multiply_add(block, role::o_proj, attended, x, set.runs);
-  const at::Tensor post = rms_norm(middle, find(block, role::post_attention_norm)->vector, eps).y;
+  const at::Tensor post =
+      rms_norm(middle, find(block, role::post_attention_norm)->vector, model_.rms_norm_eps).y;
   if (model_.experts.count != 0) return run_experts(block, set, post, middle);
   constexpr std::array<biased_role, 2> halves{{{role::gate_proj, {}}, {role::up_proj, {}}}};
   const auto gate_up = multiply_each(block, halves, post, set.runs);
@@ -116,7 +148,7 @@ at::Tensor decoder::run_experts(std::uint32_t block, const row_set& set, const a
   const at::Tensor input = gather_places(choice, x);
   at::Tensor inner = make_tensor({choice.num_places(), model_.experts.width});
   const at::Tensor output = make_tensor({choice.num_places(), extent(x, 1)});
-  const auto runs_of = [&](std::size_t begin, std::size_t end) {
+  const auto runs_between = [&](std::size_t begin, std::size_t end) {
     std::vector<const torch_adapter*> adapters;
     for (std::size_t place = begin; place < end && !set.runs.empty(); ++place)
       adapters.push_back(set.rows[choice.slots[place] / model_.experts.per_token].adapter);
@@ -135,7 +167,7 @@ at::Tensor decoder::run_experts(std::uint32_t block, const row_set& set, const a
       const std::size_t end = choice.offsets[e + 1];
       if (end > begin)
         body(e, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin),
-             runs_of(begin, end));
+             runs_between(begin, end));
     }
   };
   for_each_expert([&](std::uint32_t e, std::int64_t begin, std::int64_t rows, const auto& runs) {

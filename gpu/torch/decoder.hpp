@@ -30,8 +30,9 @@ class decoder {
   [[nodiscard]] decoder_weights& weights() { return parameters_; }
   [[nodiscard]] const decoder_weights& weights() const { return parameters_; }
 
-  /// Hidden rows after the last block, [R, D]. Rows of a sequence come in order of position; those
-  /// of an adapter are fastest side by side.
+  /// Hidden rows after the last block, [R, D], of which those not wanted are undefined: most of a
+  /// prompt's, which spares them half of that block. Rows of a sequence come in order of position;
+  /// those of an adapter are fastest side by side.
   [[nodiscard]] at::Tensor run(std::span<const decoder_row> rows);
 
   [[nodiscard]] std::size_t vocab_size() const { return model_.vocab_size; }
@@ -43,6 +44,8 @@ class decoder {
  private:
   /// Rows of one pass, and where adapters change them.
   struct row_set {
+    explicit row_set(std::span<const decoder_row> of);
+
     std::span<const decoder_row> rows;
     std::vector<adapter_run> runs;
     std::vector<row_group> groups;  ///< by what they have in their caches
@@ -70,7 +73,13 @@ class decoder {
   void rotate_head(const parameter_store* norm, const float* head, std::size_t position,
                    float* rotated) const;
   [[nodiscard]] at::Tensor embed(std::span<const decoder_row> rows) const;
-  [[nodiscard]] at::Tensor run_block(std::uint32_t block, const row_set& set, const at::Tensor& x);
+  /// Queries of a block, whose keys and values go to the caches.
+  [[nodiscard]] at::Tensor start_block(std::uint32_t block, const row_set& set,
+                                       const at::Tensor& x) const;
+  /// The rest of it.
+  [[nodiscard]] at::Tensor finish_block(std::uint32_t block, const row_set& set,
+                                        const at::Tensor& queries, const at::Tensor& x) const;
+  [[nodiscard]] at::Tensor run_last_block(const row_set& set, const at::Tensor& x) const;
   /// residual + the output of a block's experts, [R, D].
   [[nodiscard]] at::Tensor run_experts(std::uint32_t block, const row_set& set, const at::Tensor& x,
                                        const at::Tensor& residual) const;

@@ -343,10 +343,11 @@ class torch_sampler final : public sampler_engine {
     prepare_pages(s, s.num_cached + size);
     for (std::size_t i = 0; i < size; ++i, ++s.num_cached) {
       const std::size_t position = s.num_cached;
-      if (s.is_scoring() && position + 1 < s.tokens.size())
+      const bool is_scored = s.is_scoring() && position + 1 < s.tokens.size();
+      if (is_scored)
         pending.scored.push_back({pending.rows.size(), s.tokens[position + 1], adapter_of(s),
                                   position, &s.start, &s.scores});
-      pending.rows.push_back({s.tokens[position], position, &s.cache, adapter_of(s)});
+      pending.rows.push_back({s.tokens[position], position, &s.cache, adapter_of(s), is_scored});
     }
   }
 
@@ -402,6 +403,7 @@ class torch_sampler final : public sampler_engine {
           s.hidden.reset();
         } else {
           pending.ends.emplace_back(pending.rows.size() - 1, place);
+          pending.rows.back().is_wanted = true;
         }
       }
       if (pending.rows.size() >= chunk_rows_max) flush();
