@@ -47,6 +47,7 @@ THIRD_PARTY = [
     (r"(spdlog|toml\+\+|fmt|indicators)/", [r"config/" + CPP, r"apps/"]),
     (r"prometheus/", [r"apps/"]),
     (r"archive(_entry)?\.h$", [r"apps/gateway/" + CPP]),
+    (r"hwloc\.h$", [r"apps/node/" + CPP]),
     (r"benchmark/", [r"tests/bench/"]),
     (r"\w*intrin\.h$", [r"gpu/", r"storage/" + CPP]),
 ]
