@@ -175,13 +175,42 @@ template <std::size_t Rows, class Panel>
   });
 }
 
-/// sum += a * b for `count` ks of runs that are `distance` elements apart; both operands move on.
-template <std::size_t Runs, std::size_t Rows, class Panel, class Tile>
-[[gnu::always_inline]] inline void add_products(std::size_t count, Tile& a, const Panel*& b,
-                                                std::size_t distance, run_row (&sum)[Runs][Rows]) {
+/// Columns in panels, or where they were: next to each other, with any distance between ks.
+struct packed_columns {
+  static constexpr std::size_t k_stride = panel_columns;
+};
+struct columns_in_place {
+  std::size_t k_stride;
+};
+
+/// Where runs of columns begin, and how far they are apart.
+template <class Panel, class Columns>
+struct run_place {
+  const Panel* at;
+  std::size_t distance;
+  Columns columns;
+};
+
+template <class Panel>
+inline run_place<Panel, packed_columns> place_of(const product_of_panel<Panel>& p,
+                                                 std::size_t column, packed_columns columns) {
+  const std::size_t in_panel = column % panel_columns;
+  return {p.panel + (column - in_panel) * p.k + in_panel,
+          runs_per_panel == 1 ? p.k * panel_columns : run_columns, columns};
+}
+
+inline run_place<float, columns_in_place> place_of(const panel_product& p, std::size_t column,
+                                                   columns_in_place columns) {
+  return {p.panel + column, run_columns, columns};
+}
+
+/// sum += a * b for `count` ks; both operands move on.
+template <std::size_t Runs, std::size_t Rows, class Place, class Tile>
+[[gnu::always_inline]] inline void add_products(std::size_t count, Tile& a, Place& b,
+                                                run_row (&sum)[Runs][Rows]) {
   for (std::size_t k = 0; k < count; ++k) {
     run_row columns[Runs];
-    unrolled<Runs>([&](auto i) { columns[i] = load_row(b + i * distance); });
+    unrolled<Runs>([&](auto i) { columns[i] = load_row(b.at + i * b.distance); });
     unrolled<Rows>([&](auto r) {
       const float factor = a.template factor<r>();
       unrolled<Runs>([&](auto i) {
@@ -189,41 +218,40 @@ template <std::size_t Runs, std::size_t Rows, class Panel, class Tile>
       });
     });
     unrolled<Runs>([&](auto i) {
-      const Panel* const next = b + i * distance + ahead * panel_columns;
+      const auto* const next = b.at + i * b.distance + ahead * b.columns.k_stride;
       unrolled<(run_columns + line_columns - 1) / line_columns>(
           [&](auto l) { __builtin_prefetch(next + l * line_columns); });
     });
     a.template prefetch<2 * ahead>();
     a.next();
-    b += panel_columns;
+    b.at += b.columns.k_stride;
   }
 }
 
-template <std::size_t Runs, std::size_t Rows, class Panel, class Tile>
-[[gnu::always_inline]] inline void add_all_products(std::size_t k, Tile a, const Panel* b,
-                                                    std::size_t distance,
+template <std::size_t Runs, std::size_t Rows, class Place, class Tile>
+[[gnu::always_inline]] inline void add_all_products(std::size_t k, Tile a, Place b,
                                                     run_row (&sum)[Runs][Rows]) {
-  add_products(k, a, b, distance, sum);
+  add_products(k, a, b, sum);
 }
 
-template <std::size_t Runs, std::size_t Rows, class Panel>
-[[gnu::always_inline]] inline void add_all_products(std::size_t k, block_tile<Rows> a,
-                                                    const Panel* b, std::size_t distance,
+template <std::size_t Runs, std::size_t Rows, class Place>
+[[gnu::always_inline]] inline void add_all_products(std::size_t k, block_tile<Rows> a, Place b,
                                                     run_row (&sum)[Runs][Rows]) {
   for (; k >= packed_ks; k -= packed_ks) {
     a.prefetch_block();
-    add_products(packed_ks, a, b, distance, sum);
+    add_products(packed_ks, a, b, sum);
     a.next_block();
   }
   rest_tile<Rows> rest(a, k);
-  add_products(k, rest, b, distance, sum);
+  add_products(k, rest, b, sum);
 }
 
 /// The tile of `Runs` runs from `column` on, a multiple of run_columns. They are all of one panel,
 /// or each a whole one.
-template <std::size_t Runs, template <std::size_t> class Tile, std::size_t Rows, class Panel>
+template <std::size_t Runs, template <std::size_t> class Tile, std::size_t Rows, class Panel,
+          class Columns>
 inline void multiply_tile(const product_of_panel<Panel>& p, std::size_t row, std::size_t column,
-                          Tile<Rows> a) {
+                          Tile<Rows> a, Columns columns) {
   const std::size_t at = row * p.c_stride + column;
   run_row sum[Runs][Rows] = {};
   // They arrive while k runs.
@@ -232,9 +260,7 @@ inline void multiply_tile(const product_of_panel<Panel>& p, std::size_t row, std
     unrolled<(Runs * run_columns + line_columns - 1) / line_columns>(
         [&](auto l) { __builtin_prefetch(c + l * line_columns, 1); });
   });
-  const std::size_t in_panel = column % panel_columns;
-  const std::size_t distance = runs_per_panel == 1 ? p.k * panel_columns : run_columns;
-  add_all_products(p.k, a, p.panel + (column - in_panel) * p.k + in_panel, distance, sum);
+  add_all_products(p.k, a, place_of(p, column, columns), sum);
   unrolled<Runs>([&](auto i) {
     unrolled<Rows>([&](auto r) { into_order(sum[i][r], p.panel); });
     const std::size_t first = column + i * run_columns;
@@ -243,13 +269,14 @@ inline void multiply_tile(const product_of_panel<Panel>& p, std::size_t row, std
 }
 
 /// All columns, as many runs at a time as are `Runs` or left.
-template <std::size_t Runs, class Panel, class Tile>
-inline void multiply_tiles(const product_of_panel<Panel>& p, std::size_t row, const Tile& a) {
+template <std::size_t Runs, class Panel, class Tile, class Columns = packed_columns>
+inline void multiply_tiles(const product_of_panel<Panel>& p, std::size_t row, const Tile& a,
+                           Columns columns = {}) {
   std::size_t column = 0;
   for (; column + (Runs - 1) * run_columns < p.columns; column += Runs * run_columns)
-    multiply_tile<Runs>(p, row, column, a);
+    multiply_tile<Runs>(p, row, column, a, columns);
   for (; column < p.columns; column += run_columns)
-    multiply_tile<1>(p, row, column, a);
+    multiply_tile<1>(p, row, column, a, columns);
 }
 
 /// body(rest as a constant), for a rest of at most Rows that is not 0.
@@ -308,7 +335,9 @@ inline void multiply_panels(const panel_product& p) {
           p, row, row_tile<rows>(p.a.values + row * p.a.row_stride, p.a.row_stride));
     const std::size_t first = row / tile_rows * tile_rows;
     const std::size_t height = p.m - first < tile_rows ? p.m - first : tile_rows;
-    multiply_tiles<runs>(p, row,
-                         column_tile<rows>(p.a.values + first * p.k + (row - first), height));
+    const column_tile<rows> a(p.a.values + first * p.k + (row - first), height);
+    if (p.column_k_stride > 0)
+      return multiply_tiles<runs>(p, row, a, columns_in_place{p.column_k_stride});
+    multiply_tiles<runs>(p, row, a);
   });
 }

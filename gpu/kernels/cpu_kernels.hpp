@@ -78,6 +78,7 @@ struct product_of_panel {
   const float* addend = nullptr;
   float* c = nullptr;
   std::size_t c_stride = 0;
+  std::size_t column_k_stride = 0;  ///< of columns side by side that are in no panel; 0: in panels
 };
 using panel_product = product_of_panel<float>;
 using bf16_panel_product = product_of_panel<std::uint16_t>;
@@ -180,7 +181,8 @@ struct cpu_kernels {
   /// Rows are packed by row or not at all.
   void (*multiply_panel)(const panel_product& product);
   /// The same bits for any number of panels; those that fit in a part of the second cache are best.
-  /// Rows are packed, or not and have k_stride 1.
+  /// Rows are packed, or not and have k_stride 1. With rows packed by k, columns may be in place;
+  /// they are then a multiple of panel_columns.
   void (*multiply_panels)(const panel_product& product);
   /// The bits that widening the panel first would give; faster while few rows share it. Rows are
   /// packed by row.

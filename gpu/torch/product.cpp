@@ -47,6 +47,9 @@ constexpr std::size_t packed_elements = (block_extent + kernels::packed_row_step
 /// So few panels pass over rows that to read these in place is less than to pack them.
 constexpr std::size_t in_place_panels_max = 2 * task_panels;
 
+/// So few rows meet columns that to read these in place is less than to pack them.
+constexpr std::size_t in_place_rows_max = 3 * kernels::packed_row_step;
+
 /// c = addend + rows * panels of one piece of k.
 template <class Element>
 struct packed_part {
@@ -55,6 +58,8 @@ struct packed_part {
   const float* rows_in_place;  ///< null: they are packed
   std::size_t row_stride;
   const Element* panels;
+  const float* columns_in_place;  ///< null: they are packed
+  std::size_t column_k_stride;
   const float* addend;
   float* c;
   std::size_t c_stride;
@@ -81,11 +86,16 @@ struct fp32_operands {
   void multiply(const packed_part<float>& p) const {
     const kernels::left_operand in_place{p.rows_in_place, p.row_stride};
     const kernels::left_operand packed{p.packed_rows, 0, 0, order};
+    const bool has_panels = p.columns_in_place == nullptr;
     cpu.multiply_panels({p.rows, p.depth, p.columns, p.rows_in_place == nullptr ? packed : in_place,
-                         p.panels, p.addend, p.c, p.c_stride});
+                         has_panels ? p.panels : p.columns_in_place, p.addend, p.c, p.c_stride,
+                         has_panels ? 0 : p.column_k_stride});
   }
-  bool can_read_in_place() const {
+  bool can_read_rows() const {
     return to == kernels::rounding::none && order == kernels::packing::by_row;
+  }
+  bool can_read_columns() const {
+    return to == kernels::rounding::none && order == kernels::packing::by_k;
   }
   static constexpr std::size_t depth(std::size_t k) { return k; }
 };
@@ -113,7 +123,8 @@ struct bf16_operands {
                       p.c + to, p.c_stride});
       }
   }
-  static constexpr bool can_read_in_place() { return false; }
+  static constexpr bool can_read_rows() { return false; }
+  static constexpr bool can_read_columns() { return false; }
   static constexpr std::size_t depth(std::size_t k) { return (k + 1) / 2; }
 };
 
@@ -140,7 +151,8 @@ struct fp16_operands {
     halves.multiply(
         {p.rows, p.k, p.columns, order, p.packed_rows, p.panels, p.addend, p.c, p.c_stride});
   }
-  static constexpr bool can_read_in_place() { return false; }
+  static constexpr bool can_read_rows() { return false; }
+  static constexpr bool can_read_columns() { return false; }
   static constexpr std::size_t depth(std::size_t k) { return kernels::fp16_depth(k); }
 };
 
@@ -162,7 +174,9 @@ class packed_block {
     pieces_ = ceil_div(p.k, Operands::k_max);
     panels_ = ceil_div(p.n, panel_columns);
     padded_rows_ = padded_rows(p.m);
-    in_place_ = panels_ <= in_place_panels_max && operands.can_read_in_place();
+    rows_in_place_ = panels_ <= in_place_panels_max && operands.can_read_rows();
+    columns_in_place_ = p.m <= in_place_rows_max && p.b_column_stride == 1 &&
+                        p.n % panel_columns == 0 && operands.can_read_columns();
   }
 
   void run() const {
@@ -202,8 +216,8 @@ class packed_block {
   }
 
   void pack() const {
-    const std::size_t row_tasks = in_place_ ? 0 : ceil_div(p_.m, near_rows);
-    const std::size_t tasks = row_tasks + panels_;
+    const std::size_t row_tasks = rows_in_place_ ? 0 : ceil_div(p_.m, near_rows);
+    const std::size_t tasks = row_tasks + (columns_in_place_ ? 0 : panels_);
     for_ranges(tasks * pieces_, 1, [&](std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) {
         const piece of = at(i / tasks);
@@ -252,17 +266,19 @@ class packed_block {
     const float* const addend = index == 0 ? p_.addend : p_.c;
     const std::size_t column = first_panel * panel_columns;
     const std::size_t to = row * p_.c_stride + column;
-    const float* const in_place = p_.a + row * p_.a_row_stride + of.k;
+    const float* const a = p_.a + row * p_.a_row_stride + of.k;
+    const float* const b = p_.b + of.k * p_.b_k_stride + column;
     operands_.multiply({rows, of.height, of.depth,
                         std::min(task_panels * panel_columns, p_.n - column), rows_of(of, row),
-                        in_place_ ? in_place : nullptr, p_.a_row_stride, panel_of(of, first_panel),
+                        rows_in_place_ ? a : nullptr, p_.a_row_stride, panel_of(of, first_panel),
+                        columns_in_place_ ? b : nullptr, p_.b_k_stride,
                         addend == nullptr ? nullptr : addend + to, p_.c + to, p_.c_stride});
   }
 
   const Operands& operands_;
   const strided_product& p_;
   std::size_t pieces_, panels_, padded_rows_;
-  bool in_place_;
+  bool rows_in_place_, columns_in_place_;
   /// Of the thread that calls; those that help write to it too.
   static inline thread_local room thread_room_;
   room& room_ = thread_room_;

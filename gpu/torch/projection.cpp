@@ -15,6 +15,19 @@ void scale(at::Tensor& tensor, float factor) {
     to[i] *= factor;
 }
 
+/// to[j][i] = from[i][j].
+void turn(const at::Tensor& from, at::Tensor& to) {
+  const std::size_t rows = extent(from, 0);
+  const std::size_t columns = extent(from, 1);
+  const float* const read = values(from);
+  float* const written = values(to);
+  for_ranges(columns, 64, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t column = begin; column < end; ++column)
+      for (std::size_t row = 0; row < rows; ++row)
+        written[column * rows + row] = read[row * columns + column];
+  });
+}
+
 /// scale * x A^T, [T, r].
 at::Tensor reduced_input(const projection& layer, const low_rank& adapter, const at::Tensor& x) {
   at::Tensor reduced = linear(x, adapter.a);
@@ -24,6 +37,7 @@ at::Tensor reduced_input(const projection& layer, const low_rank& adapter, const
 
 void add_adapters(const projection& layer, const at::Tensor& x, at::Tensor& y) {
   if (uses_library()) return library::add_adapters(layer, x, y);
+  const product_scope exact(compute_type::fp32);
   const std::size_t stride = extent(y, 1);
   for (const low_rank& adapter : layer.adapters) {
     const at::Tensor reduced = reduced_input(layer, adapter, x);
@@ -38,6 +52,7 @@ void add_adapters(const projection& layer, const at::Tensor& x, at::Tensor& y) {
 at::Tensor adapter_input_gradient(const projection& layer, const low_rank& adapter,
                                   const at::Tensor& dy, at::Tensor& dx) {
   if (uses_library()) return library::adapter_input_gradient(layer, adapter, dy, dx);
+  const product_scope exact(compute_type::fp32);
   const std::size_t rows = extent(dy, 0);
   const std::size_t rank = extent(adapter.b, 1);
   const std::size_t stride = extent(dy, 1);
@@ -57,13 +72,19 @@ void adapter_gradients(const projection& layer, const low_rank& adapter, const a
                        const low_rank& gradient, write_mode mode) {
   if (uses_library())
     return library::adapter_gradients(layer, adapter, {x, dy, reduced_gradient}, gradient, mode);
+  const product_scope exact(compute_type::fp32);
   const at::Tensor reduced = reduced_input(layer, adapter, x);
   const std::size_t rank = extent(reduced, 1);
+  const std::size_t outputs = extent(adapter.b, 0);
   at::Tensor b_gradient = gradient.b;
-  float* const to_b = values(b_gradient);
-  multiply({extent(adapter.b, 0), rank, extent(x, 0), values(dy) + adapter.first_output, 1,
-            extent(dy, 1), values(reduced), rank, 1, mode == write_mode::add ? to_b : nullptr, to_b,
-            rank});
+  // As [r, n]: so few rows take the columns of dy where they are.
+  at::Tensor turned = make_tensor({rank, outputs});
+  if (mode == write_mode::add) turn(b_gradient, turned);
+  float* const to = values(turned);
+  multiply({rank, outputs, extent(x, 0), values(reduced), 1, rank,
+            values(dy) + adapter.first_output, extent(dy, 1), 1,
+            mode == write_mode::add ? to : nullptr, to, outputs});
+  turn(turned, b_gradient);
   linear_weight_gradient(reduced_gradient, x, gradient.a, mode);
 }
 

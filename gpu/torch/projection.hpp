@@ -5,6 +5,9 @@
 // and v; gate and up). With adapters the matrix itself is frozen, and its gradient, a third of a
 // step's products, is never computed.
 //
+// On a processor products with an adapter's factors are fp32 whatever others are: they are thin and
+// wait for memory, not for arithmetic.
+//
 // The same struct names a layer's gradients: what is undefined there is frozen.
 //
 // Shapes: x [T, K]; y [T, N]; weight [N, K]; a [r, K]; b [n, r].

@@ -100,6 +100,8 @@ void for_examples(const Body& body) {
                                 {200, 70, 17},
                                 {4109, 40, 9},
                                 {25, 4131, 260},
+                                {16, 96, 700},
+                                {33, 320, 1100},
                                 {97, 64, 2600}})
     for (const stored a_layout : layouts)
       for (const stored b_layout : layouts)
