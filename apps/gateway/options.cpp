@@ -33,22 +33,27 @@ result<options> parse_options(int count, const char* const* words) {
   std::string lora = "adapters";
   std::vector<std::string> models;
   tls_files tls;
-  app.add_option("--name", out.name);
-  app.add_option("--data-folder", out.data_folder)->required();
-  app.add_option("--host", out.host);
+  app.add_option("--name", out.name, "in its log");
+  app.add_option("--data-folder", out.data_folder, "of the cluster")->required();
+  app.add_option("--host", out.host, "address to listen on; others than loopback need TLS");
   app.add_option("--port", out.port, "0 takes the last one again, or picks one");
   app.add_option("--ranks", out.ranks, "trainer nodes of each run")
       ->check(CLI::Range(1U, limits::world_size_max));
-  app.add_option("--lora", lora)->check(CLI::IsMember({"adapters", "full-parameter", "refuse"}));
+  app.add_option("--lora", lora, "what becomes of a client that asks for LoRA")
+      ->check(CLI::IsMember({"adapters", "full-parameter", "refuse"}));
   app.add_option("--model", models, "NAME=DIRECTORY, repeatable");
-  app.add_option("--models-per-key", out.per_key.models);
+  app.add_option("--models-per-key", out.per_key.models, "in training at once; 0: any number");
   app.add_option("--requests-per-second", out.per_key.requests_per_second, "of one key");
-  app.add_option("--held-bytes-per-key", out.per_key.held_bytes);
+  app.add_option("--held-bytes-per-key", out.per_key.held_bytes,
+                 "of requests without a result; 0: any number");
   app.add_option("--tls-certificate", tls.certificate, "PEM file, with the chain");
   app.add_option("--tls-key", tls.key, "PEM file");
-  app.add_option("--ready-descriptor", out.ready_descriptor);
+  app.add_option("--ready-descriptor", out.ready_descriptor, "where a launcher listens");
   try {
     app.parse(count, words);
+  } catch (const CLI::CallForHelp&) {
+    out.help = app.help();
+    return out;
   } catch (const CLI::ParseError& e) {
     return fail(errc::invalid_argument, e.what(), "a wrong option", "see troupe-gateway --help");
   }

@@ -16,6 +16,7 @@
 namespace troupe::gateway {
 
 struct options {
+  std::string help;  ///< when it was asked for, and nothing else is set
   std::string name = "gateway";
   std::string data_folder;  ///< absolute
   std::string host = "127.0.0.1";

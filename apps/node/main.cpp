@@ -16,6 +16,10 @@ int main(int count, char** words) {
     std::fprintf(stderr, "%s\n", to_string(wanted.error()).c_str());
     return 2;
   }
+  if (!wanted->help.empty()) {
+    std::fputs(wanted->help.c_str(), stdout);
+    return 0;
+  }
   node::exit_signal exit(wanted->ready_descriptor);
   config::arm_failpoints(wanted->name);
   config::start_log(wanted->name, config::log_level::info);

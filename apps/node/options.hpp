@@ -18,6 +18,7 @@
 namespace troupe::node {
 
 struct options {
+  std::string help;  ///< when it was asked for, and nothing else is set
   node_role role = node_role::trainer;
   std::string name;
   std::string data_folder;

@@ -289,6 +289,14 @@ class WithoutACluster(unittest.TestCase):
         for word in ("up", "down", "status", "run", "score", "checkpoint", "demo", "doctor"):
             self.assertIn(word, said)
 
+    def test_every_program_explains_its_options(self):
+        for name, option in (("troupe-node", "--numa"), ("troupe-gateway", "--tls-key")):
+            program = str(pathlib.Path(PROGRAM).with_name(name))
+            done = subprocess.run([program, "--help"], capture_output=True, text=True,
+                                  timeout=DEADLINE_S)
+            self.assertEqual(done.returncode, 0)
+            self.assertIn(option, done.stdout)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
