@@ -102,15 +102,15 @@ void add_checkpoint(CLI::App& program, command_context& context, command_action&
   group->require_subcommand(1);
   const auto wanted = std::make_shared<checkpoint_options>();
   CLI::App* listing = group->add_subcommand("list", "all, or those of one run");
-  listing->add_option("run", wanted->run);
+  listing->add_option("run", wanted->run, "its name");
   set_action(*listing, context, chosen, [&context, wanted] { return list(context, *wanted); });
   CLI::App* ancestry = group->add_subcommand("lineage", "what a checkpoint was made from");
   ancestry->add_option("checkpoint", wanted->id, "id, or its first 6 digits or more")->required();
   set_action(*ancestry, context, chosen, [&context, wanted] { return lineage(context, *wanted); });
   CLI::App* exporting = group->add_subcommand("export", "write a Hugging Face directory");
   exporting->alias("materialize");
-  exporting->add_option("checkpoint", wanted->id)->required();
-  exporting->add_option("directory", wanted->directory)->required();
+  exporting->add_option("checkpoint", wanted->id, "id, or its first 6 digits or more")->required();
+  exporting->add_option("directory", wanted->directory, "must not exist")->required();
   set_action(*exporting, context, chosen,
              [&context, wanted] { return export_to(context, *wanted); });
   add_checkpoint_care(*group, context, chosen);

@@ -32,7 +32,8 @@ result<void> perform(const command_context& context, const demo_options& wanted)
 void add_demo(CLI::App& program, command_context& context, command_action& chosen) {
   CLI::App* command = program.add_subcommand("demo", "train, serve, kill and recover, in minutes");
   const auto wanted = std::make_shared<demo_options>();
-  command->add_option("--seed", wanted->seed);
+  command->add_option("--seed", wanted->seed, "of weights, data and answers")
+      ->capture_default_str();
   command->add_option("--out", wanted->folder, "where the report goes (out/demo)");
   const auto calm = std::make_shared<bool>(false);
   command->add_flag("--no-faults", *calm, "kill nothing");

@@ -185,7 +185,9 @@ void add_deployment(CLI::App& program, command_context& context, command_action&
   const auto wanted = std::make_shared<deployment_options>();
   CLI::App* creating = group->add_subcommand("create", "serve a Hugging Face directory");
   creating->add_option("name", wanted->name)->required();
-  creating->add_option("--model", wanted->model)->required()->check(CLI::ExistingDirectory);
+  creating->add_option("--model", wanted->model, "Hugging Face directory")
+      ->required()
+      ->check(CLI::ExistingDirectory);
   add_replicas(*creating, *wanted);
   set_action(*creating, context, chosen, [&context, wanted] { return create(context, *wanted); });
   CLI::App* listing = group->add_subcommand("list", "all, with their replicas");

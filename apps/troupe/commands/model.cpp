@@ -66,10 +66,11 @@ void add_model(CLI::App& program, command_context& context, command_action& chos
   group->require_subcommand(1);
   CLI::App* command = group->add_subcommand("create", "write a seeded byte-level Qwen3");
   const auto wanted = std::make_shared<model_options>();
-  command->add_option("directory", wanted->directory)->required();
-  command->add_option("--hidden", wanted->hidden_size, "multiple of 8");
-  command->add_option("--layers", wanted->num_layers);
-  command->add_option("--seed", wanted->seed);
+  command->add_option("directory", wanted->directory, "must not exist")->required();
+  command->add_option("--hidden", wanted->hidden_size, "width, a multiple of 8")
+      ->capture_default_str();
+  command->add_option("--layers", wanted->num_layers, "blocks")->capture_default_str();
+  command->add_option("--seed", wanted->seed, "of the weights")->capture_default_str();
   command->add_flag("--untied", wanted->is_untied,
                     "a vocabulary head of its own, which adapters can train");
   set_action(*command, context, chosen, [&context, wanted] { return create(context, *wanted); });

@@ -221,7 +221,9 @@ void add_common(CLI::App& command, run_options& wanted) {
   command.add_option("--model", wanted.request.model.directory, "Hugging Face directory")
       ->required();
   command.add_option("--name", wanted.request.name, "of the run; none: one is made up");
-  command.add_option("--ranks", wanted.request.world_size)->check(CLI::Range(1, 64));
+  command.add_option("--ranks", wanted.request.world_size, "trainers that share the work")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
   command
       .add_option("--shard-size", wanted.request.shard_size,
                   "ranks that share one copy of the state; none: all of them")
@@ -237,10 +239,14 @@ void add_run(CLI::App& program, command_context& context, command_action& chosen
   CLI::App* sft = group->add_subcommand("sft", "supervised fine-tuning");
   add_common(*sft, *wanted);
   sft->add_option("--data", wanted->data, "JSON lines: see README")->required();
-  sft->add_option("--steps", wanted->sft.steps);
-  sft->add_option("--batch-size", wanted->sft.batch_size)->check(CLI::Range(1, 1024));
-  sft->add_option("--learning-rate", wanted->sft.learning_rate)->check(CLI::PositiveNumber);
-  sft->add_option("--seed", wanted->sft.seed);
+  sft->add_option("--steps", wanted->sft.steps, "of the optimizer")->capture_default_str();
+  sft->add_option("--batch-size", wanted->sft.batch_size, "rows of a step")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  sft->add_option("--learning-rate", wanted->sft.learning_rate, "of AdamW")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  sft->add_option("--seed", wanted->sft.seed, "of the order of rows")->capture_default_str();
   sft->add_flag_callback(
       "--continue", [wanted] { wanted->begin = beginning::where_it_stood; },
       "go on with the run of that name, if there is one, with the same options as before");
@@ -248,19 +254,27 @@ void add_run(CLI::App& program, command_context& context, command_action& chosen
   CLI::App* grpo = group->add_subcommand("grpo", "reinforcement learning, byte-level models");
   add_common(*grpo, *wanted);
   grpo->add_option("--data", wanted->data, "rows {\"prompt\",\"answer\"}; none: built-in task");
-  grpo->add_option("--steps", wanted->grpo.steps);
-  grpo->add_option("--questions", wanted->grpo.questions_per_step)->check(CLI::Range(1, 512));
-  grpo->add_option("--answers", wanted->grpo.answers_per_question)->check(CLI::Range(2, 256));
-  grpo->add_option("--max-tokens", wanted->grpo.max_tokens)->check(CLI::Range(1, 4096));
-  grpo->add_option("--learning-rate", wanted->grpo.learning_rate)->check(CLI::PositiveNumber);
-  grpo->add_option("--seed", wanted->grpo.seed);
+  grpo->add_option("--steps", wanted->grpo.steps, "of the optimizer")->capture_default_str();
+  grpo->add_option("--questions", wanted->grpo.questions_per_step, "of a step")
+      ->check(CLI::Range(1, 512))
+      ->capture_default_str();
+  grpo->add_option("--answers", wanted->grpo.answers_per_question, "to each question")
+      ->check(CLI::Range(2, 256))
+      ->capture_default_str();
+  grpo->add_option("--max-tokens", wanted->grpo.max_tokens, "of an answer")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  grpo->add_option("--learning-rate", wanted->grpo.learning_rate, "of AdamW")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  grpo->add_option("--seed", wanted->grpo.seed, "of questions and answers")->capture_default_str();
   set_action(*grpo, context, chosen, [&context, wanted] { return run_grpo(context, *wanted); });
   CLI::App* events = group->add_subcommand("events", "what happened to a run");
-  events->add_option("run", wanted->request.name)->required();
+  events->add_option("run", wanted->request.name, "its name")->required();
   set_action(*events, context, chosen,
              [&context, wanted] { return show_events(context, wanted->request.name); });
   CLI::App* known = group->add_subcommand("acknowledge", "let a rolled back run go on");
-  known->add_option("run", wanted->request.name)->required();
+  known->add_option("run", wanted->request.name, "its name")->required();
   set_action(*known, context, chosen,
              [&context, wanted] { return acknowledge(context, wanted->request.name); });
 }

@@ -136,17 +136,21 @@ void add_sample(CLI::App& program, command_context& context, command_action& cho
   question->add_option("--prompt", wanted->prompt, "text, for byte-level models");
   question->add_option("--tokens", wanted->request.prompt, "token ids: 1,2,3")->delimiter(',');
   question->require_option(1);
-  command->add_option("--max-tokens", params.max_tokens)
+  command->add_option("--max-tokens", params.max_tokens, "of an answer")
       ->check(CLI::Range(1U, limits::sample_tokens_max))
       ->capture_default_str();
-  command->add_option("--samples", wanted->request.num_samples)
+  command->add_option("--samples", wanted->request.num_samples, "answers")
       ->check(CLI::Range(1U, limits::samples_per_request_max))
       ->capture_default_str();
-  command->add_option("--temperature", params.temperature)->capture_default_str();
-  command->add_option("--top-p", params.top_p)->capture_default_str();
-  command->add_option("--top-k", params.top_k)->capture_default_str();
-  command->add_option("--seed", params.seed)->capture_default_str();
-  command->add_option("--stop-token", params.stop_tokens)->delimiter(',');
+  command->add_option("--temperature", params.temperature, "0: the likeliest token")
+      ->capture_default_str();
+  command->add_option("--top-p", params.top_p, "the likeliest tokens up to this share")
+      ->capture_default_str();
+  command->add_option("--top-k", params.top_k, "so many likeliest tokens; -1: all")
+      ->capture_default_str();
+  command->add_option("--seed", params.seed, "of the choice")->capture_default_str();
+  command->add_option("--stop-token", params.stop_tokens, "ids that end an answer: 1,2")
+      ->delimiter(',');
   command->add_option("--adapter", wanted->adapter, "a sampler checkpoint of an adapter run");
   set_action(*command, context, chosen, [&context, wanted] { return sample(context, *wanted); });
 }

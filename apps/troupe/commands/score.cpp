@@ -92,8 +92,12 @@ void add_score(CLI::App& program, command_context& context, command_action& chos
   const auto wanted = std::make_shared<score_options>();
   command->add_option("--model", wanted->model, "Hugging Face directory")->required();
   command->add_option("--data", wanted->data, "JSON lines")->required();
-  command->add_option("--ranks", wanted->ranks)->check(CLI::Range(1, 64));
-  command->add_option("--batch-size", wanted->batch_size)->check(CLI::Range(1, 1024));
+  command->add_option("--ranks", wanted->ranks, "trainers that share the work")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command->add_option("--batch-size", wanted->batch_size, "rows of a pass")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   set_action(*command, context, chosen, [&context, wanted] { return score(context, *wanted); });
 }
 
