@@ -39,6 +39,18 @@ process_plan plan_node(const std::string& role, const std::string& name,
           data_folder + "/log/" + name + ".log"};
 }
 
+process_plan plan_worker(const std::string& role, std::uint32_t index,
+                         const config::process_group& group, const std::string& data_folder,
+                         const std::string& program) {
+  process_plan plan = plan_node(role, role + "-" + std::to_string(index), data_folder, program,
+                                threads_of(group, std::thread::hardware_concurrency()));
+  plan.arguments.push_back("--share-index=" + std::to_string(index));
+  plan.arguments.push_back("--share-count=" + std::to_string(group.count));
+  const bool is_near = group.numa == config::memory_choice::near;
+  plan.arguments.push_back(is_near ? "--numa=near" : "--numa=any");
+  return plan;
+}
+
 /// What the process said last: nearly always why it ended.
 std::string last_line_of(const std::string& file) {
   std::ifstream log(file);
@@ -68,22 +80,6 @@ std::uint32_t threads_of(const config::process_group& group, std::uint32_t num_c
   const std::uint32_t share = num_cores / std::max(group.count, 1U);
   return std::clamp(share, 1U, limits::node_threads_max);
 }
-
-namespace {
-
-process_plan plan_worker(const std::string& role, std::uint32_t index,
-                         const config::process_group& group, const std::string& data_folder,
-                         const std::string& program) {
-  process_plan plan = plan_node(role, role + "-" + std::to_string(index), data_folder, program,
-                                threads_of(group, std::thread::hardware_concurrency()));
-  plan.arguments.push_back("--share-index=" + std::to_string(index));
-  plan.arguments.push_back("--share-count=" + std::to_string(group.count));
-  const bool is_near = group.numa == config::memory_choice::near;
-  plan.arguments.push_back(is_near ? "--numa=near" : "--numa=any");
-  return plan;
-}
-
-}  // namespace
 
 std::vector<process_plan> plan_cluster(const config::cluster_config& cluster,
                                        const std::string& data_folder,
