@@ -5,18 +5,13 @@
 
 #include <immintrin.h>
 
+#include "gpu/kernels/cpu_masks.hpp"
+
 namespace troupe::gpu::kernels {
 namespace {
 
-constexpr std::size_t lanes = 16;
+constexpr std::size_t lanes = wide_lanes;
 constexpr std::size_t tile_rows = packed_row_step;
-
-/// For masked forms where no lane is left out: GCC takes the others' undefined source for a bug.
-constexpr __mmask16 all_lanes{0xffff};
-
-__mmask16 first_lanes(std::size_t count) {
-  return count >= lanes ? all_lanes : static_cast<__mmask16>((1U << count) - 1U);
-}
 
 __m512i rounded(const float* from, std::size_t count) {
   const __m512 values = _mm512_maskz_loadu_ps(first_lanes(count), from);

@@ -5,12 +5,13 @@
 
 #include <immintrin.h>
 
+#include "gpu/kernels/cpu_masks.hpp"
 #include "gpu/kernels/cpu_unrolled.hpp"
 
 namespace troupe::gpu::kernels {
 namespace {
 
-constexpr std::size_t lanes = 16;
+constexpr std::size_t lanes = wide_lanes;
 constexpr std::size_t tile_rows = packed_row_step;
 constexpr std::size_t block_ks = fp16_block_ks;
 
@@ -19,13 +20,6 @@ constexpr std::size_t run_blocks = 4;
 
 /// How many ks before their use panels are fetched.
 constexpr std::size_t ahead = 16;
-
-/// For masked forms where no lane is left out: GCC takes the others' undefined source for a bug.
-constexpr __mmask16 all_lanes{0xffff};
-
-__mmask16 first_lanes(std::size_t count) {
-  return count >= lanes ? all_lanes : static_cast<__mmask16>((1U << count) - 1U);
-}
 
 constexpr std::size_t padded(std::size_t k) {
   return (k + block_ks - 1) / block_ks * block_ks;
