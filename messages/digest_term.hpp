@@ -29,17 +29,21 @@ static constexpr std::uint64_t digest_stride = 0x9e3779b97f4a7c15ULL;
   return key * digest_stride + 0x632be59bd9b4e019ULL;
 }
 
-[[gnu::always_inline]] static inline constexpr std::uint64_t digest_middle(std::uint64_t h) {
+/// Word is one of 64 bits or a vector of such.
+template <class Word>
+[[gnu::always_inline]] static inline constexpr Word digest_middle(const Word& h) {
   return (h ^ (h >> 30U)) * 0xbf58476d1ce4e5b9ULL;
 }
 
-[[gnu::always_inline]] static inline constexpr std::uint64_t digest_low(std::uint64_t middle) {
-  const std::uint64_t x = (middle ^ (middle >> 27U)) * 0x94d049bb133111ebULL;
+template <class Word>
+[[gnu::always_inline]] static inline constexpr Word digest_low(const Word& middle) {
+  const Word x = (middle ^ (middle >> 27U)) * 0x94d049bb133111ebULL;
   return x ^ (x >> 31U);
 }
 
-[[gnu::always_inline]] static inline constexpr std::uint64_t digest_high(std::uint64_t middle) {
-  const std::uint64_t x = (middle ^ (middle >> 33U)) * 0xd6e8feb86659fd93ULL;
+template <class Word>
+[[gnu::always_inline]] static inline constexpr Word digest_high(const Word& middle) {
+  const Word x = (middle ^ (middle >> 33U)) * 0xd6e8feb86659fd93ULL;
   return x ^ (x >> 32U);
 }
 

@@ -167,6 +167,8 @@ struct adamw_task {
   float weight_decay = 0;
   float step_size = 0;                 ///< learning_rate / (1 - beta1^step)
   float inverse_sqrt_correction2 = 1;  ///< 1 / sqrt(1 - beta2^step)
+  std::uint32_t parameter = 0;         ///< whose elements these are, from first_element on
+  std::uint64_t first_element = 0;
 };
 
 struct digest_sum {
@@ -236,7 +238,8 @@ struct cpu_kernels {
   void (*add)(std::size_t count, const float* from, float* to);
 
   double (*sum_of_squares)(std::size_t count, const float* values);
-  void (*adamw)(const adamw_task& task);
+  /// Returns the digest of the weights after the update.
+  digest_sum (*adamw)(const adamw_task& task);
   /// Sum of element_digest over fp32 bits; see messages/state_digest.hpp.
   digest_sum (*digest)(std::uint32_t parameter, std::uint64_t first_element, std::size_t count,
                        const float* values);

@@ -1,44 +1,123 @@
 // Kernels over flat shards: gradient norm, AdamW, digest. Included by cpu_tables.hpp only.
 
+constexpr std::size_t half_lanes = lanes / 2;
+using vector_d = double __attribute__((vector_size(TROUPE_LANES * 4)));
+using vector_l = std::uint64_t __attribute__((vector_size(TROUPE_LANES * 4)));
+
+/// How many elements before their use they are fetched.
+constexpr std::size_t state_ahead = 384;
+
+/// Several sums at a time, for one would wait for itself.
 inline double sum_of_squares(std::size_t count, const float* values) {
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto value = static_cast<double>(values[i]);
-    sum += value * value;
-  }
-  return sum;
+  constexpr std::size_t sums = 4;
+  using half_f = float __attribute__((vector_size(TROUPE_LANES * 2)));
+  vector_d sum[sums] = {};
+  std::size_t i = 0;
+  for (; i + sums * half_lanes <= count; i += sums * half_lanes)
+    unrolled<sums>([&](auto s) {
+      half_f part;
+      __builtin_memcpy(&part, values + i + s * half_lanes, sizeof part);
+      const auto wide = __builtin_convertvector(part, vector_d);
+      sum[s] += wide * wide;
+    });
+  double total = 0;
+  for (const vector_d& part : sum)
+    for (std::size_t lane = 0; lane < half_lanes; ++lane)
+      total += part[lane];
+  for (; i < count; ++i)
+    total += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  return total;
 }
 
-inline void adamw(const adamw_task& t) {
+/// The digest of elements one after the other, a vector of fp32 at a time.
+class digest_lanes {
+ public:
+  digest_lanes(std::uint32_t parameter, std::uint64_t first_element)
+      : next_(detail::digest_place((std::uint64_t{parameter} << 40U) + first_element)) {
+    for (std::size_t i = 0; i < lanes; ++i)
+      place_[i / half_lanes][i % half_lanes] = next_ + i * detail::digest_stride;
+  }
+
+  [[gnu::always_inline]] void add(const vector_f& values) {
+    using half_u = std::uint32_t __attribute__((vector_size(TROUPE_LANES * 2)));
+    half_u bits[2];
+    __builtin_memcpy(bits, &values, sizeof values);
+    unrolled<2>([&](auto half) {
+      const vector_l h = place_[half] + __builtin_convertvector(bits[half], vector_l);
+      const vector_l middle = detail::digest_middle(h);
+      low_ += detail::digest_low(middle);
+      high_ += detail::digest_high(middle);
+      place_[half] += lanes * detail::digest_stride;
+    });
+    next_ += lanes * detail::digest_stride;
+  }
+
+  void add(float value) {
+    const auto term = detail::digest_term(next_ + __builtin_bit_cast(std::uint32_t, value));
+    rest_.low += term.low;
+    rest_.high += term.high;
+    next_ += detail::digest_stride;
+  }
+
+  [[nodiscard]] digest_sum sum() const {
+    digest_sum total = rest_;
+    for (std::size_t lane = 0; lane < half_lanes; ++lane) {
+      total.low += low_[lane];
+      total.high += high_[lane];
+    }
+    return total;
+  }
+
+ private:
+  std::uint64_t next_;  ///< place of the next element
+  vector_l place_[2] = {};
+  vector_l low_ = {};
+  vector_l high_ = {};
+  digest_sum rest_;
+};
+
+[[gnu::always_inline]] inline void adamw_part(const adamw_task& t, std::size_t first,
+                                              std::size_t count) {
   const float decay = 1.0F - t.learning_rate * t.weight_decay;
-  const float keep1 = t.beta1;
   const float take1 = 1.0F - t.beta1;
-  const float keep2 = t.beta2;
   const float take2 = 1.0F - t.beta2;
 #pragma omp simd
-  for (std::size_t i = 0; i < t.count; ++i) {
+  for (std::size_t i = first; i < first + count; ++i) {
     const float gradient = t.gradients[i] * t.gradient_scale;
-    const float first = keep1 * t.exp_avg[i] + take1 * gradient;
-    const float second = keep2 * t.exp_avg_sq[i] + take2 * gradient * gradient;
-    t.exp_avg[i] = first;
-    t.exp_avg_sq[i] = second;
-    const float scale = __builtin_sqrtf(second) * t.inverse_sqrt_correction2 + t.eps;
-    t.weights[i] = t.weights[i] * decay - t.step_size * first / scale;
+    const float average = t.beta1 * t.exp_avg[i] + take1 * gradient;
+    const float square = t.beta2 * t.exp_avg_sq[i] + take2 * gradient * gradient;
+    t.exp_avg[i] = average;
+    t.exp_avg_sq[i] = square;
+    const float scale = __builtin_sqrtf(square) * t.inverse_sqrt_correction2 + t.eps;
+    t.weights[i] = t.weights[i] * decay - t.step_size * average / scale;
   }
+}
+
+/// The digest waits for arithmetic while the update waits for memory, so they go together.
+inline digest_sum adamw(const adamw_task& task) {
+  const adamw_task t = task;
+  digest_lanes digest(t.parameter, t.first_element);
+  std::size_t i = 0;
+  for (; i + lanes <= t.count; i += lanes) {
+    __builtin_prefetch(t.gradients + i + state_ahead);
+    for (const float* const written : {t.weights, t.exp_avg, t.exp_avg_sq})
+      __builtin_prefetch(written + i + state_ahead, 1);
+    adamw_part(t, i, lanes);
+    digest.add(load(t.weights + i));
+  }
+  adamw_part(t, i, t.count - i);
+  for (; i < t.count; ++i)
+    digest.add(t.weights[i]);
+  return digest.sum();
 }
 
 inline digest_sum digest(std::uint32_t parameter, std::uint64_t first_element, std::size_t count,
                          const float* values) {
-  std::uint64_t place = detail::digest_place((std::uint64_t{parameter} << 40U) + first_element);
-  std::uint64_t low = 0;
-  std::uint64_t high = 0;
-#pragma omp simd reduction(+ : low, high) linear(place : detail::digest_stride)
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto term = detail::digest_term(place + __builtin_bit_cast(std::uint32_t, values[i]));
-    low += term.low;
-    high += term.high;
-    place += detail::digest_stride;
-  }
-  return {low, high};
+  digest_lanes digest(parameter, first_element);
+  std::size_t i = 0;
+  for (; i + lanes <= count; i += lanes)
+    digest.add(load(values + i));
+  for (; i < count; ++i)
+    digest.add(values[i]);
+  return digest.sum();
 }

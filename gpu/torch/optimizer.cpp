@@ -60,47 +60,71 @@ std::vector<shard_owners> owners_of(const sharded_state& state) {
   return owners;
 }
 
-/// Of the owned elements from `begin` to `end` of a shard.
-state_digest digest_range(const shard_owners& owners, const float* weights, std::size_t begin,
-                          std::size_t end) {
+/// Sums what body(owned, first, last) answers for a shard from `begin` to `end`; null: this rank
+/// owns none of these.
+template <class Body>
+state_digest sum_over_owned(const shard_owners& owners, std::size_t begin, std::size_t end,
+                            const Body& body) {
   const auto end_of = [](const owned_slice* owned) {
     return owned->shard_offset + owned->slice.num_elements();
   };
   state_digest total;
+  const auto add = [&](const owned_slice* owned, std::size_t first, std::size_t last) {
+    if (first == last) return;
+    const kernels::digest_sum sum = body(owned, first, last);
+    total += {sum.low, sum.high};
+  };
   for (auto at = std::ranges::upper_bound(owners, begin, {}, end_of);
        at != owners.end() && (*at)->shard_offset < end; ++at) {
-    const owned_slice& owned = **at;
-    const std::size_t first = std::max(begin, owned.shard_offset);
+    const std::size_t first = std::max(begin, (*at)->shard_offset);
     const std::size_t last = std::min(end, end_of(*at));
-    const auto sum = kernels::for_this_cpu().digest(owned.slice.parameter,
-                                                    owned.slice.begin + first - owned.shard_offset,
-                                                    last - first, weights + first);
-    total += {sum.low, sum.high};
+    add(nullptr, begin, first);
+    add(*at, first, last);
+    begin = last;
   }
+  add(nullptr, begin, end);
   return total;
 }
 
+/// The same for all of a shard.
 template <class Body>
-state_digest sum_over_pieces(std::size_t elements, const Body& body) {
+state_digest sum_over_shard(const at::Tensor& weights, const shard_owners& owners,
+                            const Body& body) {
+  const auto sum_of = [&](std::size_t begin, std::size_t end) {
+    return sum_over_owned(owners, begin, end, body);
+  };
   state_digest total;
-  for (const state_digest& sum : for_each_piece(elements, body))
+  for (const state_digest& sum : for_each_piece(count(weights), sum_of))
     total += sum;
   return total;
 }
 
-/// A piece is digested while it is near: by itself, that is another pass over all weights.
-state_digest update_shard(state_shard& shard, const kernels::adamw_task& common,
-                          const shard_owners& owners) {
-  return sum_over_pieces(count(shard.weights), [&](std::size_t begin, std::size_t end) {
-    kernels::adamw_task task = common;
-    task.count = end - begin;
-    task.weights = values(shard.weights) + begin;
-    task.exp_avg = values(shard.exp_avg) + begin;
-    task.exp_avg_sq = values(shard.exp_avg_sq) + begin;
-    task.gradients = values(std::as_const(shard.gradients)) + begin;
-    kernels::for_this_cpu().adamw(task);
-    return digest_range(owners, values(std::as_const(shard.weights)), begin, end);
-  });
+/// Which element of its parameter an owned one is, by its place in the shard.
+std::uint64_t element_at(const owned_slice& owned, std::size_t place) {
+  return owned.slice.begin + place - owned.shard_offset;
+}
+
+kernels::digest_sum digest_range(const float* weights, const owned_slice* owned, std::size_t begin,
+                                 std::size_t end) {
+  if (owned == nullptr) return {};
+  return kernels::for_this_cpu().digest(owned->slice.parameter, element_at(*owned, begin),
+                                        end - begin, weights + begin);
+}
+
+/// Also what is not owned, as a replica's copy.
+kernels::digest_sum update_range(state_shard& shard, kernels::adamw_task task,
+                                 const owned_slice* owned, std::size_t begin, std::size_t end) {
+  task.count = end - begin;
+  task.weights = values(shard.weights) + begin;
+  task.exp_avg = values(shard.exp_avg) + begin;
+  task.exp_avg_sq = values(shard.exp_avg_sq) + begin;
+  task.gradients = values(std::as_const(shard.gradients)) + begin;
+  if (owned != nullptr) {
+    task.parameter = owned->slice.parameter;
+    task.first_element = element_at(*owned, begin);
+  }
+  const kernels::digest_sum sum = kernels::for_this_cpu().adamw(task);
+  return owned != nullptr ? sum : kernels::digest_sum{};
 }
 
 state_digest update_all(sharded_state& state, const kernels::adamw_task& task) {
@@ -111,8 +135,13 @@ state_digest update_all(sharded_state& state, const kernels::adamw_task& task) {
   }
   const auto owners = owners_of(state);
   state_digest total;
-  for (std::size_t group = 0; group < owners.size(); ++group)
-    total += update_shard(state.shards()[group], task, owners[group]);
+  for (std::size_t group = 0; group < owners.size(); ++group) {
+    state_shard& shard = state.shards()[group];
+    total += sum_over_shard(shard.weights, owners[group],
+                            [&](const owned_slice* owned, std::size_t begin, std::size_t end) {
+                              return update_range(shard, task, owned, begin, end);
+                            });
+  }
   return total;
 }
 
@@ -164,9 +193,10 @@ state_digest digest_weights(const sharded_state& state) {
   state_digest total;
   for (std::size_t group = 0; group < owners.size(); ++group) {
     const at::Tensor& weights = state.shards()[group].weights;
-    total += sum_over_pieces(count(weights), [&](std::size_t begin, std::size_t end) {
-      return digest_range(owners[group], values(weights), begin, end);
-    });
+    total += sum_over_shard(weights, owners[group],
+                            [&](const owned_slice* owned, std::size_t begin, std::size_t end) {
+                              return digest_range(values(weights), owned, begin, end);
+                            });
   }
   return total;
 }

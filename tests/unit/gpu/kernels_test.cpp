@@ -340,6 +340,60 @@ BOOST_DATA_TEST_CASE(digest_is_the_shared_one, tables, index) {
   BOOST_TEST(actual.high == expected.high);
 }
 
+BOOST_DATA_TEST_CASE(squares_are_summed_in_double, tables, index) {
+  for (const std::size_t count : {0U, 1U, 31U, 64U, 1000U}) {
+    const auto values = random_values(count, 40);
+    const double expected =
+        std::accumulate(values.begin(), values.end(), 0.0,
+                        [](double sum, float value) { return sum + wide(value) * wide(value); });
+    BOOST_TEST(std::abs(k::table(index).sum_of_squares(count, values.data()) - expected) <=
+               1e-14 * expected);
+  }
+}
+
+/// The update in double; Loshchilov and Hutter 2019.
+BOOST_DATA_TEST_CASE(adamw_updates_and_digests, tables, index) {
+  const std::size_t count = 333;
+  auto weights = random_values(count, 41);
+  auto average = random_values(count, 42);
+  auto square = random_values(count, 43);
+  for (float& value : square)
+    value *= value;
+  const auto gradients = random_values(count, 44);
+  const auto before = weights;
+  const auto average_before = average;
+  const auto square_before = square;
+  k::adamw_task task{.count = count,
+                     .weights = weights.data(),
+                     .exp_avg = average.data(),
+                     .exp_avg_sq = square.data(),
+                     .gradients = gradients.data(),
+                     .gradient_scale = 0.5F,
+                     .learning_rate = 1e-2F,
+                     .beta1 = 0.9F,
+                     .beta2 = 0.99F,
+                     .eps = 1e-8F,
+                     .weight_decay = 0.1F,
+                     .step_size = 2e-2F,
+                     .inverse_sqrt_correction2 = 3,
+                     .parameter = 5,
+                     .first_element = 77};
+  const auto sum = k::table(index).adamw(task);
+  for (std::size_t i = 0; i < count; ++i) {
+    const double gradient = 0.5 * wide(gradients[i]);
+    const double first = 0.9 * wide(average_before[i]) + 0.1 * gradient;
+    const double second = 0.99 * wide(square_before[i]) + 0.01 * gradient * gradient;
+    const double step = 2e-2 * first / (std::sqrt(second) * 3 + 1e-8);
+    BOOST_REQUIRE(std::abs(wide(average[i]) - first) < 1e-6);
+    BOOST_REQUIRE(std::abs(wide(square[i]) - second) < 1e-6);
+    BOOST_REQUIRE(std::abs(wide(weights[i]) - (wide(before[i]) * (1 - 1e-3) - step)) < 1e-6);
+  }
+  state_digest expected;
+  add_elements(expected, 5, 77, std::span<const float>(weights));
+  BOOST_TEST(sum.low == expected.low);
+  BOOST_TEST(sum.high == expected.high);
+}
+
 BOOST_DATA_TEST_CASE(rotation_turns_pairs_and_back, tables, index) {
   const k::cpu_kernels& cpu = k::table(index);
   for (const std::size_t half : {1U, 8U, 19U, 32U}) {
