@@ -50,11 +50,16 @@ struct fp16_product {
 };
 
 struct fp16_kernels {
-  /// Requires: column_stride is 1.
   void (*pack_panel)(const panel_source& source, std::uint32_t* panel);
   /// At most fp16_pack_rows_max, in the order of packing_of(k_stride). Writes whole tiles.
   void (*pack_rows)(const row_source& source, std::uint32_t* rows);
   void (*multiply)(const fp16_product& product);
+
+  /// Causal attention as of cpu_kernels, with these products.
+  void (*attention)(const attention_task& task);
+  void (*attention_backward)(const attention_task& task);
+  /// Elements of scratch, which begins with a line of the caches, for either pass.
+  std::size_t (*attention_scratch)(std::size_t length, std::size_t head_dim);
 };
 
 /// Null where the processor has no such instructions.

@@ -1,4 +1,4 @@
-// Element-wise and row-wise kernels. Included by cpu_tables.hpp only.
+// Element-wise and row-wise kernels. Included by cpu_tables.hpp and cpu_fp16.cpp only.
 //
 // Sums inside a row use one accumulator per vector lane; `omp simd` allows exactly that.
 

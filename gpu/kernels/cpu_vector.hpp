@@ -1,5 +1,6 @@
-// Vectors of the instruction set a unit is compiled for. Included by cpu_tables.hpp only, inside
-// namespace TROUPE_ISA, so that code of two instruction sets never shares a symbol.
+// Vectors of the instruction set a unit is compiled for. Included by cpu_tables.hpp and
+// cpu_fp16.cpp only, inside namespaces of their own, so that code of two instruction sets never
+// shares a symbol.
 //
 // The vector extensions of GCC and Clang are used instead of intrinsics: one text serves every
 // width, and an operation means the same on all of them.

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <vector>
 
+#include "gpu/kernels/cpu_fp16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/torch/library/attention.hpp"
 #include "gpu/torch/pass_clock.hpp"
+#include "gpu/torch/product.hpp"
 #include "gpu/torch/row_ops.hpp"
 
 namespace troupe::gpu {
@@ -36,9 +37,25 @@ std::vector<std::size_t> row_positions(const packed_batch& batch) {
   return positions;
 }
 
+/// What computes tasks, with products as product_type() asks.
+struct task_kernels {
+  void (*forward)(const kernels::attention_task& task);
+  void (*backward)(const kernels::attention_task& task);
+  std::size_t (*scratch)(std::size_t length, std::size_t head_dim);
+};
+
+task_kernels chosen_kernels() {
+  if (const auto* const halves = kernels::fp16_for_this_cpu();
+      halves != nullptr && product_type() == compute_type::bf16)
+    return {halves->attention, halves->attention_backward, halves->attention_scratch};
+  const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
+  return {cpu.attention, cpu.attention_backward, &kernels::attention_scratch};
+}
+
 /// Runs body(task, scratch) for every (sequence, key head), longest sequences first.
 template <class Body>
-void for_each_task(const head_layout& heads, const packed_batch& batch, const Body& body) {
+void for_each_task(const head_layout& heads, const packed_batch& batch, const task_kernels& cpu,
+                   const Body& body) {
   std::vector<std::size_t> order(batch.num_sequences());
   for (std::size_t s = 0; s < order.size(); ++s)
     order[s] = s;
@@ -46,10 +63,9 @@ void for_each_task(const head_layout& heads, const packed_batch& batch, const Bo
       order, [&](std::size_t a, std::size_t b) { return batch.length(a) > batch.length(b); });
   const std::size_t longest = order.empty() ? 0 : batch.length(order.front());
   for_ranges(order.size() * heads.keys, 1, [&](std::size_t begin, std::size_t end) {
-    const auto scratch =
-        std::make_unique_for_overwrite<float[]>(kernels::attention_scratch(longest, heads.dim));
+    const at::Tensor scratch = make_tensor({cpu.scratch(longest, heads.dim)});
     for (std::size_t task = begin; task < end; ++task)
-      body(order[task / heads.keys], task % heads.keys, scratch.get());
+      body(order[task / heads.keys], task % heads.keys, scratch.mutable_data_ptr<float>());
   });
 }
 
@@ -188,13 +204,14 @@ attended attention(const model_config& model, const packed_batch& batch, const a
                   {}};
   float* const out = values(result.out);
   float* const lse = values(result.lse);
-  for_each_task(heads, batch, [&](std::size_t sequence, std::size_t key_head, float* scratch) {
+  const task_kernels cpu = chosen_kernels();
+  for_each_task(heads, batch, cpu, [&](std::size_t sequence, std::size_t key_head, float* scratch) {
     auto task = make_task(heads, batch, sequence, key_head, values(rotated), values(qkv));
     const std::size_t row = batch.offsets[sequence];
     task.out = out + row * heads.out_width() + key_head * heads.group * heads.dim;
     task.lse = lse + row * heads.queries + key_head * heads.group;
     task.scratch = scratch;
-    kernels::for_this_cpu().attention(task);
+    cpu.forward(task);
   });
   return result;
 }
@@ -210,7 +227,8 @@ at::Tensor attention_backward(const model_config& model, const packed_batch& bat
   at::Tensor out = forward.out;
   at::Tensor lse = forward.lse;
   float* const to = values(result);
-  for_each_task(heads, batch, [&](std::size_t sequence, std::size_t key_head, float* scratch) {
+  const task_kernels cpu = chosen_kernels();
+  for_each_task(heads, batch, cpu, [&](std::size_t sequence, std::size_t key_head, float* scratch) {
     auto task = make_task(heads, batch, sequence, key_head, values(rotated), values(qkv));
     const std::size_t row = batch.offsets[sequence];
     const std::size_t out_at = row * heads.out_width() + key_head * heads.group * heads.dim;
@@ -223,7 +241,7 @@ at::Tensor attention_backward(const model_config& model, const packed_batch& bat
     task.k_gradient = to_row + (heads.queries + key_head) * heads.dim;
     task.v_gradient = to_row + (heads.queries + heads.keys + key_head) * heads.dim;
     task.gradient_stride = heads.qkv_width();
-    kernels::for_this_cpu().attention_backward(task);
+    cpu.backward(task);
   });
   return result;
 }

@@ -1,7 +1,6 @@
 #include "gpu/torch/product.hpp"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 #include <vector>
 
@@ -135,13 +134,9 @@ struct fp16_operands {
 
   const kernels::fp16_kernels& halves;
   kernels::packing order;
-  const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
 
   void pack_panel(const kernels::panel_source& source, std::uint32_t* panel) const {
-    if (source.column_stride == 1) return halves.pack_panel(source, panel);
-    alignas(64) std::array<float, k_max * panel_columns> turned;
-    cpu.pack_panel(source, turned.data());
-    halves.pack_panel({turned.data(), source.k, panel_columns, panel_columns, 1}, panel);
+    halves.pack_panel(source, panel);
   }
   void pack_rows(const kernels::row_source& source, std::uint32_t* rows) const {
     static_assert(near_rows <= kernels::fp16_pack_rows_max);
