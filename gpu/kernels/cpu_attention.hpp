@@ -90,12 +90,6 @@ inline attention_buffers cut_scratch(const attention_task& t) {
   return b;
 }
 
-/// exp(x), 0 below e^-46, which changes no sum of fp32 in which a 1 is: products of numbers much
-/// smaller would be so small that processors take their time over them. NaN stays.
-[[gnu::always_inline]] inline float share_of(float x) {
-  return x < -46.0F ? 0.0F : exp_fast(x);
-}
-
 /// scores[row][0..position of row] become probabilities, the rest of the visible columns 0.
 /// Returns the log-sum-exp of the scaled scores.
 inline float softmax_row(float* scores, std::size_t visible, std::size_t columns, float scale) {
@@ -103,7 +97,7 @@ inline float softmax_row(float* scores, std::size_t visible, std::size_t columns
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (std::size_t i = 0; i < visible; ++i) {
-    scores[i] = share_of(scores[i] * scale - best);
+    scores[i] = exp_fast(scores[i] * scale - best);
     sum += scores[i];
   }
   const float factor = 1.0F / sum;
@@ -150,7 +144,7 @@ inline void score_gradients(const attention_task& t, const attention_buffers& b,
     float* const g = b.gradients + row * b.padded_length;
 #pragma omp simd
     for (std::size_t i = 0; i <= position; ++i) {
-      p[i] = share_of(p[i] * t.scale - lse);
+      p[i] = exp_fast(p[i] * t.scale - lse);
       g[i] = p[i] * (g[i] - shared) * t.scale;
     }
     for (std::size_t i = position + 1; i < seen; ++i) {

@@ -67,9 +67,8 @@ struct forward_buffers {
 
 constexpr float log2_of_e = 1.44269504F;
 
-/// 2^x within 3e-6 of it, which halves cannot tell from it; 0 below 2^-66, so that no product of it
-/// is so small that processors take their time over it. NaN stays. A minimax polynomial of 2^f for
-/// f in [-1/2, 1/2].
+/// 2^x within 3e-6 of it, which halves cannot tell from it; 0 below 2^-66, where they are that too,
+/// for whatever is smaller. NaN stays. A minimax polynomial of 2^f for f in [-1/2, 1/2].
 __m512 power_of_two(__m512 x) {
   const __m512 magic = _mm512_set1_ps(12582912.0F);
   const __m512 whole = _mm512_sub_ps(_mm512_add_ps(x, magic), magic);
