@@ -1,5 +1,4 @@
-// Causal attention over one sequence and one key head, with products in fp16. Included by
-// cpu_fp16.cpp only.
+// Causal attention with products in fp16. Included by cpu_fp16.cpp only.
 //
 // As in cpu_attention.hpp the scores of some query rows exist at a time, and the backward pass
 // makes them again (Dao et al. 2022). Softmax and its gradient are fp32. Probabilities become
