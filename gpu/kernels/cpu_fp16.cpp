@@ -22,7 +22,7 @@ namespace {
 //
 #include "gpu/kernels/cpu_fp16_attention.hpp"
 
-template <class Source>
+template <packing Order>
 void multiply_as(const fp16_product& p) {
   const std::size_t depth = fp16_depth(p.k);
   for (std::size_t row = 0; row < p.m; row += tile_rows) {
@@ -36,13 +36,14 @@ void multiply_as(const fp16_product& p) {
                                p.addend == nullptr ? nullptr : p.addend + to,
                                p.c + to,
                                p.c_stride};
-    multiply_rows(of_rows, p.m - row < tile_rows ? p.m - row : tile_rows, Source{halves_of(tile)});
+    multiply_rows(of_rows, p.m - row < tile_rows ? p.m - row : tile_rows,
+                  packed_rows<Order>{halves_of(tile)});
   }
 }
 
 void multiply(const fp16_product& p) {
-  if (p.order == packing::by_k) return multiply_as<rows_by_k>(p);
-  multiply_as<rows_by_row>(p);
+  if (p.order == packing::by_k) return multiply_as<packing::by_k>(p);
+  multiply_as<packing::by_row>(p);
 }
 
 constexpr fp16_kernels products{&pack_panel, &pack_rows,          &multiply,

@@ -24,25 +24,20 @@ const std::uint16_t* halves_of(const std::uint32_t* words) {
   return reinterpret_cast<const std::uint16_t*>(words);
 }
 
-struct rows_by_row {
+template <packing Order>
+struct packed_rows {
+  static constexpr std::size_t row_step = Order == packing::by_row ? turn_ks : 1;
+  static constexpr std::size_t k_step = Order == packing::by_row ? 1 : tile_rows;
+
   template <std::size_t Row, std::size_t K>
   [[gnu::always_inline]] const std::uint16_t& factor() const {
-    return at[Row * turn_ks + K];
+    return at[Row * row_step + K * k_step];
   }
   [[gnu::always_inline]] void next() { at += turn_ks * tile_rows; }
 
   const std::uint16_t* at;
 };
-
-struct rows_by_k {
-  template <std::size_t Row, std::size_t K>
-  [[gnu::always_inline]] const std::uint16_t& factor() const {
-    return at[K * tile_rows + Row];
-  }
-  [[gnu::always_inline]] void next() { at += turn_ks * tile_rows; }
-
-  const std::uint16_t* at;
-};
+using rows_by_row = packed_rows<packing::by_row>;
 
 /// Side by side, at any distance between ks.
 struct rows_in_place {
