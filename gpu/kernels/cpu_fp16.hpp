@@ -10,6 +10,9 @@
 // unrelated numbers is 0.7 times as far off as with operands rounded to bf16. Shorter sums would be
 // nearer (64: 0.5 times) and take longer (1.05 times).
 //
+// Attention is made of such products as well: softmax is fp32, probabilities are halves, and the
+// gradients of a query's scores have a factor of their own.
+//
 // An element of the result depends on its row and column alone, whatever is computed beside them.
 // NaN and infinities of an operand come out as such.
 //

@@ -35,7 +35,8 @@ void multiply(const strided_product& product);
 
 /// How products on this thread round their operands, until the scope ends. With bf16 they become
 /// that, or fp16 with a factor for each row and column where the processor is quicker with it
-/// (gpu/kernels/cpu_fp16.hpp). Sums are fp32 but for those of 128 products of fp16.
+/// (gpu/kernels/cpu_fp16.hpp), and so do those of attention. Sums are fp32 but for those of 128
+/// products of fp16.
 class product_scope {
  public:
   explicit product_scope(compute_type type);
