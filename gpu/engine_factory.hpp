@@ -19,8 +19,9 @@
 
 namespace troupe::gpu {
 
-/// What matrix products of training round their operands to. Sums, and all that lies between two
-/// products, are fp32, as are weights, gradients and moments.
+/// What matrix products of training, attention's among them, may round their operands to; how they
+/// sum then is in gpu/torch/product.hpp. What lies between two products is fp32, as are weights,
+/// gradients and moments.
 enum class compute_type : std::uint8_t { fp32 = 0, bf16 = 1 };
 
 /// What adapters stand on. Engines of one factory with the same identity, model and rank hold one
