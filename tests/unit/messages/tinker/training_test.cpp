@@ -205,8 +205,7 @@ BOOST_AUTO_TEST_CASE(a_position_has_several_targets_dense_or_sparse) {
   targets.set_shape(0, 3);
   targets.add_shape(2);
   inputs["target_tokens"] = targets;
-  auto& weights = inputs["weights"];
-  weights.Clear();
+  tinker_public::Tensor weights;
   weights.set_dtype(tinker_public::DTYPE_FLOAT32);
   weights.add_shape(3);
   weights.add_shape(2);
@@ -214,6 +213,7 @@ BOOST_AUTO_TEST_CASE(a_position_has_several_targets_dense_or_sparse) {
   csr->set_values(bytes<float>({7, 8, 9}));
   csr->set_crow_indices(bytes<std::int64_t>({0, 2, 3, 3}));
   csr->set_col_indices(bytes<std::int64_t>({0, 1, 1}));
+  inputs["weights"] = weights;
   const auto call = tinker::decode_training_call(in.SerializeAsString());
   BOOST_REQUIRE(call.has_value());
   BOOST_REQUIRE(call->body.has_value());
