@@ -4,7 +4,6 @@
 #include <cmath>
 #include <vector>
 
-#include "gpu/kernels/cpu_fp16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/torch/library/attention.hpp"
 #include "gpu/torch/pass_clock.hpp"
@@ -37,7 +36,7 @@ std::vector<std::size_t> row_positions(const packed_batch& batch) {
   return positions;
 }
 
-/// What computes tasks, with products as product_type() asks.
+/// What computes tasks; their products are fp16 where those of layers are.
 struct task_kernels {
   void (*forward)(const kernels::attention_task& task);
   void (*backward)(const kernels::attention_task& task);
@@ -45,8 +44,7 @@ struct task_kernels {
 };
 
 task_kernels chosen_kernels() {
-  if (const auto* const halves = kernels::fp16_for_this_cpu();
-      halves != nullptr && product_type() == compute_type::bf16)
+  if (const kernels::fp16_kernels* const halves = half_products())
     return {halves->attention, halves->attention_backward, halves->attention_scratch};
   const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
   return {cpu.attention, cpu.attention_backward, &kernels::attention_scratch};

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "gpu/kernels/cpu_bf16.hpp"
-#include "gpu/kernels/cpu_fp16.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/parallel.hpp"
 #include "gpu/torch/pass_clock.hpp"
@@ -318,6 +317,11 @@ compute_type product_type() {
   return current_type;
 }
 
+const kernels::fp16_kernels* half_products() {
+  const bool takes_pairs = kernels::bf16_for_this_cpu() != nullptr;
+  return current_type == compute_type::fp32 || takes_pairs ? nullptr : kernels::fp16_for_this_cpu();
+}
+
 void multiply(const strided_product& p) {
   if (p.m == 0 || p.n == 0) return;
   if (p.k == 0) {
@@ -331,7 +335,7 @@ void multiply(const strided_product& p) {
     return multiply_with(fp32_operands{kernels::rounding::none, order}, p);
   if (const kernels::bf16_kernels* const pairs = kernels::bf16_for_this_cpu())
     return multiply_with(bf16_operands{*pairs}, p);
-  if (const kernels::fp16_kernels* const halves = kernels::fp16_for_this_cpu())
+  if (const kernels::fp16_kernels* const halves = half_products())
     return multiply_with(fp16_operands{*halves, order}, p);
   multiply_with(fp32_operands{kernels::rounding::bf16, order}, p);
 }

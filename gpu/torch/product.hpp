@@ -15,6 +15,7 @@
 #include <cstddef>
 
 #include "gpu/engine_factory.hpp"
+#include "gpu/kernels/cpu_fp16.hpp"
 
 namespace troupe::gpu {
 
@@ -50,5 +51,8 @@ class product_scope {
 
 /// Of this thread.
 [[nodiscard]] compute_type product_type();
+
+/// What computes this thread's products in fp16; null where they are not.
+[[nodiscard]] const kernels::fp16_kernels* half_products();
 
 }  // namespace troupe::gpu
