@@ -6,10 +6,6 @@
 
 constexpr std::size_t query_tile = attention_query_tile;
 
-constexpr std::size_t round_up(std::size_t value, std::size_t step) {
-  return (value + step - 1) / step * step;
-}
-
 /// c[m, columns] (+)= a * panels; the panels of k_max rows each stand one after the other.
 struct tile_product {
   std::size_t m;

@@ -36,8 +36,7 @@ void multiply_as(const fp16_product& p) {
                                p.addend == nullptr ? nullptr : p.addend + to,
                                p.c + to,
                                p.c_stride};
-    multiply_rows(of_rows, p.m - row < tile_rows ? p.m - row : tile_rows,
-                  packed_rows<Order>{halves_of(tile)});
+    multiply_rows(of_rows, smaller(p.m - row, tile_rows), packed_rows<Order>{halves_of(tile)});
   }
 }
 

@@ -11,10 +11,6 @@ constexpr std::size_t query_rows = 8 * tile_rows;
 constexpr std::size_t key_rows = 10 * query_rows;
 static_assert(query_rows % block_ks == 0 && key_rows % panel_columns == 0);
 
-constexpr std::size_t smaller(std::size_t a, std::size_t b) {
-  return a < b ? a : b;
-}
-
 /// Panels over `columns` columns of k elements each.
 void pack_panels(panel_source s, std::uint32_t* panels) {
   const float* const from = s.from;
@@ -27,7 +23,7 @@ void pack_panels(panel_source s, std::uint32_t* panels) {
 }
 
 constexpr std::size_t panel_words(std::size_t k, std::size_t columns) {
-  return (columns + panel_columns - 1) / panel_columns * panel_columns * fp16_depth(k);
+  return round_up(columns, panel_columns) * fp16_depth(k);
 }
 
 /// Cuts a piece of memory at the beginnings of lines.
@@ -37,7 +33,7 @@ struct cutter {
 
   float* take(std::size_t count) {
     float* const piece = begin == nullptr ? nullptr : begin + taken;
-    taken += (count + lanes - 1) / lanes * lanes;
+    taken += round_up(count, lanes);
     return piece;
   }
   std::uint32_t* take_words(std::size_t count) {
@@ -47,7 +43,7 @@ struct cutter {
 
 struct forward_buffers {
   forward_buffers(std::size_t length, std::size_t head_dim, cutter from)
-      : stride((length + panel_columns - 1) / panel_columns * panel_columns),
+      : stride(round_up(length, panel_columns)),
         keys(from.take_words(panel_words(head_dim, length))),
         values(from.take_words(panel_words(length, head_dim))),
         queries(from.take_words(tile_rows * fp16_depth(head_dim))),
@@ -88,23 +84,6 @@ float sum_of(__m512 values) {
   return sum;
 }
 
-__m512 most_of(const float* values, std::size_t count) {
-  __m512 most = _mm512_set1_ps(values[0]);
-  for_vectors(count, [&](std::size_t i, __mmask16 which) {
-    most = _mm512_mask_max_ps(most, which, most, load(values + i, which));
-  });
-  return most;
-}
-
-float largest_score(const float* scores, std::size_t visible) {
-  float part[lanes];
-  _mm512_storeu_ps(part, most_of(scores, visible));
-  float most = part[0];
-  for (const float value : part)
-    most = value > most ? value : most;
-  return most;
-}
-
 /// exp(scaled score - the largest) of each score, and the sum of them.
 float put_exponentials(const float* scores, std::size_t visible, float scale, float largest,
                        row_of_tile to) {
@@ -141,7 +120,7 @@ void attend(const attention_task& t, const forward_buffers& b, std::size_t begin
     const float* const scores = b.scores + row * b.stride;
     const std::size_t visible = begin + row + 1;
     const row_of_tile to{b.probabilities, row};
-    const float largest = largest_score(scores, visible);
+    const float largest = row_max(visible, scores);
     const float sum = put_exponentials(scores, visible, t.scale, largest, to);
     to.fill(visible, seen);
     t.lse[(begin + row) * t.lse_stride + head] = largest * t.scale + __builtin_logf(sum);
@@ -176,7 +155,7 @@ constexpr std::size_t halves_stride(std::size_t keys) {
 
 struct backward_buffers {
   backward_buffers(std::size_t length, std::size_t head_dim, cutter from)
-      : stride((smaller(length, key_rows) + panel_columns - 1) / panel_columns * panel_columns),
+      : stride(round_up(smaller(length, key_rows), panel_columns)),
         half_stride(halves_stride(stride)),
         keys(from.take_words(panel_words(head_dim, length))),
         values(from.take_words(panel_words(head_dim, length))),
@@ -225,7 +204,7 @@ struct query_block {
 
 /// Zeros from the vector after `count` to `end`.
 void fill_in_place(std::uint32_t* words, std::size_t at, std::size_t count, std::size_t end) {
-  for (std::size_t i = (count + lanes - 1) / lanes * lanes; i < end; i += lanes)
+  for (std::size_t i = round_up(count, lanes); i < end; i += lanes)
     _mm256_storeu_si256(halves_at(words, at + i), _mm256_setzero_si256());
 }
 

@@ -154,7 +154,7 @@ struct row_of_tile {
   }
   /// Zeros from the vector after `count` to the end of its block.
   void fill(std::size_t count, std::size_t end) const {
-    for (std::size_t k = (count + lanes - 1) / lanes * lanes; k < padded(end); k += lanes)
+    for (std::size_t k = round_up(count, lanes); k < padded(end); k += lanes)
       put(k, _mm256_setzero_si256());
   }
 };
@@ -226,6 +226,5 @@ void pack_by_k(const row_source& s, std::uint32_t* rows) {
 void pack_rows(const row_source& s, std::uint32_t* rows) {
   if (packing_of(s.k_stride) == packing::by_k) return pack_by_k(s, rows);
   for (std::size_t row = 0; row < s.rows; row += tile_rows)
-    pack_by_row(s, row, s.rows - row < tile_rows ? s.rows - row : tile_rows,
-                rows + row * fp16_depth(s.k));
+    pack_by_row(s, row, smaller(s.rows - row, tile_rows), rows + row * fp16_depth(s.k));
 }

@@ -17,7 +17,11 @@ constexpr std::size_t ahead = 16;
 constexpr std::size_t turn_ks = 8;
 
 constexpr std::size_t padded(std::size_t k) {
-  return (k + block_ks - 1) / block_ks * block_ks;
+  return round_up(k, block_ks);
+}
+
+constexpr std::size_t smaller(std::size_t a, std::size_t b) {
+  return a < b ? a : b;
 }
 
 const std::uint16_t* halves_of(const std::uint32_t* words) {

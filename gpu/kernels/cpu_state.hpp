@@ -32,10 +32,10 @@ inline double sum_of_squares(std::size_t count, const float* values) {
 /// The digest of elements one after the other, a vector of fp32 at a time.
 class digest_lanes {
  public:
-  digest_lanes(std::uint32_t parameter, std::uint64_t first_element)
-      : next_(detail::digest_place((std::uint64_t{parameter} << 40U) + first_element)) {
+  digest_lanes(std::uint32_t parameter, std::uint64_t first_element) {
+    const std::uint64_t key = (std::uint64_t{parameter} << 40U) + first_element;
     for (std::size_t i = 0; i < lanes; ++i)
-      place_[i / half_lanes][i % half_lanes] = next_ + i * detail::digest_stride;
+      place_[i / half_lanes][i % half_lanes] = detail::digest_place(key + i);
   }
 
   [[gnu::always_inline]] void add(const vector_f& values) {
@@ -49,18 +49,20 @@ class digest_lanes {
       high_ += detail::digest_high(middle);
       place_[half] += lanes * detail::digest_stride;
     });
-    next_ += lanes * detail::digest_stride;
   }
 
-  void add(float value) {
-    const auto term = detail::digest_term(next_ + __builtin_bit_cast(std::uint32_t, value));
-    rest_.low += term.low;
-    rest_.high += term.high;
-    next_ += detail::digest_stride;
+  /// The last ones, fewer than lanes.
+  void add_rest(const float* values, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint64_t place = place_[i / half_lanes][i % half_lanes];
+      const auto term = detail::digest_term(place + __builtin_bit_cast(std::uint32_t, values[i]));
+      low_[0] += term.low;
+      high_[0] += term.high;
+    }
   }
 
   [[nodiscard]] digest_sum sum() const {
-    digest_sum total = rest_;
+    digest_sum total;
     for (std::size_t lane = 0; lane < half_lanes; ++lane) {
       total.low += low_[lane];
       total.high += high_[lane];
@@ -69,11 +71,9 @@ class digest_lanes {
   }
 
  private:
-  std::uint64_t next_;  ///< place of the next element
-  vector_l place_[2] = {};
+  vector_l place_[2] = {};  ///< of the next elements
   vector_l low_ = {};
   vector_l high_ = {};
-  digest_sum rest_;
 };
 
 [[gnu::always_inline]] inline void adamw_part(const adamw_task& t, std::size_t first,
@@ -106,8 +106,7 @@ inline digest_sum adamw(const adamw_task& task) {
     digest.add(load(t.weights + i));
   }
   adamw_part(t, i, t.count - i);
-  for (; i < t.count; ++i)
-    digest.add(t.weights[i]);
+  digest.add_rest(t.weights + i, t.count - i);
   return digest.sum();
 }
 
@@ -117,7 +116,6 @@ inline digest_sum digest(std::uint32_t parameter, std::uint64_t first_element, s
   std::size_t i = 0;
   for (; i + lanes <= count; i += lanes)
     digest.add(load(values + i));
-  for (; i < count; ++i)
-    digest.add(values[i]);
+  digest.add_rest(values + i, count - i);
   return digest.sum();
 }

@@ -11,6 +11,10 @@ using vector_i = std::int32_t __attribute__((vector_size(TROUPE_LANES * 4)));
 
 constexpr std::size_t lanes = TROUPE_LANES;
 
+constexpr std::size_t round_up(std::size_t value, std::size_t step) {
+  return (value + step - 1) / step * step;
+}
+
 // Through memcpy: a reference to a vector type with less alignment loses that on its way through
 // some compilers' inlining.
 [[gnu::always_inline]] inline vector_f load(const float* p) {
