@@ -38,12 +38,14 @@ def answer_logprobs(batch: list[types.Datum], logprobs: list[torch.Tensor]) -> t
 
 
 def train(
-    base_model: str, steps: int, pairs: int, learning_rate: float, beta: float
+    base_model: str, steps: int, pairs: int, learning_rate: float, beta: float, seed: int
 ) -> list[float]:
-    rng = random.Random(0)
+    rng = random.Random(seed)
     accuracies = []
     with tinker.ServiceClient() as service:
-        training = service.create_lora_training_client(base_model=base_model, rank=8).result()
+        training = service.create_lora_training_client(
+            base_model=base_model, rank=8, seed=seed
+        ).result()
         batch = [datum for _ in range(pairs) for datum in pair(rng)]
         before = training.forward(batch, "cross_entropy").result()
         reference = answer_logprobs(
@@ -73,6 +75,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--beta", type=float, default=0.5)
+    parser.add_argument("--seed", type=int, default=0, help="of everything drawn by chance")
     train(**vars(parser.parse_args()))
 
 

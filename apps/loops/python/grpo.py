@@ -9,6 +9,7 @@ TINKER_BASE_URL and TINKER_API_KEY as `troupe up` printed them:
 
 import argparse
 import json
+import random
 
 import tinker
 from tinker import types
@@ -34,17 +35,25 @@ def datum_of(prompt: list[int], answer: types.SampledSequence, advantage: float)
     )
 
 
-def train(base_model: str, steps: int, group_size: int, learning_rate: float) -> list[float]:
+def train(
+    base_model: str, steps: int, group_size: int, learning_rate: float, seed: int
+) -> list[float]:
     prompts = [list(text.encode()) for text in ("Say: ", "More: ", "Song: ", "Word: ")]
-    params = types.SamplingParams(max_tokens=8, temperature=1.0, stop=[])
+    rng = random.Random(seed)
     means = []
     with tinker.ServiceClient() as service:
-        training = service.create_lora_training_client(base_model=base_model, rank=8).result()
+        training = service.create_lora_training_client(
+            base_model=base_model, rank=8, seed=seed
+        ).result()
         for step in range(steps):
             sampling = training.save_weights_and_get_sampling_client().result()
-            asked = [
-                sampling.sample(types.ModelInput.from_ints(p), group_size, params) for p in prompts
-            ]
+            asked = []
+            for prompt in prompts:
+                params = types.SamplingParams(
+                    max_tokens=8, temperature=1.0, stop=[], seed=rng.getrandbits(31)
+                )
+                model_input = types.ModelInput.from_ints(prompt)
+                asked.append(sampling.sample(model_input, group_size, params))
             batch, rewards = [], []
             for prompt, future in zip(prompts, asked):
                 answers = future.result().sequences
@@ -66,7 +75,8 @@ def main() -> None:
     parser.add_argument("--base-model", required=True, help="a name of [models]")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--group-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=3e-2)
+    parser.add_argument("--learning-rate", type=float, default=1e-2)
+    parser.add_argument("--seed", type=int, default=0, help="of everything drawn by chance")
     train(**vars(parser.parse_args()))
 
 

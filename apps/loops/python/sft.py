@@ -26,11 +26,15 @@ def example(rng: random.Random) -> types.Datum:
     )
 
 
-def train(base_model: str, steps: int, batch_size: int, learning_rate: float) -> list[float]:
-    rng = random.Random(0)
+def train(
+    base_model: str, steps: int, batch_size: int, learning_rate: float, seed: int
+) -> list[float]:
+    rng = random.Random(seed)
     losses = []
     with tinker.ServiceClient() as service:
-        training = service.create_lora_training_client(base_model=base_model, rank=8).result()
+        training = service.create_lora_training_client(
+            base_model=base_model, rank=8, seed=seed
+        ).result()
         for step in range(steps):
             batch = [example(rng) for _ in range(batch_size)]
             # Both are submitted before either is awaited: the cluster never waits for this loop.
@@ -51,6 +55,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1e-2)
+    parser.add_argument("--seed", type=int, default=0, help="of everything drawn by chance")
     train(**vars(parser.parse_args()))
 
 

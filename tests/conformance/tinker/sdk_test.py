@@ -103,7 +103,7 @@ class ClusterTest(unittest.TestCase):
         self.service.close("success").result()
 
     def training(self, **options):
-        options = {"base_model": "tiny", "rank": 8, **options}
+        options = {"base_model": "tiny", "rank": 8, "seed": 1, **options}
         return self.service.create_lora_training_client(**options).result()
 
     def step(self, training):
@@ -579,8 +579,11 @@ class Examples(ClusterTest):
 
     def test_grpo(self):
         rows = self.run_example("grpo.py")
-        self.assertGreater(rows[-1]["reward"], rows[0]["reward"] + 0.2)
-        self.assertTrue(all(math.isfinite(row["reward"]) for row in rows))
+        rewards = [row["reward"] for row in rows]
+        self.assertTrue(all(map(math.isfinite, rewards)), rewards)
+        # A step may fall back by chance, as one of another processor's bits: five are judged.
+        self.assertGreater(sum(rewards[-5:]) / 5, sum(rewards[:5]) / 5 + 0.4, rewards)
+        self.assertEqual(self.run_example("grpo.py"), rows)
 
 
 if __name__ == "__main__":
