@@ -17,8 +17,8 @@
 namespace troupe::detail {
 
 struct digest_sums {
-  std::uint64_t low;
-  std::uint64_t high;
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
 };
 
 /// Between the places of neighbouring elements.

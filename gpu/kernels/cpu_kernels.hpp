@@ -14,6 +14,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "messages/digest_term.hpp"
+
 namespace troupe::gpu::kernels {
 
 /// Columns of a packed panel: two of the widest vectors.
@@ -171,10 +173,7 @@ struct adamw_task {
   std::uint64_t first_element = 0;
 };
 
-struct digest_sum {
-  std::uint64_t low = 0;
-  std::uint64_t high = 0;
-};
+using digest_sums = detail::digest_sums;
 
 struct cpu_kernels {
   const char* name;
@@ -239,10 +238,10 @@ struct cpu_kernels {
 
   double (*sum_of_squares)(std::size_t count, const float* values);
   /// Returns the digest of the weights after the update.
-  digest_sum (*adamw)(const adamw_task& task);
+  digest_sums (*adamw)(const adamw_task& task);
   /// Sum of element_digest over fp32 bits; see messages/state_digest.hpp.
-  digest_sum (*digest)(std::uint32_t parameter, std::uint64_t first_element, std::size_t count,
-                       const float* values);
+  digest_sums (*digest)(std::uint32_t parameter, std::uint64_t first_element, std::size_t count,
+                        const float* values);
 };
 
 /// Query rows whose scores exist at one time.

@@ -61,8 +61,8 @@ class digest_lanes {
     }
   }
 
-  [[nodiscard]] digest_sum sum() const {
-    digest_sum total;
+  [[nodiscard]] digest_sums sum() const {
+    digest_sums total;
     for (std::size_t lane = 0; lane < half_lanes; ++lane) {
       total.low += low_[lane];
       total.high += high_[lane];
@@ -94,7 +94,7 @@ class digest_lanes {
 }
 
 /// The digest waits for arithmetic while the update waits for memory, so they go together.
-inline digest_sum adamw(const adamw_task& task) {
+inline digest_sums adamw(const adamw_task& task) {
   const adamw_task t = task;
   digest_lanes digest(t.parameter, t.first_element);
   std::size_t i = 0;
@@ -110,8 +110,8 @@ inline digest_sum adamw(const adamw_task& task) {
   return digest.sum();
 }
 
-inline digest_sum digest(std::uint32_t parameter, std::uint64_t first_element, std::size_t count,
-                         const float* values) {
+inline digest_sums digest(std::uint32_t parameter, std::uint64_t first_element, std::size_t count,
+                          const float* values) {
   digest_lanes digest(parameter, first_element);
   std::size_t i = 0;
   for (; i + lanes <= count; i += lanes)

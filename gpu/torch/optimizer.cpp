@@ -71,7 +71,7 @@ state_digest sum_over_owned(const shard_owners& owners, std::size_t begin, std::
   state_digest total;
   const auto add = [&](const owned_slice* owned, std::size_t first, std::size_t last) {
     if (first == last) return;
-    const kernels::digest_sum sum = body(owned, first, last);
+    const kernels::digest_sums sum = body(owned, first, last);
     total += {sum.low, sum.high};
   };
   for (auto at = std::ranges::upper_bound(owners, begin, {}, end_of);
@@ -104,16 +104,16 @@ std::uint64_t element_at(const owned_slice& owned, std::size_t place) {
   return owned.slice.begin + place - owned.shard_offset;
 }
 
-kernels::digest_sum digest_range(const float* weights, const owned_slice* owned, std::size_t begin,
-                                 std::size_t end) {
+kernels::digest_sums digest_range(const float* weights, const owned_slice* owned, std::size_t begin,
+                                  std::size_t end) {
   if (owned == nullptr) return {};
   return kernels::for_this_cpu().digest(owned->slice.parameter, element_at(*owned, begin),
                                         end - begin, weights + begin);
 }
 
 /// Also what is not owned, as a replica's copy.
-kernels::digest_sum update_range(state_shard& shard, kernels::adamw_task task,
-                                 const owned_slice* owned, std::size_t begin, std::size_t end) {
+kernels::digest_sums update_range(state_shard& shard, kernels::adamw_task task,
+                                  const owned_slice* owned, std::size_t begin, std::size_t end) {
   task.count = end - begin;
   task.weights = values(shard.weights) + begin;
   task.exp_avg = values(shard.exp_avg) + begin;
@@ -123,8 +123,8 @@ kernels::digest_sum update_range(state_shard& shard, kernels::adamw_task task,
     task.parameter = owned->slice.parameter;
     task.first_element = element_at(*owned, begin);
   }
-  const kernels::digest_sum sum = kernels::for_this_cpu().adamw(task);
-  return owned != nullptr ? sum : kernels::digest_sum{};
+  const kernels::digest_sums sum = kernels::for_this_cpu().adamw(task);
+  return owned != nullptr ? sum : kernels::digest_sums{};
 }
 
 state_digest update_all(sharded_state& state, const kernels::adamw_task& task) {

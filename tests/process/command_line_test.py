@@ -8,6 +8,7 @@ Usage: command_line_test.py TROUPE_PROGRAM
 import contextlib
 import json
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -288,6 +289,26 @@ class WithoutACluster(unittest.TestCase):
         said = troupe("--help", folder=self.folder).stdout
         for word in ("up", "down", "status", "run", "score", "checkpoint", "demo", "doctor"):
             self.assertIn(word, said)
+
+    def test_every_argument_is_explained(self):
+        """Of every command below `troupe`: no option and no argument without a text."""
+        waiting, seen = [[]], 0
+        while waiting:
+            words = waiting.pop()
+            parts = re.split(r"(?m)^(Positionals|Options|Subcommands):\n",
+                             troupe(*words, "--help", folder=self.folder).stdout)
+            sections = dict(zip(parts[1::2], parts[2::2]))
+            for section in ("Positionals", "Options"):
+                # A long name has its text on the next line, where it stands alone.
+                text = re.sub(r"\n {20,}", "   ", sections.get(section, ""))
+                for line in text.splitlines():
+                    if re.match(r"  [a-z-]", line):
+                        seen += 1
+                        self.assertRegex(line, r"^  \S.* {2,}\S", [*words, line])
+            for line in sections.get("Subcommands", "").splitlines():
+                if name := re.match(r"  ([a-z]+)", line):
+                    waiting.append([*words, name[1]])
+        self.assertGreater(seen, 100)
 
     def test_every_program_explains_its_options(self):
         for name, option in (("troupe-node", "--numa"), ("troupe-gateway", "--tls-key")):

@@ -105,11 +105,11 @@ void add_checkpoint(CLI::App& program, command_context& context, command_action&
   listing->add_option("run", wanted->run, "its name");
   set_action(*listing, context, chosen, [&context, wanted] { return list(context, *wanted); });
   CLI::App* ancestry = group->add_subcommand("lineage", "what a checkpoint was made from");
-  ancestry->add_option("checkpoint", wanted->id, "id, or its first 6 digits or more")->required();
+  ancestry->add_option("checkpoint", wanted->id, checkpoint_help)->required();
   set_action(*ancestry, context, chosen, [&context, wanted] { return lineage(context, *wanted); });
   CLI::App* exporting = group->add_subcommand("export", "write a Hugging Face directory");
   exporting->alias("materialize");
-  exporting->add_option("checkpoint", wanted->id, "id, or its first 6 digits or more")->required();
+  exporting->add_option("checkpoint", wanted->id, checkpoint_help)->required();
   exporting->add_option("directory", wanted->directory, "must not exist")->required();
   set_action(*exporting, context, chosen,
              [&context, wanted] { return export_to(context, *wanted); });

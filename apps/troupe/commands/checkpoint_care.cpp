@@ -152,14 +152,14 @@ void add_checkpoint_care(CLI::App& group, command_context& context, command_acti
       ->capture_default_str();
   set_action(*gc, context, chosen, [&context, wanted] { return collect(context, *wanted); });
   CLI::App* removing = group.add_subcommand("remove", "forget one that nothing needs");
-  removing->add_option("checkpoint", wanted->id)->required();
+  removing->add_option("checkpoint", wanted->id, checkpoint_help)->required();
   set_action(*removing, context, chosen, [&context, wanted] { return remove(context, *wanted); });
   CLI::App* verifying = group.add_subcommand("verify", "read every file and check every digest");
-  verifying->add_option("checkpoint", wanted->id)->required();
+  verifying->add_option("checkpoint", wanted->id, checkpoint_help)->required();
   set_action(*verifying, context, chosen, [&context, wanted] { return verify(context, *wanted); });
   CLI::App* comparing = group.add_subcommand("diff", "which parameters changed, and by how much");
-  comparing->add_option("first", wanted->id)->required();
-  comparing->add_option("second", wanted->other)->required();
+  comparing->add_option("first", wanted->id, checkpoint_help)->required();
+  comparing->add_option("second", wanted->other, checkpoint_help)->required();
   set_action(*comparing, context, chosen, [&context, wanted] { return diff(context, *wanted); });
 }
 

@@ -43,6 +43,9 @@ class command_context {
   void answer(const std::string& text, const boost::json::object& object) const;
 };
 
+/// What `--help` says of an argument that names a checkpoint, in every command.
+inline constexpr const char* checkpoint_help = "id, or its first 6 digits or more";
+
 /// What a parsed command does.
 using command_action = std::function<result<void>()>;
 

@@ -184,7 +184,7 @@ void add_deployment(CLI::App& program, command_context& context, command_action&
   group->require_subcommand(1);
   const auto wanted = std::make_shared<deployment_options>();
   CLI::App* creating = group->add_subcommand("create", "serve a Hugging Face directory");
-  creating->add_option("name", wanted->name)->required();
+  creating->add_option("name", wanted->name, "for people and programs")->required();
   creating->add_option("--model", wanted->model, "Hugging Face directory")
       ->required()
       ->check(CLI::ExistingDirectory);
@@ -193,21 +193,21 @@ void add_deployment(CLI::App& program, command_context& context, command_action&
   CLI::App* listing = group->add_subcommand("list", "all, with their replicas");
   set_action(*listing, context, chosen, [&context] { return list(context); });
   CLI::App* lines = group->add_subcommand("ledger", "what its replicas loaded, and how it went");
-  lines->add_option("name", wanted->name)->required();
+  lines->add_option("name", wanted->name, "of the deployment")->required();
   set_action(*lines, context, chosen, [&context, wanted] { return ledger(context, *wanted); });
   CLI::App* scaling = group->add_subcommand("scale", "more replicas, or fewer");
-  scaling->add_option("name", wanted->name)->required();
+  scaling->add_option("name", wanted->name, "of the deployment")->required();
   add_replicas(*scaling, *wanted);
   set_action(*scaling, context, chosen, [&context, wanted] { return scale(context, *wanted); });
   CLI::App* syncing = group->add_subcommand("sync", "serve a sampler checkpoint");
-  syncing->add_option("name", wanted->name)->required();
-  syncing->add_option("checkpoint", wanted->checkpoint)->required();
+  syncing->add_option("name", wanted->name, "of the deployment")->required();
+  syncing->add_option("checkpoint", wanted->checkpoint, checkpoint_help)->required();
   syncing->add_option("--in-flight", wanted->in_flight, "what becomes of answers under way")
       ->check(CLI::IsMember({"keep", "recompute", "finish"}))
       ->capture_default_str();
   set_action(*syncing, context, chosen, [&context, wanted] { return sync(context, *wanted); });
   CLI::App* removing = group->add_subcommand("remove", "stop serving it");
-  removing->add_option("name", wanted->name)->required();
+  removing->add_option("name", wanted->name, "of the deployment")->required();
   set_action(*removing, context, chosen, [&context, wanted] { return remove(context, *wanted); });
 }
 

@@ -46,10 +46,10 @@ using arc_step = result<storage::arc_summary> (*)(const std::string&, const std:
 
 void add_arc(CLI::App& group, command_context& context, command_action& chosen,
              const std::shared_ptr<model_options>& wanted, const char* name, const char* about,
-             const char* second, arc_step step) {
+             const char* second, const char* second_help, arc_step step) {
   CLI::App* command = group.add_subcommand(name, about);
-  command->add_option("before", wanted->before)->required();
-  command->add_option(second, wanted->after)->required();
+  command->add_option("before", wanted->before, "directory that it starts from")->required();
+  command->add_option(second, wanted->after, second_help)->required();
   command->add_option("directory", wanted->directory, "must not exist")->required();
   set_action(*command, context, chosen, [&context, wanted, step]() -> result<void> {
     const auto done = step(wanted->before, wanted->after, wanted->directory);
@@ -75,9 +75,9 @@ void add_model(CLI::App& program, command_context& context, command_action& chos
                     "a vocabulary head of its own, which adapters can train");
   set_action(*command, context, chosen, [&context, wanted] { return create(context, *wanted); });
   add_arc(*group, context, chosen, wanted, "delta", "write what turns one directory into another",
-          "after", storage::write_arc_delta);
+          "after", "directory that it leads to", storage::write_arc_delta);
   add_arc(*group, context, chosen, wanted, "apply", "write a directory with a delta applied",
-          "delta", storage::apply_arc_delta);
+          "delta", "directory that `model delta` wrote", storage::apply_arc_delta);
 }
 
 }  // namespace troupe::apps

@@ -581,7 +581,7 @@ class Examples(ClusterTest):
         rows = self.run_example("grpo.py")
         rewards = [row["reward"] for row in rows]
         self.assertTrue(all(map(math.isfinite, rewards)), rewards)
-        # A step may fall back by chance, as one of another processor's bits: five are judged.
+        # Bits differ by kind of processor, and any one step may fall back: five are judged.
         self.assertGreater(sum(rewards[-5:]) / 5, sum(rewards[:5]) / 5 + 0.4, rewards)
         self.assertEqual(self.run_example("grpo.py"), rows)
 
