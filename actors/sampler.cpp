@@ -64,12 +64,17 @@ void sampler_state::step() {
   }
   sampled_tokens_ += tokens->size();
   for (const auto& token : *tokens) {
+    const auto owner = queue_.request_of(token.sequence);
+    if (!owner) continue;
+    if (token.failure) {
+      give_up(*owner, *token.failure);
+      continue;
+    }
     if (token.prompt)
       queue_.set_prompt(token.sequence, token.prompt->logprobs, token.prompt->topk,
                         token.prompt->cached_tokens, token.prompt->target_logprobs);
-    const auto owner = queue_.request_of(token.sequence);
     auto finished = queue_.add_token(token.sequence, token.chosen, version_, token.finished);
-    if (owner) note_token(*owner, token);
+    note_token(*owner, token);
     if (finished) finish(finished->first, std::move(finished->second));
   }
   serve_readers();

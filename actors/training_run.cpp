@@ -8,6 +8,7 @@
 #include "config/deadlines.hpp"
 #include "config/failpoint.hpp"
 #include "config/limits.hpp"
+#include "messages/text_prefix.hpp"
 #include "storage/sha256.hpp"
 
 namespace troupe::actors {
@@ -32,16 +33,6 @@ result<void> check_batch(const std::vector<datum>& batch, const model_config& mo
     }
   }
   return {};
-}
-
-/// Never through the middle of a UTF-8 character.
-std::string shortened(std::string text) {
-  if (text.size() <= limits::run_event_text_bytes_max) return text;
-  std::size_t end = limits::run_event_text_bytes_max;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U)
-    --end;
-  text.resize(end);
-  return text;
 }
 
 }  // namespace
@@ -191,7 +182,7 @@ void training_run_state::report(run_event event) {
   event.number = events_.empty() ? 1 : events_.back().number + 1;
   event.unix_time_ms = unix_time_ms();
   event.seq_id = committed_seq_id_;
-  event.detail = shortened(std::move(event.detail));
+  event.detail = text_prefix(event.detail, limits::run_event_text_bytes_max);
   // A store that refuses it refuses the next op as well, and that is noticed.
   ask(
       self_, config_.store, deadlines::store, keep_event_request{record_.run, event},

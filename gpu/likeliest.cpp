@@ -4,6 +4,8 @@
 #include <numeric>
 #include <vector>
 
+#include "gpu/logprob.hpp"
+
 namespace troupe::gpu {
 
 void append_likeliest(std::span<const float> logits, float lse, std::uint32_t wanted,
@@ -18,7 +20,7 @@ void append_likeliest(std::span<const float> logits, float lse, std::uint32_t wa
   out.per_position = static_cast<std::uint32_t>(count);
   for (const std::uint32_t token : best) {
     out.tokens.push_back(static_cast<token_id>(token));
-    out.logprobs.push_back(std::min(0.0F, logits[token] - lse));
+    out.logprobs.push_back(logprob_of(logits[token], lse));
   }
 }
 

@@ -13,7 +13,8 @@
 // Threading: one thread, which owns the engine; `stage` and `stage_adapter` alone may run on
 // another one beside it.
 // Errors: errc::busy from admit when a bound is reached; errc::invalid_argument for a prompt that
-// does not fit. A failed call changes nothing; errc::engine makes the engine unusable.
+// does not fit. A failed call changes nothing; errc::engine makes the engine unusable. A sequence
+// for which the model computes NaN ends alone, with errc::not_finite.
 // Invariants: SAMPLE-1 tokens and logprobs of a sequence depend only on weights, prompt, params and
 //             sample_index, never on what else is decoded beside it.
 
@@ -58,13 +59,15 @@ struct prompt_scores {
   likeliest_tokens topk;
   std::uint32_t cached_tokens = 0;
   std::vector<float> target_logprobs = {};
+  bool is_finite = true;  ///< of every distribution that was scored
 };
 
 struct decoded_token {
   std::uint64_t sequence = 0;
-  scored_token chosen;
+  scored_token chosen;                          ///< nothing beside a failure
   std::optional<stop_reason> finished;          ///< set on a sequence's last token
   std::shared_ptr<const prompt_scores> prompt;  ///< set on its first one
+  std::optional<error> failure = {};            ///< why it ended without another token
 };
 
 /// New bits of single elements of one parameter, for a small in-place change.

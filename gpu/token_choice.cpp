@@ -9,6 +9,7 @@
 #include "config/limits.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/likeliest.hpp"
+#include "gpu/logprob.hpp"
 #include "messages/state_digest.hpp"
 
 namespace troupe::gpu {
@@ -128,16 +129,23 @@ result<void> check_sampling(const sampling_params& params) {
   return {};
 }
 
-scored_token choose_token(std::span<float> logits, const sampling_params& params,
-                          const random_key& key) {
+error damaged_logits() {
+  return {errc::not_finite, "the model's logits are NaN or infinite",
+          "a weight is NaN, infinite or very large, or the temperature is next to nothing",
+          "serve other weights, or sample at temperature 0 or above 1e-6"};
+}
+
+result<scored_token> choose_token(std::span<float> logits, const sampling_params& params,
+                                  const random_key& key) {
   const kernels::cpu_kernels& cpu = kernels::for_this_cpu();
   const auto log_sum = [&] { return cpu.log_sum_exp(logits.size(), logits.data()); };
   scored_token out;
   if (params.temperature == 0) {
     const std::size_t best = argmax(logits);
     const float lse = log_sum();
+    if (!std::isfinite(lse)) return fail(damaged_logits());
     out.token = static_cast<token_id>(best);
-    out.logprob = out.raw_logprob = std::min(0.0F, logits[best] - lse);
+    out.logprob = out.raw_logprob = logprob_of(logits[best], lse);
     if (params.topk_logprobs > 0) append_likeliest(logits, lse, params.topk_logprobs, out.topk);
     return out;
   }
@@ -148,6 +156,7 @@ scored_token choose_token(std::span<float> logits, const sampling_params& params
   for (float& logit : logits)
     logit *= inverse;
   const float lse = log_sum();
+  if (!std::isfinite(lse)) return fail(damaged_logits());
   if (params.topk_logprobs > 0) append_likeliest(logits, lse, params.topk_logprobs, out.topk);
   cpu.exponentials(logits.size(), lse, logits.data());
   const double share = uniform(key);
@@ -163,10 +172,10 @@ scored_token choose_token(std::span<float> logits, const sampling_params& params
     token = draw(logits.size(), share, [&](std::size_t i) { return logits[i]; });
   }
   out.token = static_cast<token_id>(token);
-  out.logprob = std::min(0.0F, std::log(logits[token]));
+  out.logprob = logprob_of(std::log(logits[token]), 0.0F);
   if (!params.with_other_logprobs) return out;
-  out.raw_logprob = needs_raw ? std::min(0.0F, raw[token] - raw_lse) : out.logprob;
-  out.sampling_logprob = std::min(0.0F, out.logprob - static_cast<float>(std::log(kept)));
+  out.raw_logprob = needs_raw ? logprob_of(raw[token], raw_lse) : out.logprob;
+  out.sampling_logprob = logprob_of(out.logprob, static_cast<float>(std::log(kept)));
   return out;
 }
 

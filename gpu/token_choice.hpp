@@ -31,8 +31,13 @@ struct random_key {
 /// errc::invalid_argument names the parameter that makes no sense.
 [[nodiscard]] result<void> check_sampling(const sampling_params& params);
 
-/// Overwrites `logits`. Requires: check_sampling.
-[[nodiscard]] scored_token choose_token(std::span<float> logits, const sampling_params& params,
-                                        const random_key& key);
+/// Overwrites `logits`. Requires: check_sampling. errc::not_finite when a logit is NaN or infinite,
+/// or becomes so at this temperature.
+[[nodiscard]] result<scored_token> choose_token(std::span<float> logits,
+                                                const sampling_params& params,
+                                                const random_key& key);
+
+/// What a logit that is NaN or infinite says of a model.
+[[nodiscard]] error damaged_logits();
 
 }  // namespace troupe::gpu

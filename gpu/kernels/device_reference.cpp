@@ -39,7 +39,7 @@ void token_logprobs_reference(const logprob_rows& task) {
     const double lse = best + std::log(sum);
     const auto target = static_cast<double>(z[static_cast<std::size_t>(task.targets[row])]);
     task.lse[row] = static_cast<float>(lse);
-    task.logprobs[row] = static_cast<float>(std::min(0.0, target - lse));
+    task.logprobs[row] = static_cast<float>(std::min(target - lse, 0.0));
   }
 }
 

@@ -51,7 +51,9 @@ __global__ void logprob_kernel(logprob_rows task) {
   if (threadIdx.x != 0) return;
   const float lse = mine.best + logf(mine.sum);
   task.lse[blockIdx.x] = lse;
-  task.logprobs[blockIdx.x] = fminf(0.0F, z[task.targets[blockIdx.x]] - lse);
+  const float logprob = z[task.targets[blockIdx.x]] - lse;
+  // As fminf but for NaN, which stays.
+  task.logprobs[blockIdx.x] = logprob > 0.0F ? 0.0F : logprob;
 }
 
 __global__ void logprob_backward_kernel(logprob_gradient_rows task) {

@@ -5,6 +5,7 @@
 
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/likeliest.hpp"
+#include "gpu/logprob.hpp"
 #include "gpu/torch/library/logprobs.hpp"
 #include "gpu/torch/library/transfers.hpp"
 #include "gpu/torch/row_ops.hpp"
@@ -38,21 +39,20 @@ void reduce_chunk(const at::Tensor& logits, std::size_t first_row, const row_tar
       const float* const z = from + i * width;
       const float lse = kernels::for_this_cpu().log_sum_exp(width, z);
       out.lse[row] = lse;
-      // Rounding may put a target a hair above the sum.
       for (std::size_t t = targets.first[row]; t < targets.first[row + 1]; ++t)
-        out.logprobs[t] = std::min(0.0F, z[static_cast<std::size_t>(targets.tokens[t])] - lse);
+        out.logprobs[t] = logprob_of(z[static_cast<std::size_t>(targets.tokens[t])], lse);
     }
   });
 }
 
-/// Each term is at least 0, so that nothing cancels.
+/// Each term is at least 0, so that nothing cancels; NaN stays NaN.
 float entropy_of(std::span<const float> logits, float lse) {
   double sum = 0;
   for (const float z : logits) {
     const double below = static_cast<double>(lse) - static_cast<double>(z);
     sum += std::exp(-below) * below;
   }
-  return static_cast<float>(std::max(0.0, sum));
+  return static_cast<float>(std::max(sum, 0.0));
 }
 
 void tell_chunk(const at::Tensor& logits, std::size_t first_row, const row_details& wanted,

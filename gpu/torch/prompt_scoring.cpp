@@ -1,10 +1,12 @@
 #include "gpu/torch/prompt_scoring.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/likeliest.hpp"
+#include "gpu/logprob.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -19,7 +21,8 @@ at::Tensor gather_rows(const at::Tensor& hidden, std::span<const scored_row> row
 
 void score(std::span<const float> logits, const scored_row& row) {
   const float lse = kernels::for_this_cpu().log_sum_exp(logits.size(), logits.data());
-  const float logprob = std::min(0.0F, logits[static_cast<std::size_t>(row.next)] - lse);
+  row.out->is_finite = row.out->is_finite && std::isfinite(lse);
+  const float logprob = logprob_of(logits[static_cast<std::size_t>(row.next)], lse);
   if (row.wanted->wants_prompt_logprobs) row.out->logprobs.push_back(logprob);
   if (row.wanted->topk_prompt_logprobs > 0)
     append_likeliest(logits, lse, row.wanted->topk_prompt_logprobs, row.out->topk);
@@ -27,8 +30,7 @@ void score(std::span<const float> logits, const scored_row& row) {
   const std::size_t width = row.wanted->prompt_targets.size() / (row.wanted->prompt.size() - 1);
   for (const token_id target :
        std::span(row.wanted->prompt_targets).subspan(row.position * width, width)) {
-    const float value = logits[static_cast<std::size_t>(target)] - lse;
-    row.out->target_logprobs.push_back(std::min(0.0F, value));
+    row.out->target_logprobs.push_back(logprob_of(logits[static_cast<std::size_t>(target)], lse));
   }
 }
 

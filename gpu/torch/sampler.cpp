@@ -431,8 +431,8 @@ class torch_sampler final : public sampler_engine {
     }
   }
 
-  std::vector<scored_token> choose(const complete_rows& rows) {
-    std::vector<scored_token> chosen(rows.sequences.size());
+  std::vector<result<scored_token>> choose(const complete_rows& rows) {
+    std::vector<result<scored_token>> chosen(rows.sequences.size());
     const std::size_t vocabulary = model_.vocab_size;
     const std::size_t step = std::max<std::size_t>(1, chunk_logits_max / vocabulary);
     for (std::size_t first = 0; first < chosen.size(); first += step) {
@@ -457,13 +457,19 @@ class torch_sampler final : public sampler_engine {
   }
 
   std::vector<decoded_token> append(const std::vector<active_sequence*>& sequences,
-                                    std::vector<scored_token> chosen) {
+                                    std::vector<result<scored_token>> chosen) {
     std::vector<decoded_token> out;
     for (std::size_t i = 0; i < chosen.size(); ++i) {
       active_sequence& s = *sequences[i];
-      const token_id token = chosen[i].token;
+      if (!s.scores.is_finite) chosen[i] = fail(damaged_logits());
+      if (!chosen[i]) {
+        out.push_back({s.start.sequence, {}, std::nullopt, nullptr, std::move(chosen[i].error())});
+        active_.erase(find(s.start.sequence));
+        continue;
+      }
+      const token_id token = chosen[i]->token;
       const sampling_params& params = s.start.params;
-      decoded_token decoded{s.start.sequence, std::move(chosen[i]), std::nullopt, nullptr};
+      decoded_token decoded{s.start.sequence, std::move(*chosen[i]), std::nullopt, nullptr};
       if (s.num_decoded() == 0)
         decoded.prompt = std::make_shared<prompt_scores>(std::move(s.scores));
       s.tokens.push_back(token);

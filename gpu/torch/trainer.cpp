@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <utility>
 
 #include "config/limits.hpp"
 #include "gpu/bf16.hpp"
+#include "gpu/finite_checks.hpp"
 #include "gpu/losses.hpp"
+#include "gpu/rank_agreement.hpp"
 #include "gpu/torch/boundary.hpp"
 #include "gpu/torch/library/host_copies.hpp"
 #include "gpu/torch/library/transfers.hpp"
@@ -20,17 +21,6 @@
 
 namespace troupe::gpu {
 namespace {
-
-bool is_finite(std::span<const float> numbers) {
-  return std::ranges::all_of(numbers, [](float x) { return std::isfinite(x); });
-}
-
-result<void> check_finite(std::span<const float> gradient, double loss) {
-  if (std::isfinite(loss) && is_finite(gradient)) return {};
-  return fail(errc::not_finite, "the loss or its gradient is NaN or infinite; nothing was added",
-              "a loss input is not finite, or exp(logprob - old logprob) overflowed",
-              "check weights, advantages and old logprobs");
-}
 
 /// What accumulated gradients may be divided by: positions with a gradient, sequences with one.
 struct loss_counts {
@@ -132,6 +122,7 @@ class torch_trainer final : public trainer_engine {
       if (!pass) return fail(std::move(pass.error()));
       forward_result result = describe(*pass);
       result.details = take_details(*pass, details);
+      if (auto ok = agree(check_outputs_finite(result)); !ok) return fail(std::move(ok.error()));
       clock.tell(result.metrics);
       if (keep == retention::discard) return result;
       open_.keep(seq_id, std::move(*pass));
@@ -159,7 +150,9 @@ class torch_trainer final : public trainer_engine {
         gradient.insert(gradient.end(), value.logprob_gradient.begin(),
                         value.logprob_gradient.end());
       }
-      if (auto ok = agree(check_finite(gradient, total)); !ok) return fail(std::move(ok.error()));
+      auto is_fine = check_outputs_finite(result);
+      if (is_fine) is_fine = check_loss_finite(gradient, total);
+      if (auto ok = agree(std::move(is_fine)); !ok) return fail(std::move(ok.error()));
       const loss_counts counts = count_losses(pass->batch, gradient);
       if (auto ok = network_->backward(*pass, gradient); !ok) return fail(std::move(ok.error()));
       counts_ += counts;
@@ -303,20 +296,8 @@ class torch_trainer final : public trainer_engine {
     return std::max(1.0, by_tokens ? totals[0] : totals[1]);
   }
 
-  /// Makes an error of one rank an error of all.
   result<void> agree(result<void> mine) {
-    comm& ranks = state().ranks().all();
-    if (ranks.world_size() == 1) return mine;
-    std::vector<double> refusals(ranks.world_size(), 0.0);
-    if (!mine) refusals[ranks.rank()] = static_cast<double>(mine.error().code);
-    if (auto ok = ranks.all_reduce(refusals); !ok) return ok;
-    if (!mine) return mine;
-    for (std::size_t rank = 0; rank < refusals.size(); ++rank)
-      if (refusals[rank] != 0.0)
-        return fail(static_cast<errc>(refusals[rank]),
-                    "rank " + std::to_string(rank) + " refused its part of the batch",
-                    "its own error says why", "");
-    return {};
+    return gpu::agree(state().ranks().all(), std::move(mine));
   }
 
   result<void> check_size(std::span<const datum> batch) const {
@@ -364,7 +345,7 @@ class torch_trainer final : public trainer_engine {
                   "each datum of the forward needs one number per target",
                   "send the gradient of the logprobs that the forward returned");
     for (const std::vector<float>& part : gradients)
-      if (auto ok = check_finite(part, 0); !ok) return ok;
+      if (auto ok = check_loss_finite(part, 0); !ok) return ok;
     return {};
   }
 

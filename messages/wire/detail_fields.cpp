@@ -1,6 +1,7 @@
 #include "messages/wire/detail_fields.hpp"
 
 #include "config/limits.hpp"
+#include "messages/text_prefix.hpp"
 
 namespace troupe::wire::detail {
 
@@ -34,12 +35,7 @@ std::vector<Number> read_numbers(typename capnp::List<Number>::Reader in, std::s
 }  // namespace
 
 std::string prose(const std::string& value) {
-  if (value.size() <= limits::error_text_bytes_max) return value;
-  std::size_t end = limits::error_text_bytes_max;
-  // Never through the middle of a UTF-8 character.
-  while (end > 0 && (static_cast<unsigned char>(value[end]) & 0xC0U) == 0x80U)
-    --end;
-  return value.substr(0, end);
+  return text_prefix(value, limits::error_text_bytes_max);
 }
 
 capnp::Data::Reader data(const std::string& value) {

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -96,6 +98,55 @@ BOOST_FIXTURE_TEST_CASE(sequences_do_not_see_each_other, fixture) {
     if (i % 3 == 0) step_into(staggered);
   }
   BOOST_TEST((finish(std::move(staggered)) == alone));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_damaged_weight_ends_only_sequences_that_meet_it, fixture) {
+  auto all = requests();
+  constexpr token_id damaged = 3;
+  for (auto& start : all) {
+    std::ranges::replace(start.prompt, damaged, damaged + 1);
+    start.wants_prompt_logprobs = start.sequence % 2 == 0;
+  }
+  for (const auto& start : all)
+    BOOST_REQUIRE(sampler->admit(start).has_value());
+  const outputs sound = finish();
+
+  // Its embedding; another one is the head's.
+  const std::uint64_t row = damaged * std::uint64_t{model.hidden_size};
+  const std::uint16_t nan = gpu::to_bf16(std::numeric_limits<float>::quiet_NaN());
+  BOOST_REQUIRE(memory.write({0, row, row + 1}, std::span(&nan, 1)).has_value());
+  BOOST_REQUIRE(sampler->load(memory).has_value());
+  std::set<std::uint64_t> met;
+  for (std::size_t i = 0; i < all.size(); i += 3) {
+    all[i].prompt.back() = damaged;
+    met.insert(all[i].sequence);
+  }
+  for (const auto& start : all)
+    BOOST_REQUIRE(sampler->admit(start).has_value());
+  std::set<std::uint64_t> failed;
+  outputs rest;
+  while (sampler->num_active() > 0) {
+    const auto step = sampler->step();
+    BOOST_REQUIRE(step.has_value());
+    for (const gpu::decoded_token& token : *step) {
+      if (!token.failure) {
+        rest[token.sequence].tokens.push_back(token.chosen.token);
+        continue;
+      }
+      BOOST_TEST((token.failure->code == errc::not_finite));
+      failed.insert(token.sequence);
+    }
+  }
+  for (const std::uint64_t sequence : met)
+    BOOST_TEST(failed.contains(sequence));
+  for (const auto& start : all) {
+    const auto& before = sound.at(start.sequence).tokens;
+    // A sound sequence may decode the damaged token and fail then.
+    const bool decodes_it = std::ranges::find(before, damaged) != before.end();
+    if (met.contains(start.sequence) || decodes_it) continue;
+    BOOST_TEST(!failed.contains(start.sequence));
+    BOOST_TEST((rest[start.sequence].tokens == before));
+  }
 }
 
 /// What the engine computed for `starts`, admitted together.

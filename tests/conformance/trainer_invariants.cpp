@@ -174,18 +174,50 @@ BOOST_FIXTURE_TEST_CASE(infinite_gradient_changes_nothing, fixture) {
   }
 }
 
+BOOST_FIXTURE_TEST_CASE(damaged_weights_give_no_logprobs, fixture) {
+  memory.parameters(state_part::weights).front().front() = std::numeric_limits<float>::quiet_NaN();
+  for (datum& data : batch)
+    data.tokens.front() = 0;
+  for (const std::uint32_t world_size : {1U, 3U}) {
+    auto trainers = ranks(world_size, memory);
+    std::vector<error> errors(world_size);
+    const auto refused = [&](const auto& call) {
+      on_ranks(world_size, [&](std::size_t rank) {
+        // Two ranks have datums.
+        const auto part = part_of(batch, rank, std::min(world_size, 2U));
+        const auto done = call(*trainers[rank], part);
+        errors[rank] = done ? error{} : done.error();
+      });
+      for (const error& e : errors)
+        BOOST_TEST((e.code == errc::not_finite && e == errors.front()));
+    };
+    for (const retention keep : {retention::discard, retention::keep_for_backward})
+      refused([&](auto& trainer, const auto& part) { return trainer.forward(5, part, keep); });
+    refused([](auto& trainer, const auto& part) {
+      return trainer.forward_backward(6, part, loss_fn::cross_entropy, {});
+    });
+    on_ranks(world_size, [&](std::size_t rank) {
+      const auto done = trainers[rank]->backward(5, {});
+      errors[rank] = done ? error{} : done.error();
+    });
+    for (const error& e : errors)
+      BOOST_TEST((e.code == errc::not_found));
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(refusals_are_shared_and_change_nothing, fixture) {
   auto trainers = ranks(2, memory);
   auto untouched = ranks(2, memory);
   const auto refused = [&](std::vector<datum> second_part) {
-    std::vector<errc> codes(2, errc::none);
+    std::vector<error> errors(2);
     on_ranks(2, [&](std::size_t rank) {
       const auto part = rank == 1 ? second_part : part_of(batch, 0, 2);
       const auto done = trainers[rank]->forward_backward(1, part, loss_fn::cross_entropy, {});
-      if (!done) codes[rank] = done.error().code;
+      if (!done) errors[rank] = done.error();
     });
-    BOOST_TEST((codes[0] == codes[1]));
-    return codes[0];
+    BOOST_TEST((errors[0] == errors[1]));
+    BOOST_TEST(errors[0].what.starts_with("rank 1: "));
+    return errors[0].code;
   };
   auto broken = part_of(batch, 1, 2);
   broken[0].tokens[0] = static_cast<token_id>(model.vocab_size);

@@ -16,7 +16,7 @@ import unittest
 
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 PROGRAM = str(pathlib.Path(sys.argv.pop(1)).resolve())
 DEADLINE_S = 120
@@ -64,6 +64,21 @@ class ServingCommands(unittest.TestCase):
     def samplers(self):
         listed = self.troupe("checkpoint", "list", "r")["checkpoints"]
         return [one["checkpoint"] for one in listed if one["kind"] in ("base", "delta")]
+
+    def test_damaged_weights_are_named(self):
+        """By whatever computes with them, and at once: NaN is no logprob."""
+        shutil.copytree(self.folder / "model", self.folder / "damaged")
+        file = self.folder / "damaged" / "model.safetensors"
+        weights = load_file(file)
+        weights["model.norm.weight"][3] = float("nan")
+        save_file(weights, file, {"format": "pt"})
+        (self.folder / "rows.jsonl").write_text('{"tokens": [5, 9, 20], "weights": [0, 1, 1]}\n')
+        rows = ("--model", "damaged", "--data", "rows.jsonl")
+        self.assertIn("NaN", self.refused("score", *rows))
+        self.assertIn("NaN", self.refused("run", "sft", *rows, "--steps", 1, "--name", "damaged"))
+        self.troupe("deployment", "create", "damaged", "--model", "damaged")
+        self.assertIn("NaN", self.refused("sample", "damaged", "--prompt", "two"))
+        self.troupe("deployment", "remove", "damaged")
 
     def test_a_deployment_is_made_scaled_synced_and_removed(self):
         self.troupe("deployment", "create", "d", "--model", "model", "--replicas", 2)

@@ -30,7 +30,7 @@ std::vector<double> distribution(double temperature) {
 
 scored_token choose(const sampling_params& params, std::uint64_t position) {
   std::vector<float> copy = logits;
-  return gpu::choose_token(copy, params, {params.seed, 0, position});
+  return *gpu::choose_token(copy, params, {params.seed, 0, position});
 }
 
 /// Share of each token in many draws.
@@ -159,11 +159,35 @@ BOOST_AUTO_TEST_CASE(long_vocabularies_are_cut_like_short_ones) {
     for (std::uint64_t position = 0; position < 300; ++position) {
       std::vector<float> copy = spread;
       const auto chosen = gpu::choose_token(copy, params, {params.seed, 0, position});
-      furthest = std::max(furthest, static_cast<std::size_t>(chosen.token) * 7919 % size);
+      furthest = std::max(furthest, static_cast<std::size_t>(chosen->token) * 7919 % size);
     }
     BOOST_TEST(furthest < kept + 1);
     BOOST_TEST(furthest >= kept / 4);
   }
+}
+
+BOOST_AUTO_TEST_CASE(damaged_logits_give_no_token) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  std::vector<sampling_params> all(4);
+  all[1].temperature = 0;
+  all[2].top_k = 3;
+  all[3].top_p = 0.5;
+  for (const sampling_params& params : all) {
+    for (const float damaged : {std::numeric_limits<float>::quiet_NaN(), infinity}) {
+      std::vector<float> copy(300, 0.5F);
+      copy[7] = damaged;
+      const auto chosen = gpu::choose_token(copy, params, {1, 0, 2});
+      BOOST_REQUIRE(!chosen.has_value());
+      BOOST_TEST((chosen.error().code == errc::not_finite));
+    }
+    std::vector<float> never(300, -infinity);
+    never[9] = 1.0F;
+    BOOST_TEST(gpu::choose_token(never, params, {1, 0, 2})->token == 9);
+  }
+  sampling_params cold;
+  cold.temperature = 1e-40;
+  std::vector<float> copy = logits;
+  BOOST_TEST((gpu::choose_token(copy, cold, {1, 0, 2}).error().code == errc::not_finite));
 }
 
 BOOST_AUTO_TEST_CASE(random_numbers_depend_on_every_part_of_the_key) {
