@@ -60,7 +60,8 @@ std::optional<submission> backward_of(const promise<custom_loss_result>& answer,
     return std::nullopt;
   }
   const custom_loss_result outcome{value->loss, std::move(value->metrics)};
-  return submission{backward_op{seq_id, std::move(value->gradients)}, cursor,
+  return submission{backward_op{seq_id, std::move(value->gradients)},
+                    cursor,
                     [answer, outcome](std::uint64_t, const result<op_reply>& done) {
                       const auto output_back = output_of<backward_result>(done);
                       if (output_back) {
@@ -69,7 +70,10 @@ std::optional<submission> backward_of(const promise<custom_loss_result>& answer,
                         answer.deliver(fail(output_back.error()));
                       }
                       return std::optional<submission>();
-                    }};
+                    },
+                    0,
+                    {},
+                    pass_phase::second};
 }
 
 }  // namespace
@@ -106,12 +110,38 @@ future<custom_loss_result> training_client::forward_backward_custom(std::vector<
                                                                     custom_loss loss,
                                                                     std::string cursor) {
   const promise<custom_loss_result> answer;
-  session_->submit({forward_op{std::move(batch), retention::keep_for_backward}, "",
+  session_->submit({forward_op{std::move(batch), retention::keep_for_backward},
+                    "",
                     [answer, loss = std::move(loss), cursor = std::move(cursor)](
                         std::uint64_t seq_id, const result<op_reply>& reply) {
                       return backward_of(answer, loss, cursor, seq_id, reply);
+                    },
+                    0,
+                    {},
+                    pass_phase::first});
+  return answer.get_future();
+}
+
+future<kept_forward> training_client::forward_kept(std::vector<datum> batch) {
+  const promise<kept_forward> answer;
+  session_->submit({forward_op{std::move(batch), retention::keep_for_backward}, "",
+                    [answer](std::uint64_t seq_id, const result<op_reply>& reply) {
+                      auto output = output_of<forward_result>(reply);
+                      if (output) {
+                        answer.deliver(kept_forward{seq_id, std::move(*output)});
+                      } else {
+                        answer.deliver(fail(output.error()));
+                      }
+                      return std::optional<submission>();
                     }});
   return answer.get_future();
+}
+
+future<backward_result> training_client::backward(std::uint64_t handle,
+                                                  std::vector<std::vector<float>> gradients,
+                                                  std::string cursor) {
+  return submit_for<backward_result>(*session_, backward_op{handle, std::move(gradients)},
+                                     std::move(cursor));
 }
 
 future<optim_step_result> training_client::optim_step(const adam_params& adam, std::string cursor) {

@@ -39,6 +39,12 @@ struct custom_loss_result {
   metric_list metrics;
 };
 
+/// A forward whose graph the cluster keeps, for one `backward`.
+struct kept_forward {
+  std::uint64_t handle = 0;
+  forward_result output;
+};
+
 class training_client {
  public:
   training_client(std::shared_ptr<connection> link, std::shared_ptr<training_session> session);
@@ -52,9 +58,17 @@ class training_client {
   /// was itself killed goes on from that of the last one (see `settled`).
   future<forward_result> forward_backward(std::vector<datum> batch, loss_fn loss,
                                           loss_fn_config config, std::string cursor);
-  /// One forward, the loss of the caller, one backward, which carries the cursor.
+  /// One forward, the loss of the caller, one backward, which carries the cursor. Of passes called
+  /// one after the other, the next one's forward runs while this one's loss is computed.
   future<custom_loss_result> forward_backward_custom(std::vector<datum> batch, custom_loss loss,
                                                      std::string cursor = {});
+  /// The two phases on their own, for losses that take other machines or a while. At most 64
+  /// handles are open; an `optim_step` or `load_state` ends them all, and so does their backward:
+  /// errc::not_found then. Backwards may come in any order.
+  future<kept_forward> forward_kept(std::vector<datum> batch);
+  /// `gradients` are d(loss)/d(logprob), as the logprobs.
+  future<backward_result> backward(std::uint64_t handle, std::vector<std::vector<float>> gradients,
+                                   std::string cursor = {});
   future<optim_step_result> optim_step(const adam_params& adam, std::string cursor);
   future<checkpoint_result> save_state(std::string name);
   future<load_state_result> load_state(checkpoint_id checkpoint, optimizer_state optimizer);

@@ -11,6 +11,14 @@ constexpr std::uint32_t attempts_max = 60;
 constexpr std::chrono::milliseconds retry_pause{500};
 constexpr std::chrono::milliseconds settled_pause{50};
 
+/// Whether the cluster could keep nothing of a pass but its tokens.
+bool has_repeated_forward(const result<op_reply>& reply) {
+  const auto* const output = reply ? std::get_if<backward_result>(&reply->output) : nullptr;
+  return output != nullptr && std::ranges::any_of(output->metrics, [](const auto& metric) {
+           return metric.first == "forward_repeated:max" && metric.second > 0;
+         });
+}
+
 }  // namespace
 
 std::shared_ptr<training_session> training_session::start(const std::shared_ptr<connection>& link,
@@ -36,7 +44,7 @@ actors::training_run_actor training_session::run() const {
 
 void training_session::submit(submission next) {
   const bool is_open = link_->in_hub([session = shared_from_this(), next](hub_actor::pointer self) {
-    session->waiting_.push_back(next);
+    session->waiting_.add(next);
     if (!session->current_) session->send_next(self);
   });
   if (!is_open) (void)next.done(0, connection::closed());
@@ -71,9 +79,11 @@ void training_session::ask_settled(hub_actor::pointer self, const promise<run_in
 }
 
 void training_session::send_next(hub_actor::pointer self) {
-  if (waiting_.empty()) return;
-  current_ = std::move(waiting_.front());
-  waiting_.pop_front();
+  if (auto next = waiting_.take()) start(self, std::move(*next));
+}
+
+void training_session::start(hub_actor::pointer self, submission next) {
+  current_ = std::move(next);
   // Fewer were accepted before it than its sender thought, when some were refused.
   current_seq_id_ = current_->seq_id == 0 ? next_seq_id_ : std::min(current_->seq_id, next_seq_id_);
   if (current_->numbered) current_->numbered(current_seq_id_);
@@ -120,8 +130,11 @@ void training_session::answered(hub_actor::pointer self, const result<op_reply>&
   const submission finished = std::move(*current_);
   current_.reset();
   const std::uint64_t seq_id = reply ? reply->seq_id : 0;
-  if (auto urgent = finished.done(seq_id, reply)) waiting_.push_front(std::move(*urgent));
-  send_next(self);
+  if (finished.phase == pass_phase::second && has_repeated_forward(reply)) may_overlap_ = false;
+  if (finished.phase == pass_phase::first && may_overlap_)
+    if (auto beside = waiting_.take_beside()) start(self, std::move(*beside));
+  if (auto second = finished.done(seq_id, reply)) waiting_.add_second_phase(std::move(*second));
+  if (!current_) send_next(self);
 }
 
 void training_session::link_lost(hub_actor::pointer) {

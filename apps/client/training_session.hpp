@@ -3,35 +3,23 @@
 // The order of one run's operations on the client's side. One operation is under way at a time and
 // the next leaves when it is answered, so that a refused one leaves no hole in the numbering; what
 // was lost on the way is asked again under its number. When the control node was started again the
-// session takes its run over once more and goes on where it stood.
+// session takes its run over once more and goes on where it stood. While a custom loss is computed,
+// another custom pass goes on, unless the cluster cannot keep two and computed a forward again.
 //
 // Threading: `submit` from any thread; everything else in the connection's hub.
 // Invariants: SESSION-1 an operation keeps its number through every retry, so it applies once.
 
 #include <cstdint>
-#include <deque>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 
 #include "apps/client/connection.hpp"
+#include "apps/client/submission_queue.hpp"
 #include "messages/training.hpp"
 
 namespace troupe::client {
-
-struct submission {
-  op_body body;
-  std::string cursor;
-  /// Told the answer and its number; may give an operation that goes before all others.
-  std::function<std::optional<submission>(std::uint64_t seq_id, const result<op_reply>&)> done;
-  /// The number it was sent under by an earlier client, or that it will have if none before it is
-  /// refused; 0: the next one.
-  std::uint64_t seq_id = 0;
-  /// Told the number before the run is; called in the hub.
-  std::function<void(std::uint64_t seq_id)> numbered = {};
-};
 
 class training_session final : public link_listener,
                                public std::enable_shared_from_this<training_session> {
@@ -56,6 +44,7 @@ class training_session final : public link_listener,
 
  private:
   void send_next(hub_actor::pointer self);
+  void start(hub_actor::pointer self, submission next);
   void send(hub_actor::pointer self, std::uint32_t attempt);
   void answered(hub_actor::pointer self, const result<op_reply>& reply);
   void refused(hub_actor::pointer self, const error& e);
@@ -72,7 +61,8 @@ class training_session final : public link_listener,
   std::uint64_t current_seq_id_ = 0;
   std::uint64_t link_number_ = 0;  ///< answers of an older link are ignored
   bool is_linked_ = true;
-  std::deque<submission> waiting_;
+  bool may_overlap_ = true;
+  submission_queue waiting_;
   std::optional<submission> current_;
 };
 

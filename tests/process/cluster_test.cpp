@@ -1,6 +1,8 @@
 // A cluster of real processes: training over the wire, a killed rank, refusals that people see.
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <thread>
@@ -138,6 +140,69 @@ BOOST_AUTO_TEST_CASE(a_killed_rank_changes_no_adapter) {
   const std::string undisturbed = digest_of_ten_steps(false, lora);
   BOOST_TEST(digest_of_ten_steps(true, lora) == undisturbed);
   BOOST_TEST(undisturbed != digest_of_ten_steps(false));
+}
+
+/// d(loss)/d(logprob) of a loss that grows with its number.
+client::custom_loss_value some_loss(const std::vector<std::vector<float>>& logprobs, int number) {
+  client::custom_loss_value value;
+  for (const auto& of_datum : logprobs) {
+    value.gradients.emplace_back();
+    for (const float logprob : of_datum)
+      value.gradients.back().push_back(logprob * static_cast<float>(number));
+  }
+  return value;
+}
+
+/// Whether the cluster has done `count` operations of a run, within a while.
+bool has_done(client::service_client& service, const run_id& run, std::uint64_t count) {
+  const auto limit = std::chrono::steady_clock::now() + deadlines::op;
+  while (std::chrono::steady_clock::now() < limit) {
+    const auto now = service.status();
+    if (!now) return false;
+    for (const run_info& info : now->runs)
+      if (info.run == run && info.committed_seq_id >= count) return true;
+  }
+  return false;
+}
+
+BOOST_FIXTURE_TEST_CASE(a_forward_runs_while_a_loss_is_computed, live_cluster) {
+  auto service = connect();
+  auto watching = connect();
+  const auto digest_after = [&](client::training_client& training) {
+    const auto stepped = training.optim_step({}, "").get(deadlines::op);
+    BOOST_REQUIRE_MESSAGE(stepped.has_value(), reason_of(stepped));
+    return to_hex(stepped->weights);
+  };
+  auto overlapping = service.create_training_run(request("overlapping"));
+  BOOST_REQUIRE_MESSAGE(overlapping.has_value(), reason_of(overlapping));
+  const run_id run = overlapping->info().run;
+  std::atomic<int> num_met = 0;
+  std::vector<client::future<client::custom_loss_result>> passes;
+  for (int pass = 1; pass <= 4; ++pass)
+    passes.push_back(overlapping->forward_backward_custom(
+        small_batch(), [&, pass](const auto& logprobs) -> result<client::custom_loss_value> {
+          // Of forward 1, forward 2, backward 1, backward 2, forward 3, ... one more than answered.
+          constexpr std::uint64_t done[] = {2, 3, 6, 7};
+          if (has_done(watching, run, done[pass - 1])) ++num_met;
+          return some_loss(logprobs, pass);
+        }));
+  for (const auto& pass : passes)
+    BOOST_TEST(pass.get(deadlines::op).has_value());
+  BOOST_TEST(num_met == 4);
+  const std::string digest = digest_after(*overlapping);
+  BOOST_REQUIRE(overlapping->park().has_value());
+
+  auto waiting = service.create_training_run(request("waiting"));
+  BOOST_REQUIRE_MESSAGE(waiting.has_value(), reason_of(waiting));
+  for (int pass = 1; pass <= 4; ++pass) {
+    const auto kept = waiting->forward_kept(small_batch()).get(deadlines::op);
+    BOOST_REQUIRE_MESSAGE(kept.has_value(), reason_of(kept));
+    const auto gradients = some_loss(kept->output.logprobs, pass).gradients;
+    BOOST_REQUIRE(waiting->backward(kept->handle, gradients).get(deadlines::op).has_value());
+    const auto again = waiting->backward(kept->handle, gradients).get(deadlines::op);
+    BOOST_TEST((again.error().code == errc::not_found));
+  }
+  BOOST_TEST(digest_after(*waiting) == digest);
 }
 
 BOOST_FIXTURE_TEST_CASE(adapters_are_saved_published_and_exported, live_cluster) {

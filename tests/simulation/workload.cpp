@@ -19,15 +19,20 @@ void add_pass(std::vector<op_body>& ops, std::uint64_t step) {
   ops.emplace_back(forward_backward_op{some_batch(step), loss_fn::cross_entropy, {}});
 }
 
-void add_custom_pass(std::vector<op_body>& ops, std::uint64_t step) {
-  const auto batch = some_batch(step);
-  backward_op backward;
-  backward.forward_seq_id = ops.size() + 1;
-  for (const datum& d : batch) {
-    backward.logprob_gradients.emplace_back(d.tokens.size(), 0.5F * static_cast<float>(step));
+/// All forwards before the first backward, as a client sends them that computes losses meanwhile.
+void add_custom_passes(std::vector<op_body>& ops, const std::vector<std::uint64_t>& numbers) {
+  std::vector<op_body> backwards;
+  for (const std::uint64_t number : numbers) {
+    const auto batch = some_batch(number);
+    backward_op backward;
+    backward.forward_seq_id = ops.size() + 1;
+    for (const datum& d : batch) {
+      backward.logprob_gradients.emplace_back(d.tokens.size(), 0.5F * static_cast<float>(number));
+    }
+    ops.emplace_back(forward_op{batch, retention::keep_for_backward});
+    backwards.emplace_back(std::move(backward));
   }
-  ops.emplace_back(forward_op{batch, retention::keep_for_backward});
-  ops.emplace_back(std::move(backward));
+  ops.insert(ops.end(), backwards.begin(), backwards.end());
 }
 
 }  // namespace
@@ -50,8 +55,13 @@ result<std::vector<op_body>> make_workload(const std::string& name) {
   }
   std::vector<op_body> ops;
   for (std::uint64_t step = 1; step <= num_steps; ++step) {
-    const bool is_custom = name == "custom" || (name == "mixed" && step % 2 == 0);
-    is_custom ? add_custom_pass(ops, step) : add_pass(ops, step);
+    if (name == "custom") {
+      add_custom_passes(ops, {step, step + num_steps});
+    } else if (name == "mixed" && step % 2 == 0) {
+      add_custom_passes(ops, {step});
+    } else {
+      add_pass(ops, step);
+    }
     if (name == "sft") add_pass(ops, step + num_steps);
     ops.emplace_back(optim_step_op{});
     if (name != "mixed") continue;
