@@ -1,5 +1,6 @@
 #include "gpu/make_engine.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "config/limits.hpp"
@@ -120,7 +121,9 @@ result<std::unique_ptr<engine_factory>> make_engine_factory(const engine_options
   prepare_maths_library();
   engine_resources resources;
   resources.compute = options.compute;
-  resources.kept_activation_bytes = options.kept_activation_bytes;
+  resources.kept_activation_bytes =
+      std::min(options.kept_activation_bytes, options.batch_activation_bytes);
+  resources.batch_activation_bytes = options.batch_activation_bytes;
   resources.place = *place;
   resources.threads = std::make_shared<thread_pool>(options.num_threads);
   return std::make_unique<local_engines>(options.comm_address, std::move(resources));

@@ -21,6 +21,8 @@ struct engine_options {
   compute_type compute = compute_type::fp32;  ///< of trainers
   /// What a batch of a trainer keeps for its backward; the rest is computed again.
   std::size_t kept_activation_bytes = limits::kept_activation_bytes_max;
+  /// What its activations may take in all, on a processor; larger batches are refused.
+  std::size_t batch_activation_bytes = limits::batch_activation_bytes_max;
   std::string comm_address = "127.0.0.1";  ///< interface on which ranks meet
 };
 

@@ -3,6 +3,7 @@
 
 #include "actors/node_agent.hpp"
 #include "apps/client/network.hpp"
+#include "apps/node/machine_memory.hpp"
 #include "apps/node/membership.hpp"
 #include "apps/node/roles.hpp"
 #include "apps/support/cluster_endpoint.hpp"
@@ -36,6 +37,7 @@ result<void> serve_worker(const options& wanted, exit_signal& exit) {
   engine.device = wanted.device;
   engine.num_threads = wanted.threads;
   engine.compute = wanted.compute;
+  engine.batch_activation_bytes = batch_budget(machine_memory_bytes(), wanted.share.count);
   engine.kept_activation_bytes = wanted.kept_activations_mib * limits::mebibyte;
   const auto engines = gpu::make_engine_factory(engine);
   if (!engines) return fail(engines.error());
