@@ -129,6 +129,10 @@ inline constexpr std::uint32_t gpus_max = 64;
 inline constexpr std::size_t kept_activation_bytes_max = 4096 * mebibyte;
 inline constexpr std::size_t kept_logit_bytes_max = 256 * mebibyte;
 
+/// Gradients of a model up to this size are kept whole on each rank between passes, so that a step
+/// of many passes sums them over ranks once. A constant: the bits of a step depend on it.
+inline constexpr std::size_t whole_gradient_bytes_max = 1024 * mebibyte;
+
 /// What one batch may need at the least, inputs of its blocks and one block's work: half of a
 /// machine of the supported kind. A larger one is refused before it starts.
 inline constexpr std::size_t batch_activation_bytes_max = 16'384 * mebibyte;

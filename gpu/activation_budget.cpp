@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "config/limits.hpp"
+
 namespace troupe::gpu {
 namespace {
 
@@ -37,10 +39,14 @@ std::uint64_t gathered_elements(const sharding_plan& plan, std::uint64_t blocks)
 
 std::uint64_t trained_state_bytes(const sharding_plan& plan) {
   constexpr std::uint64_t parts = 4;  // weights, two moments, gradients
-  // One block's gradients while the weights of two are there, and what this rank receives of them.
-  const std::uint64_t received = plan.ranks.num_shards == 1 ? 0 : largest_shard(plan);
-  return (parts * shard_elements(plan) + gathered_elements(plan, 2) + gathered_elements(plan, 1) +
-          received) *
+  if (plan.ranks.num_shards == 1) return parts * shard_elements(plan) * sizeof(float);
+  // Gradients whole, or one block's and what this rank receives of them, while the weights of two
+  // blocks are there.
+  const std::uint64_t whole = padded_elements(plan);
+  const bool stays_whole = whole * sizeof(float) <= limits::whole_gradient_bytes_max;
+  const std::uint64_t moving = gathered_elements(plan, 1) + largest_shard(plan);
+  return (parts * shard_elements(plan) + gathered_elements(plan, 2) +
+          (stays_whole ? whole : moving)) *
          sizeof(float);
 }
 

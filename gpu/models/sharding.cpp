@@ -83,6 +83,13 @@ sharding_plan make_adapter_plan(const model_config& model, const lora_config& lo
   return plan;
 }
 
+std::uint64_t padded_elements(const sharding_plan& plan) {
+  std::uint64_t elements = 0;
+  for (const parameter_group& group : plan.groups)
+    elements += group.shard_elements * plan.ranks.num_shards;
+  return elements;
+}
+
 std::vector<owned_slice> held_slices(const sharding_plan& plan, std::uint32_t rank) {
   return slices_of(plan, rank % plan.ranks.num_shards, [](const parameter_group& group) {
     return shard_part{0, group.shard_elements};

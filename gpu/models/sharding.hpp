@@ -65,6 +65,9 @@ struct owned_slice {
 [[nodiscard]] sharding_plan make_adapter_plan(const model_config& model, const lora_config& lora,
                                               rank_layout ranks);
 
+/// With padding, of all groups.
+[[nodiscard]] std::uint64_t padded_elements(const sharding_plan& plan);
+
 /// What a rank holds, and the part of it that is its own, in canonical order. Requires: rank < all
 /// ranks of the plan.
 [[nodiscard]] std::vector<owned_slice> held_slices(const sharding_plan& plan, std::uint32_t rank);

@@ -27,6 +27,7 @@ struct engine_resources {
   placement place{};
   std::size_t kept_logit_bytes = limits::kept_logit_bytes_max;
   gathering gathers = gathering::ahead;
+  std::size_t whole_gradient_bytes = limits::whole_gradient_bytes_max;
 };
 
 }  // namespace troupe::gpu

@@ -57,18 +57,19 @@ at::Tensor matrix_at(const at::Tensor& flat, std::uint64_t offset, std::uint64_t
 }  // namespace
 
 model_weights::model_weights(const model_config& model, std::optional<adapter_setup> adapters,
-                             rank_groups ranks)
+                             rank_groups ranks, std::size_t whole_gradient_bytes)
     : model_(model),
       ranks_(std::move(ranks)),
       weights_(make_sharding_plan(model, layout_of(ranks_)), ranks_,
-               adapters ? training::frozen : training::trained) {
+               adapters ? training::frozen : training::trained, whole_gradient_bytes) {
   if (!adapters) return;
   base_ = adapters->base ? std::move(adapters->base) : std::make_shared<frozen_base>();
   const lora_config& lora = adapters->lora;
   adapter_scale_ = static_cast<float>(lora.alpha / lora.rank);
   rank_ = lora.rank;
   list_ = adapters_of(model, lora);
-  adapters_.emplace(make_adapter_plan(model, lora, layout_of(ranks_)), ranks_, training::trained);
+  adapters_.emplace(make_adapter_plan(model, lora, layout_of(ranks_)), ranks_, training::trained,
+                    whole_gradient_bytes);
 }
 
 result<void> model_weights::load_frozen(const slice_reader& read) {

@@ -40,8 +40,8 @@ struct gradient_views {
 class model_weights {
  public:
   /// Requires: validate(model), and validate(model, adapters->lora).
-  model_weights(const model_config& model, std::optional<adapter_setup> adapters,
-                rank_groups ranks);
+  model_weights(const model_config& model, std::optional<adapter_setup> adapters, rank_groups ranks,
+                std::size_t whole_gradient_bytes);
 
   /// What optimizer steps change and checkpoints hold.
   [[nodiscard]] sharded_state& trained() { return adapters_ ? *adapters_ : weights_; }

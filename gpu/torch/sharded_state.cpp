@@ -36,7 +36,8 @@ std::uint64_t padded_elements(const sharding_plan& plan, const parameter_group& 
 
 }  // namespace
 
-sharded_state::sharded_state(sharding_plan plan, const rank_groups& ranks, training kind)
+sharded_state::sharded_state(sharding_plan plan, const rank_groups& ranks, training kind,
+                             std::size_t whole_gradient_bytes)
     : ranks_(ranks),
       plan_(std::move(plan)),
       held_(held_slices(plan_, ranks_.all().rank())),
@@ -59,6 +60,9 @@ sharded_state::sharded_state(sharding_plan plan, const rank_groups& ranks, train
   for (block_buffer& buffer : buffers_)
     buffer.weights = zeros(largest_block);
   if (kind == training::frozen) return;
+  whole_gradients_.resize(plan_.groups.size());
+  keeps_whole_ = padded_elements(plan_) * sizeof(float) <= whole_gradient_bytes;
+  if (keeps_whole_) return;
   root_gradients_ = zeros(padded_elements(plan_, plan_.groups[0]));
   block_gradients_ = zeros(largest_block);
   reduced_ = zeros(largest_shard);
@@ -111,42 +115,54 @@ void sharded_state::weights_changed() {
 
 gradient_target sharded_state::gradient_buffer(std::uint32_t group) {
   state_shard& shard = shards_[group];
-  if (is_alone() && shard.has_gradients) return {shard.gradients, write_mode::add};
+  const bool stays = is_alone() || keeps_whole_;
+  at::Tensor& kept = keeps_whole_ ? whole_gradients_[group] : shard.gradients;
+  if (stays && shard.has_gradients) return {kept, write_mode::add};
   const auto elements = static_cast<std::int64_t>(padded_elements(plan_, plan_.groups[group]));
-  at::Tensor whole;
-  if (is_alone()) {
-    whole = shard.gradients = make_tensor({plan_.groups[group].shard_elements});
-  } else {
-    whole = group == 0 ? root_gradients_ : block_gradients_.narrow(0, 0, elements);
-  }
+  if (stays) kept = make_tensor({static_cast<std::size_t>(elements)});
+  at::Tensor whole = stays ? kept : passing_gradient(group);
   // What is padding here may have been an element of another group.
   const auto used = static_cast<std::int64_t>(plan_.groups[group].num_elements);
   whole.narrow(0, used, elements - used).zero_();
   return {whole, write_mode::overwrite};
 }
 
+at::Tensor sharded_state::passing_gradient(std::uint32_t group) const {
+  const auto elements = static_cast<std::int64_t>(padded_elements(plan_, plan_.groups[group]));
+  return group == 0 ? root_gradients_ : block_gradients_.narrow(0, 0, elements);
+}
+
 result<void> sharded_state::reduce(std::uint32_t group) {
+  if (!is_alone() && !keeps_whole_)
+    if (auto ok = scatter(group, passing_gradient(group)); !ok) return ok;
+  shards_[group].has_gradients = true;
+  return {};
+}
+
+result<void> sharded_state::scatter(std::uint32_t group, at::Tensor whole) {
   state_shard& shard = shards_[group];
-  const auto shard_elements = plan_.groups[group].shard_elements;
-  if (!is_alone() && !shard.has_gradients) shard.gradients = make_tensor({shard_elements});
-  if (!is_alone() && shard_elements > 0) {
-    const auto elements = static_cast<std::int64_t>(padded_elements(plan_, plan_.groups[group]));
-    at::Tensor whole = group == 0 ? root_gradients_ : block_gradients_.narrow(0, 0, elements);
-    at::Tensor mine = shard.gradients;
-    if (shard.has_gradients)
-      mine = reduced_.narrow(0, 0, static_cast<std::int64_t>(shard_elements));
-    const timed_part timed(&pass_seconds::exchanges);
-    if (auto ok = ranks_.ahead().finish(); !ok) return ok;
-    if (auto ok = ranks_.group().reduce_scatter(span_of(whole), span_of(mine)); !ok) return ok;
-    if (shard.has_gradients) add_to(shard.gradients, mine);
-  }
-  shard.has_gradients = true;
+  const auto elements = plan_.groups[group].shard_elements;
+  const bool adds = shard.gradients.defined();
+  if (!adds) shard.gradients = make_tensor({elements});
+  if (elements == 0) return {};
+  at::Tensor mine = shard.gradients;
+  if (adds) mine = reduced_.narrow(0, 0, static_cast<std::int64_t>(elements));
+  const timed_part timed(&pass_seconds::exchanges);
+  if (auto ok = ranks_.ahead().finish(); !ok) return ok;
+  if (auto ok = ranks_.group().reduce_scatter(span_of(whole), span_of(mine)); !ok) return ok;
+  if (adds) add_to(shard.gradients, mine);
   return {};
 }
 
 result<void> sharded_state::finish_gradients() {
-  for (state_shard& shard : shards_)
-    if (!shard.has_gradients) shard.gradients = make_zeros(shard.weights.sizes());
+  for (std::uint32_t group = 0; group < shards_.size(); ++group) {
+    state_shard& shard = shards_[group];
+    if (!shard.has_gradients) {
+      shard.gradients = make_zeros(shard.weights.sizes());
+    } else if (keeps_whole_) {
+      if (auto ok = scatter(group, std::exchange(whole_gradients_[group], {})); !ok) return ok;
+    }
+  }
   if (ranks_.num_groups() == 1) return {};
   comm& across = ranks_.across();
   for (state_shard& shard : shards_) {
@@ -163,6 +179,8 @@ void sharded_state::clear_gradients() {
     shard.has_gradients = false;
     shard.gradients.reset();
   }
+  for (at::Tensor& whole : whole_gradients_)
+    whole.reset();
 }
 
 }  // namespace troupe::gpu

@@ -3,7 +3,8 @@
 // Weights, moments and gradients of one rank: flat shards, one per parameter group. A group is
 // gathered into one of two buffers while the block before computes, and its gradient is scattered
 // back at once, so a rank holds its share plus three blocks. With one rank the shard is the buffer
-// and nothing moves.
+// and nothing moves. Gradients of a small model stay whole on each rank instead until a step asks
+// for their sums: many passes then cost one scatter.
 //
 // Where several groups of ranks hold a copy each, a group's gradients are its own until a step asks
 // for their sums over the groups, so that accumulating them moves nothing between groups.
@@ -47,8 +48,10 @@ enum class training : std::uint8_t { frozen, trained };
 
 class sharded_state {
  public:
-  /// `ranks` must outlive the state.
-  sharded_state(sharding_plan plan, const rank_groups& ranks, training kind);
+  /// `ranks` must outlive the state. Gradients stay whole where all of them take at most
+  /// `whole_gradient_bytes`; all ranks say the same.
+  sharded_state(sharding_plan plan, const rank_groups& ranks, training kind,
+                std::size_t whole_gradient_bytes);
 
   [[nodiscard]] const sharding_plan& plan() const { return plan_; }
   [[nodiscard]] const rank_groups& ranks() const { return ranks_; }
@@ -69,7 +72,7 @@ class sharded_state {
   void prefetch(std::uint32_t group);
 
   [[nodiscard]] gradient_target gradient_buffer(std::uint32_t group);
-  /// Adds what was written into gradient_buffer(group), over all ranks, to the shard's gradients.
+  /// Counts what was written into gradient_buffer(group) into the gradients.
   result<void> reduce(std::uint32_t group);
 
   /// Makes the shards' gradients sums over all ranks, 0 where there are none; once, and before the
@@ -87,6 +90,10 @@ class sharded_state {
 
   [[nodiscard]] at::Tensor whole_of(const block_buffer& buffer) const;
   [[nodiscard]] bool is_alone() const { return plan_.ranks.num_shards == 1; }
+  /// A group's gradient on its way to the shards.
+  [[nodiscard]] at::Tensor passing_gradient(std::uint32_t group) const;
+  /// Adds the sum of `whole` over ranks to the shard's gradients.
+  result<void> scatter(std::uint32_t group, at::Tensor whole);
 
   const rank_groups& ranks_;
   sharding_plan plan_;
@@ -96,6 +103,8 @@ class sharded_state {
   at::Tensor root_weights_;
   std::array<block_buffer, 2> buffers_;
   std::size_t current_ = 0;  ///< buffer of the block that computes
+  bool keeps_whole_ = false;
+  std::vector<at::Tensor> whole_gradients_;  ///< by group, until a step
   at::Tensor root_gradients_;
   at::Tensor block_gradients_;
   at::Tensor reduced_;

@@ -72,7 +72,7 @@ transformer::transformer(const model_config& model, std::optional<adapter_setup>
                          rank_groups ranks, const engine_resources& resources)
     : model_(model),
       resources_(resources),
-      weights_(model, std::move(adapters), std::move(ranks)),
+      weights_(model, std::move(adapters), std::move(ranks), resources.whole_gradient_bytes),
       rotary_(model) {}
 
 pass_bytes transformer::kept_bytes(std::size_t rows) const {

@@ -1,7 +1,10 @@
 // Ranks that hold several copies of the state between them: the sums, checkpoints and digests are
 // those of ranks that share one.
 
+#include <atomic>
+#include <memory>
 #include <optional>
+#include <span>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -19,6 +22,7 @@ namespace {
 using namespace troupe;
 using gpu::state_part;
 using test::fixture;
+using test::model_memory;
 using test::on_ranks;
 using test::part_of;
 using test::relative_distance;
@@ -80,6 +84,78 @@ BOOST_FIXTURE_TEST_CASE(when_blocks_are_gathered_does_not_matter, fixture) {
         BOOST_TEST((step_together(ahead, batch, world_size) ==
                     step_together(on_demand, batch, world_size)));
     }
+}
+
+/// Counts how often gradients are summed over ranks.
+class counting_comm final : public gpu::comm {
+ public:
+  counting_comm(std::unique_ptr<gpu::comm> inner, std::atomic<int>& sums)
+      : inner_(std::move(inner)), sums_(sums) {}
+
+  std::uint32_t rank() const override { return inner_->rank(); }
+  std::uint32_t world_size() const override { return inner_->world_size(); }
+  result<void> all_gather(std::span<const float> mine, std::span<float> all) override {
+    return inner_->all_gather(mine, all);
+  }
+  result<void> reduce_scatter(std::span<const float> all, std::span<float> mine) override {
+    ++sums_;
+    return inner_->reduce_scatter(all, mine);
+  }
+  result<void> all_reduce(std::span<double> values) override { return inner_->all_reduce(values); }
+  void abort() override { inner_->abort(); }
+
+ private:
+  const std::unique_ptr<gpu::comm> inner_;
+  std::atomic<int>& sums_;
+};
+
+BOOST_FIXTURE_TEST_CASE(a_small_model_sums_gradients_once_a_step, fixture) {
+  constexpr int num_passes = 3;
+  const int num_groups = 1 + static_cast<int>(model.num_layers);
+  for (const std::uint32_t world_size : {2U, 3U}) {
+    std::vector<model_memory> after;
+    for (const std::size_t whole_bytes : {limits::whole_gradient_bytes_max, std::size_t{0}}) {
+      std::atomic<int> sums = 0;
+      gpu::engine_resources kept;
+      kept.whole_gradient_bytes = whole_bytes;
+      trainer_list trainers;
+      for (auto& comm : gpu::make_thread_comms(world_size))
+        trainers.push_back(test::make_loaded_trainer(
+            model, memory, gpu::rank_set(std::make_unique<counting_comm>(std::move(comm), sums), 0),
+            optimizer_state::reset, 0, kept));
+      const auto pass = [&] {
+        on_ranks(world_size, [&](std::size_t rank) {
+          const auto part = part_of(batch, rank, world_size);
+          std::ignore = trainers[rank]->forward_backward(1, part, loss_fn::cross_entropy, {});
+        });
+      };
+      const int ranks = static_cast<int>(world_size);
+      for (int i = 1; i < num_passes; ++i)
+        pass();
+      BOOST_TEST(sums == (whole_bytes > 0 ? 0 : (num_passes - 1) * num_groups * ranks));
+      step_together(trainers, batch, world_size);
+      BOOST_TEST(sums == (whole_bytes > 0 ? 1 : num_passes) * num_groups * ranks);
+      after.push_back(saved(model, trainers));
+    }
+    for (const state_part part : {state_part::exp_avg, state_part::exp_avg_sq})
+      BOOST_TEST(relative_distance(after[0].flat(part), after[1].flat(part)) <= 1e-6);
+  }
+}
+
+/// Sums over ranks are the same ones when only one pass is summed.
+BOOST_FIXTURE_TEST_CASE(where_gradients_wait_does_not_matter_to_one_pass, fixture) {
+  for (const auto& [world_size, shard_size] : {std::pair{2U, 2U}, {4U, 2U}, {3U, 3U}}) {
+    const auto trainers = [&, size = world_size, shards = shard_size](std::size_t whole_bytes) {
+      gpu::engine_resources kept;
+      kept.whole_gradient_bytes = whole_bytes;
+      return groups(size, shards, memory, optimizer_state::reset, 0, kept);
+    };
+    auto whole = trainers(limits::whole_gradient_bytes_max);
+    auto scattered = trainers(0);
+    for (int step = 0; step < 2; ++step)
+      BOOST_TEST(
+          (step_together(whole, batch, world_size) == step_together(scattered, batch, world_size)));
+  }
 }
 
 BOOST_FIXTURE_TEST_CASE(state_moves_between_numbers_of_copies, fixture) {
