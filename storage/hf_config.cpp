@@ -23,15 +23,19 @@ struct known_architecture {
   const char* architecture;
   const char* model_type;
   std::uint32_t num_kv_heads;  ///< 0: as many as query heads
+  bool null_kv_heads;          ///< null is taken, for as many as query heads
   std::uint32_t head_dim;      ///< 0: hidden_size / num_attention_heads
   std::uint32_t max_positions;
 };
 constexpr std::array<known_architecture, 4> architectures{{
-    {model_family::qwen3, "Qwen3ForCausalLM", "qwen3", 32, 128, 32768},
-    {model_family::llama, "LlamaForCausalLM", "llama", 0, 0, 2048},
-    {model_family::qwen2, "Qwen2ForCausalLM", "qwen2", 32, 0, 32768},
-    {model_family::qwen3_moe, "Qwen3MoeForCausalLM", "qwen3_moe", 4, 0, 32768},
+    {model_family::qwen3, "Qwen3ForCausalLM", "qwen3", 32, true, 128, 32768},
+    {model_family::llama, "LlamaForCausalLM", "llama", 0, true, 0, 2048},
+    {model_family::qwen2, "Qwen2ForCausalLM", "qwen2", 32, true, 0, 32768},
+    {model_family::qwen3_moe, "Qwen3MoeForCausalLM", "qwen3_moe", 4, false, 0, 32768},
 }};
+
+/// What transformers computes with where a rope scaling names no theta.
+constexpr double default_rope_theta = 10000;
 
 /// One config.json while it is being read. The first failure is kept; what follows reads as zero,
 /// so that a caller asks once at the end.
@@ -45,6 +49,11 @@ class config_reader {
   const json::value* find(const char* name) const {
     const json::value* value = members_.if_contains(name);
     return value == nullptr || value->is_null() ? nullptr : value;
+  }
+
+  [[nodiscard]] bool is_null(const char* name) const {
+    const json::value* value = members_.if_contains(name);
+    return value != nullptr && value->is_null();
   }
 
   std::uint32_t count(const char* name, std::uint64_t most,
@@ -168,32 +177,101 @@ void read_experts(config_reader& reader, model_config& model) {
   reader.refuse(has_dense, "mlp_only_layers");
 }
 
-/// The newer place wins: a file that has both was written by a newer version that read the older.
+/// What one of the two places says of the rotary frequencies.
+struct stated_rope {
+  rope_scaling scaling;
+  std::optional<double> theta;
+};
+
+/// Empty where the place says nothing, as `{}` does.
+std::optional<stated_rope> read_place(config_reader& reader, model_family family,
+                                      const char* place) {
+  const json::value* rope = reader.find(place);
+  if (rope == nullptr) return std::nullopt;
+  reader.require(rope->is_object(), std::string(place) + " is no object");
+  if (!rope->is_object() || rope->get_object().empty()) return std::nullopt;
+  for (const auto& member : rope->get_object())
+    reader.refuse(member.value().is_object(),
+                  std::string(place) + " by layer type (" +
+                      json::serialize(json::string(member.key())).substr(0, 64) + ")");
+  const json::value* kind = member_of(rope, "rope_type");
+  if (kind == nullptr) kind = member_of(rope, "type");
+  const auto is = [&](const char* name) {
+    return kind != nullptr && kind->is_string() && kind->get_string() == name;
+  };
+  const bool is_llama3 = is("llama3") && family == model_family::llama;
+  reader.refuse(kind != nullptr && !is("default") && !is_llama3,
+                kind == nullptr ? "" : "rope type " + json::serialize(*kind).substr(0, 64));
+  reader.refuse(!is_llama3 && member_of(rope, "factor") != nullptr, "a rope scaling factor");
+  const json::value* partial = member_of(rope, "partial_rotary_factor");
+  const bool is_whole =
+      partial == nullptr || (partial->is_number() && json::value_to<double>(*partial) == 1);
+  reader.refuse(!is_whole, "partial_rotary_factor");
+  stated_rope out;
+  if (is_llama3) out.scaling = read_llama3(reader, rope);
+  if (const json::value* theta = member_of(rope, "rope_theta"))
+    out.theta = reader.positive(theta, "rope_theta", default_rope_theta);
+  return out;
+}
+
+/// transformers 4 knows `rope_scaling` and a theta at the top; transformers 5 writes
+/// `rope_parameters`, and reads `rope_scaling` where both are there. Two that disagree would make
+/// one model in this program and another one there.
 void read_rope(config_reader& reader, model_config& model) {
-  const json::value* theta = reader.find("rope_theta");
-  for (const char* place : {"rope_scaling", "rope_parameters"}) {
-    const json::value* rope = reader.find(place);
-    reader.require(rope == nullptr || rope->is_object(), std::string(place) + " is no object");
-    const json::value* kind = member_of(rope, "rope_type");
-    if (kind == nullptr) kind = member_of(rope, "type");
-    const auto is = [&](const char* name) {
-      return kind != nullptr && kind->is_string() && kind->get_string() == name;
-    };
-    const bool is_llama3 = is("llama3") && model.family == model_family::llama;
-    reader.refuse(kind != nullptr && !is("default") && !is_llama3,
-                  kind == nullptr ? "" : "rope type " + json::serialize(*kind).substr(0, 64));
-    reader.refuse(!is_llama3 && member_of(rope, "factor") != nullptr, "a rope scaling factor");
-    const json::value* partial = member_of(rope, "partial_rotary_factor");
-    const bool is_whole =
-        partial == nullptr || (partial->is_number() && json::value_to<double>(*partial) == 1);
-    reader.refuse(!is_whole, "partial_rotary_factor");
-    if (is_llama3) model.rope = read_llama3(reader, rope);
-    if (const json::value* inner = member_of(rope, "rope_theta")) theta = inner;
+  const auto older = read_place(reader, model.family, "rope_scaling");
+  const auto newer = read_place(reader, model.family, "rope_parameters");
+  std::optional<double> theta;
+  if (const json::value* top = reader.find("rope_theta"))
+    theta = reader.positive(top, "rope_theta", default_rope_theta);
+  const auto check_top = [&](const std::optional<stated_rope>& inner, const char* place) {
+    reader.require(!theta || !inner || !inner->theta || *inner->theta == *theta,
+                   std::string("rope_theta and the one of ") + place + " disagree");
+  };
+  check_top(older, "rope_scaling");
+  check_top(newer, "rope_parameters");
+  if (older && newer) {
+    const double otherwise = theta.value_or(default_rope_theta);
+    reader.require(older->scaling == newer->scaling &&
+                       older->theta.value_or(otherwise) == newer->theta.value_or(otherwise),
+                   "rope_scaling and rope_parameters disagree");
+  }
+  for (const auto& inner : {older, newer}) {
+    if (!inner) continue;
+    model.rope = inner->scaling;
+    if (inner->theta) theta = inner->theta;
   }
   // The first Llama configs name none.
-  const double otherwise = model.family == model_family::llama ? 10000.0 : 0.0;
-  reader.require(theta != nullptr || otherwise != 0, "rope_theta is missing");
-  model.rope_theta = reader.positive(theta, "rope_theta", otherwise);
+  if (model.family == model_family::llama && !theta) theta = default_rope_theta;
+  reader.require(theta.has_value(), "rope_theta is missing");
+  model.rope_theta = theta.value_or(default_rope_theta);
+}
+
+/// Missing and null are two cases: the one is the default of the family, the other is as many as
+/// query heads where the family takes it.
+std::uint32_t read_kv_heads(config_reader& reader, const known_architecture& known,
+                            std::uint32_t num_heads) {
+  constexpr const char* name = "num_key_value_heads";
+  const bool is_null = reader.is_null(name);
+  reader.require(!is_null || known.null_kv_heads,
+                 std::string(name) + " is null, which " + known.architecture + " does not take");
+  const bool as_query_heads = is_null || known.num_kv_heads == 0;
+  return reader.count(name, limits::model_heads_max,
+                      as_query_heads ? num_heads : known.num_kv_heads);
+}
+
+void read_layer_types(config_reader& reader, std::uint32_t num_layers) {
+  const json::value* kinds = reader.find("layer_types");
+  if (kinds == nullptr) return;
+  reader.require(kinds->is_array(), "layer_types is no list");
+  if (!kinds->is_array()) return;
+  for (const json::value& kind : kinds->get_array()) {
+    const bool full = kind.is_string() && kind.get_string() == "full_attention";
+    reader.refuse(!full, "layer type " + json::serialize(kind).substr(0, 64));
+  }
+  const std::size_t length = kinds->get_array().size();
+  reader.require(length == num_layers, "layer_types names " + std::to_string(length) +
+                                           " layers where num_hidden_layers is " +
+                                           std::to_string(num_layers));
 }
 
 void refuse_other_computations(config_reader& reader) {
@@ -205,14 +283,6 @@ void refuse_other_computations(config_reader& reader) {
   reader.refuse(activation != "silu", "hidden_act '" + activation + "'");
   if (const json::value* dropout = reader.find("attention_dropout"))
     reader.refuse(!dropout->is_number() || dropout->to_number<double>() != 0, "attention_dropout");
-  const json::value* kinds = reader.find("layer_types");
-  if (kinds == nullptr) return;
-  reader.require(kinds->is_array(), "layer_types is no list");
-  if (!kinds->is_array()) return;
-  for (const json::value& kind : kinds->get_array()) {
-    const bool full = kind.is_string() && kind.get_string() == "full_attention";
-    reader.refuse(!full, "layer type " + json::serialize(kind).substr(0, 64));
-  }
 }
 
 dtype read_weights_type(config_reader& reader) {
@@ -264,6 +334,10 @@ result<hf_config> parse_hf_config(std::string_view text, const std::string& sour
                 "this version trains Llama, Qwen2, Qwen3 and Qwen3-MoE models",
                 "choose one of these models");
   config_reader reader(members, source);
+  const std::string type = reader.text("model_type", known->model_type);
+  reader.require(
+      type == known->model_type,
+      "architectures names " + name + " where model_type is '" + type.substr(0, 64) + "'");
   hf_config config;
   model_config& model = config.model;
   model.family = known->family;
@@ -272,9 +346,7 @@ result<hf_config> parse_hf_config(std::string_view text, const std::string& sour
   model.intermediate_size = reader.count("intermediate_size", limits::model_width_max);
   model.num_layers = reader.count("num_hidden_layers", limits::model_layers_max);
   model.num_heads = reader.count("num_attention_heads", limits::model_heads_max);
-  model.num_kv_heads =
-      reader.count("num_key_value_heads", limits::model_heads_max,
-                   known->num_kv_heads == 0 ? model.num_heads : known->num_kv_heads);
+  model.num_kv_heads = read_kv_heads(reader, *known, model.num_heads);
   const std::uint32_t share = model.num_heads == 0 ? 0 : model.hidden_size / model.num_heads;
   model.head_dim = reader.count("head_dim", limits::model_head_dim_max,
                                 known->head_dim == 0 ? share : known->head_dim);
@@ -286,6 +358,7 @@ result<hf_config> parse_hf_config(std::string_view text, const std::string& sour
   config.weights = read_weights_type(reader);
   read_experts(reader, model);
   refuse_other_computations(reader);
+  read_layer_types(reader, model.num_layers);
   reader.require(model.num_kv_heads != 0 && model.num_heads % model.num_kv_heads == 0,
                  "num_attention_heads is no multiple of num_key_value_heads");
   reader.require(model.head_dim % 2 == 0, "head_dim is odd");

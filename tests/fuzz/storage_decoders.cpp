@@ -159,6 +159,13 @@ std::vector<input> seed_inputs() {
   model.head_dim = 16;
   model.max_positions = 128;
   inputs.push_back(picked(pick_config, write_hf_config(model, dtype::bf16)));
+  model.family = model_family::llama;
+  model.rope = {rope_kind::llama3, 8, 1, 4, 64};
+  inputs.push_back(picked(pick_config, write_hf_config(model, dtype::f32)));
+  inputs.push_back(picked(pick_config, R"({"model_type": "qwen2", "hidden_size": 8,
+    "intermediate_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "vocab_size": 9,
+    "num_key_value_heads": null, "layer_types": ["full_attention"], "rope_theta": 1e4,
+    "rope_scaling": {"type": "default"}, "rope_parameters": {"rope_theta": 10000}})"));
   inputs.push_back(picked(pick_slice_name, "exp_avg_sq/12/345"));
   for (const unsigned kind : {0U, 1U, 2U, 3U, 4U, 5U})
     inputs.push_back(chunk_seed(kind));

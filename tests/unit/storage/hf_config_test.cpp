@@ -1,5 +1,8 @@
 #include "storage/hf_config.hpp"
 
+#include <algorithm>
+#include <vector>
+
 #include <boost/test/unit_test.hpp>
 
 using namespace troupe;
@@ -14,8 +17,9 @@ std::string config_text(const std::string& extra = {},
   return "{" + extra + rope + R"(
     "architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
     "bos_token_id": null, "dtype": "bfloat16", "head_dim": 16, "hidden_act": "silu",
-    "hidden_size": 32, "intermediate_size": 64, "layer_types": ["full_attention"],
-    "max_position_embeddings": 4096, "model_type": "qwen3", "num_attention_heads": 4,
+    "hidden_size": 32, "intermediate_size": 64,
+    "layer_types": ["full_attention", "full_attention"], "max_position_embeddings": 4096,
+    "model_type": "qwen3", "num_attention_heads": 4,
     "num_hidden_layers": 2, "num_key_value_heads": 2, "rms_norm_eps": 1e-05,
     "sliding_window": null, "tie_word_embeddings": true, "use_sliding_window": false,
     "vocab_size": 128})";
@@ -72,6 +76,8 @@ BOOST_AUTO_TEST_CASE(other_computations_are_refused_by_name) {
       {R"("hidden_act": "silu")", R"("hidden_act": "gelu")", "gelu"},
       {R"("bos_token_id": null)", R"("quantization_config": {"bits": 4})", "quantization_config"},
       {R"("full_attention")", R"("sliding_attention")", "sliding_attention"},
+      {R"("rope_theta": 5000.0)", R"("full_attention": {"rope_theta": 5000.0})", "full_attention"},
+      {R"("rope_theta": 5000.0)", R"("rope_theta": 5000.0, "\u0000": {})", "by layer type"},
       {R"("dtype": "bfloat16")", R"("dtype": "int8")", "int8"},
       {R"("rope_type": "default")", R"("rope_type": "llama3", "factor": 8.0)", "llama3"},
       {R"("bos_token_id": null)", R"("mlp_bias": true)", "mlp_bias"},
@@ -100,6 +106,12 @@ BOOST_AUTO_TEST_CASE(impossible_numbers_are_bad_models) {
       {R"("rms_norm_eps": 1e-05)", R"("rms_norm_eps": 0)"},
       {R"("rope_theta": 5000.0)", R"("rope_theta": -1)"},
       {R"("rope_theta": 5000.0,)", ""},
+      {R"("rope_theta": 5000.0)", R"("rope_theta": "5000")"},
+      {R"("rope_theta": 5000.0)", R"("rope_theta": [5000])"},
+      {R"("rope_theta": 5000.0)", R"("rope_theta": 1e999)"},
+      {R"({"rope_theta": 5000.0,
+                        "rope_type": "default"})",
+       "[5000]"},
       {R"("tie_word_embeddings": true)", R"("tie_word_embeddings": 1)"},
       {R"("vocab_size": 128)", R"("vocab_size": 128, "vocab_size": 256)"},
       {R"("vocab_size": 128})", R"("vocab_size": 128)"}};
@@ -111,6 +123,102 @@ BOOST_AUTO_TEST_CASE(impossible_numbers_are_bad_models) {
     }
   }
   BOOST_TEST((parse_hf_config("[]", "c").error().code == errc::bad_model));
+}
+
+namespace {
+
+/// The failure of a text that differs from config_text() in one place.
+error refusal(const std::string& text) {
+  const auto config = parse_hf_config(text, "c.json");
+  BOOST_REQUIRE(!config);
+  return config.error();
+}
+
+bool names(const error& failure, const std::vector<std::string>& words) {
+  return std::ranges::all_of(
+      words, [&](const std::string& word) { return failure.what.find(word) != std::string::npos; });
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(an_architecture_of_another_model_type_is_refused) {
+  for (const char* type : {"mistral", "llama", "qwen3_moe", ""}) {
+    const auto failure = refusal(replaced(config_text(), R"("model_type": "qwen3")",
+                                          R"("model_type": ")" + std::string(type) + "\""));
+    BOOST_TEST((failure.code == errc::bad_model));
+    BOOST_TEST(names(failure, {"c.json", "Qwen3ForCausalLM", "'" + std::string(type) + "'"}));
+  }
+  refusal(replaced(config_text(), R"("model_type": "qwen3")", R"("model_type": 3)"));
+  BOOST_TEST(
+      parse_hf_config(replaced(config_text(), R"("model_type": "qwen3",)", ""), "c").has_value());
+}
+
+BOOST_AUTO_TEST_CASE(two_places_of_the_rope_must_agree) {
+  const std::string scaling = R"({"rope_type": "default", "rope_theta": 5000})";
+  const std::string parameters = R"("rope_parameters": {"rope_theta": 5000.0},)";
+  const std::vector<std::string> agreeing_ropes = {
+      R"("rope_theta": 5e3,)" + parameters, R"("rope_scaling": )" + scaling + "," + parameters,
+      R"("rope_theta": 5000, "rope_scaling": {"type": "default"},)" + parameters,
+      R"("rope_theta": 5000, "rope_scaling": {}, "rope_parameters": {},)",
+      R"("rope_scaling": {},)" + parameters};
+  for (const std::string& agreeing : agreeing_ropes) {
+    BOOST_TEST_CONTEXT(agreeing)
+    BOOST_TEST((parse_hf_config(config_text({}, agreeing), "c").value().model == expected_model()));
+  }
+  struct contradiction {
+    std::string rope;
+    std::vector<std::string> places;
+  };
+  const std::vector<contradiction> cases = {
+      {R"("rope_theta": 5001,)" + parameters, {"rope_theta", "rope_parameters"}},
+      {R"("rope_theta": 5000.000000000001,)" + parameters, {"rope_theta", "rope_parameters"}},
+      {R"("rope_theta": 5e-324, "rope_scaling": )" + scaling + ",", {"rope_theta", "rope_scaling"}},
+      {R"("rope_scaling": {"rope_theta": 7},)" + parameters, {"rope_scaling", "rope_parameters"}},
+      // Without a theta, transformers computes the older place with 10000.
+      {R"("rope_scaling": {"type": "default"},)" + parameters,
+       {"rope_scaling", "rope_parameters"}}};
+  for (const contradiction& bad : cases) {
+    const auto failure = refusal(config_text({}, bad.rope));
+    BOOST_TEST_CONTEXT(bad.rope) {
+      BOOST_TEST((failure.code == errc::bad_model));
+      BOOST_TEST(names(failure, bad.places));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(key_value_heads_may_be_null_where_transformers_takes_it) {
+  const std::string null_heads =
+      replaced(config_text(), R"("num_key_value_heads": 2)", R"("num_key_value_heads": null)");
+  struct family {
+    const char* type;
+    const char* architecture;
+  };
+  for (const auto& [type, architecture] : {family{"qwen3", "Qwen3ForCausalLM"},
+                                           {"qwen2", "Qwen2ForCausalLM"},
+                                           {"llama", "LlamaForCausalLM"}}) {
+    const std::string text = replaced(replaced(null_heads, "Qwen3ForCausalLM", architecture),
+                                      R"("qwen3")", "\"" + std::string(type) + "\"");
+    BOOST_TEST(parse_hf_config(text, "c").value().model.num_kv_heads == 4U);
+  }
+  const auto failure = refusal(
+      replaced(replaced(null_heads, "Qwen3For", "Qwen3MoeFor"), R"("qwen3")", R"("qwen3_moe")"));
+  BOOST_TEST((failure.code == errc::bad_model));
+  BOOST_TEST(names(failure, {"num_key_value_heads is null", "Qwen3MoeForCausalLM"}));
+  const std::string no_heads = replaced(config_text(), R"("num_key_value_heads": 2,)", "");
+  BOOST_TEST(names(refusal(no_heads), {"num_attention_heads is no multiple"}));
+}
+
+BOOST_AUTO_TEST_CASE(layer_types_name_every_layer) {
+  const std::string two = R"(["full_attention", "full_attention"])";
+  for (const char* other : {"[]", R"(["full_attention"])",
+                            R"(["full_attention", "full_attention", "full_attention"])"}) {
+    const auto failure = refusal(replaced(config_text(), two, other));
+    BOOST_TEST((failure.code == errc::bad_model));
+    BOOST_TEST(names(failure, {"layer_types", "num_hidden_layers is 2"}));
+  }
+  const auto no_list = refusal(replaced(config_text(), two, R"({"0": "full_attention"})"));
+  BOOST_TEST(names(no_list, {"layer_types is no list"}));
+  BOOST_TEST(parse_hf_config(replaced(config_text(), two, "null"), "c").has_value());
 }
 
 BOOST_AUTO_TEST_CASE(what_is_written_is_read_back) {
@@ -146,6 +254,19 @@ BOOST_AUTO_TEST_CASE(llama_configs_are_read) {
                R"("rope_parameters": {"rope_theta": 500000.0, )"),
       "c");
   BOOST_TEST((newer.value().model == config.model));
+  const std::string scaling =
+      R"({"rope_type": "llama3", "factor": 32, "low_freq_factor": 1, "high_freq_factor": 4,
+          "original_max_position_embeddings": 8192)";
+  const std::string twice =
+      replaced(llama_text, R"("pretraining_tp": 1)", R"("rope_parameters": )" + scaling + "}");
+  BOOST_TEST((parse_hf_config(twice, "c").value().model == config.model));
+  for (const std::string& other :
+       {replaced(twice, R"("factor": 32,)", R"("factor": 8,)"),
+        replaced(twice, R"("rope_type": "llama3", "factor")", R"("rope_type": "default", "f")")}) {
+    const auto broken = parse_hf_config(other, "c");
+    BOOST_REQUIRE(!broken);
+    BOOST_TEST(broken.error().what.find("rope_scaling and rope_parameters") != std::string::npos);
+  }
   for (const char* member : {"factor", "high_freq_factor", "original_max_position_embeddings"}) {
     const std::string name = std::string("\"") + member + "\"";
     const auto broken = parse_hf_config(replaced(llama_text, name, "\"x\""), "c");
@@ -195,11 +316,12 @@ BOOST_AUTO_TEST_CASE(missing_members_have_the_defaults_of_their_family) {
   std::string text = replaced(config_text(), R"("head_dim": 16,)", "");
   BOOST_TEST(parse_hf_config(text, "c").value().model.head_dim == 128U);
   text = replaced(text, "Qwen3ForCausalLM", "Qwen2ForCausalLM");
+  text = replaced(text, R"("model_type": "qwen3")", R"("model_type": "qwen2")");
   const auto qwen2 = parse_hf_config(text, "c").value().model;
   BOOST_TEST((qwen2.family == model_family::qwen2));
   BOOST_TEST(qwen2.head_dim == 8U);
   text = replaced(text, R"("architectures": ["Qwen2ForCausalLM"],)", "");
-  text = replaced(text, R"("model_type": "qwen3")", R"("model_type": "llama")");
+  text = replaced(text, R"("model_type": "qwen2")", R"("model_type": "llama")");
   BOOST_TEST((parse_hf_config(text, "c").value().model.family == model_family::llama));
 }
 
