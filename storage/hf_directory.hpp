@@ -29,12 +29,14 @@ class hf_directory {
   virtual ~hf_directory() = default;
 
   [[nodiscard]] virtual const model_config& config() const = 0;
-  /// What config.json names as the weights' type; export writes it back.
+  /// What config.json names as the weights' type. An export has a type of its own.
   [[nodiscard]] virtual dtype weights_dtype() const = 0;
 
   /// errc::bad_model unless exactly these tensors exist with these shapes and readable dtypes.
-  /// A `lm_head.weight` beside a tied head is ignored, as transformers does.
-  virtual result<void> check_layout(const std::vector<parameter_spec>& layout) const = 0;
+  /// Beside a tied head, a `lm_head.weight` with the embedding's values is ignored and another one
+  /// is refused: transformers would compute with it. The rotary frequencies of old Llama files
+  /// are ignored, too.
+  virtual result<void> check_layout(const std::vector<parameter_spec>& layout) = 0;
 
   /// Elements [begin, begin + out.size()) of a tensor, converted exactly to fp32.
   virtual result<void> read(const std::string& name, std::uint64_t begin, std::span<float> out) = 0;

@@ -1,5 +1,8 @@
+#include <algorithm>
+#include <cstring>
 #include <map>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include <boost/json.hpp>
@@ -19,7 +22,9 @@ using posix::tensor_file;
 
 constexpr const char* index_name = "model.safetensors.index.json";
 constexpr const char* single_name = "model.safetensors";
-constexpr const char* tied_head_name = "lm_head.weight";
+constexpr std::string_view head_name = "lm_head.weight";
+constexpr std::string_view embedding_name = "model.embed_tokens.weight";
+constexpr std::uint64_t elements_per_comparison = 1U << 18;
 
 tl::unexpected<error> bad_model(const std::string& what) {
   return fail(errc::bad_model, what, "the directory is incomplete or mixes two models",
@@ -68,40 +73,82 @@ class posix_hf_directory final : public hf_directory {
         return bad_model(directory_ + ": the index places tensor '" + tensor + "' in " + file +
                          ", which does not hold it");
     }
-    if (weight_map.size() != tensors_.size())
-      return bad_model(directory_ + ": the files hold tensors that the index does not list");
+    for (const auto& [tensor, place] : tensors_) {
+      if (!is_ignored(tensor) && !weight_map.contains(tensor))
+        return bad_model(directory_ + ": the index does not list tensor '" + tensor + "', which " +
+                         file_names_[place.file] + " holds");
+    }
     return {};
   }
 
-  result<void> check_layout(const std::vector<parameter_spec>& layout) const override {
+  result<void> check_layout(const std::vector<parameter_spec>& layout) override {
     std::set<std::string> expected;
     for (const parameter_spec& parameter : layout) {
       expected.insert(parameter.name);
       if (const auto ok = check_parameter(parameter); !ok) return ok;
     }
     for (const auto& [name, place] : tensors_) {
-      const bool ignored = name == tied_head_name && config_.model.tied_head;
-      if (!ignored && !expected.contains(name))
+      if (!is_ignored(name) && !expected.contains(name))
         return bad_model(directory_ + ": tensor '" + name + "' does not belong to the model");
     }
-    return {};
+    return check_tied_head();
   }
 
   result<void> read(const std::string& name, std::uint64_t begin, std::span<float> out) override {
     const auto found = tensors_.find(name);
     if (found == tensors_.end()) return bad_model(directory_ + " has no tensor '" + name + "'");
-    tensor_file& file = files_[found->second.file];
-    return file.read(file.tensors()[found->second.entry], begin, out);
+    return files_[found->second.file].read(entry_of(found->second), begin, out);
   }
 
  private:
+  /// Old Llama files hold the rotary frequencies of each block, which follow from config.json.
+  [[nodiscard]] bool is_ignored(std::string_view name) const {
+    return (name == head_name && config_.model.tied_head) || name.ends_with(".rotary_emb.inv_freq");
+  }
+
+  /// A head that is a copy may be left out; another one may not, as transformers computes with it.
+  result<void> check_tied_head() {
+    const auto head = tensors_.find(std::string(head_name));
+    const auto embedding = tensors_.find(std::string(embedding_name));
+    if (!config_.model.tied_head || head == tensors_.end() || embedding == tensors_.end())
+      return {};
+    const auto& shape = entry_of(embedding->second).shape;
+    if (entry_of(head->second).shape != shape) return other_head();
+    const std::uint64_t elements = parameter_spec{{}, shape}.num_elements();
+    std::vector<float> of_head;
+    std::vector<float> of_embedding;
+    for (std::uint64_t begin = 0; begin < elements; begin += of_head.size()) {
+      of_head.resize(std::min(elements_per_comparison, elements - begin));
+      of_embedding.resize(of_head.size());
+      if (auto got = read(head->first, begin, of_head); !got) return got;
+      if (auto got = read(embedding->first, begin, of_embedding); !got) return got;
+      const bool equal =
+          std::memcmp(of_head.data(), of_embedding.data(), of_head.size() * sizeof(float)) == 0;
+      if (!equal) return other_head();
+    }
+    return {};
+  }
+
+  [[nodiscard]] tl::unexpected<error> other_head() const {
+    return fail(errc::bad_model,
+                directory_ + ": tensor '" + std::string(head_name) + "' differs from '" +
+                    std::string(embedding_name) + "', where config.json ties the two",
+                "the head was trained apart from the embedding, or is left of an older model",
+                "set tie_word_embeddings to false to compute with this head, as transformers "
+                "does, or remove the tensor");
+  }
+
+  [[nodiscard]] const safetensors_entry& entry_of(const located_tensor& place) const {
+    return files_[place.file].tensors()[place.entry];
+  }
+
   result<void> check_parameter(const parameter_spec& parameter) const {
     const auto found = tensors_.find(parameter.name);
     if (found == tensors_.end())
       return bad_model(directory_ + " has no tensor '" + parameter.name + "'");
     const std::string place =
         directory_ + "/" + file_names_[found->second.file] + ": tensor '" + parameter.name + "'";
-    const safetensors_entry& tensor = files_[found->second.file].tensors()[found->second.entry];
+    const safetensors_entry& tensor = entry_of(found->second);
     if (tensor.shape != parameter.shape)
       return bad_model(place + " has shape " + print_shape(tensor.shape) +
                        " where config.json implies " + print_shape(parameter.shape));

@@ -151,20 +151,120 @@ BOOST_AUTO_TEST_CASE(a_layout_must_fit_exactly) {
   BOOST_TEST((model->read("nothing", 0, values).error().code == errc::bad_model));
 }
 
-BOOST_AUTO_TEST_CASE(a_head_beside_a_tied_one_is_ignored) {
+namespace {
+
+/// Gives the head the embedding's values, but for one element.
+class head_reader final : public tensor_reader {
+ public:
+  head_reader(std::uint32_t head, std::uint64_t other_element)
+      : head_(head), other_element_(other_element) {}
+
+  result<void> read(std::uint32_t parameter, std::uint64_t begin, std::span<float> out) override {
+    auto got = values_.read(parameter == head_ ? 0 : parameter, begin, out);
+    const bool is_here = begin <= other_element_ && other_element_ - begin < out.size();
+    if (parameter == head_ && is_here) out[other_element_ - begin] *= 2;
+    return got;
+  }
+
+ private:
+  pattern_reader values_;
+  std::uint32_t head_;
+  std::uint64_t other_element_;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_head_beside_a_tied_one_must_be_a_copy) {
   const scratch_folder folder;
   auto layout = small_layout();
   layout.push_back({"lm_head.weight", {10, 4}});
+  const auto written = [&](const std::string& name, bool tied, std::uint64_t other_element) {
+    head_reader values(3, other_element);
+    hf_export target{folder.path() + "/" + name, {}, small_model(), dtype::bf16, 1};
+    target.config.tied_head = tied;
+    BOOST_REQUIRE(write_hf_directory(target, layout, values));
+    return open_hf_directory(target.directory).value()->check_layout(small_layout());
+  };
+  BOOST_TEST(written("copy", true, 40).has_value());
+  for (const std::uint64_t element : {0U, 17U, 39U}) {
+    const auto other = written("other-" + std::to_string(element), true, element);
+    BOOST_REQUIRE(!other);
+    BOOST_TEST((other.error().code == errc::bad_model));
+    BOOST_TEST(other.error().what.find("'lm_head.weight'") != std::string::npos);
+    BOOST_TEST(other.error().action.find("tie_word_embeddings") != std::string::npos);
+  }
+  BOOST_TEST((written("untied", false, 40).error().code == errc::bad_model));
+}
+
+BOOST_AUTO_TEST_CASE(a_tied_head_is_compared_to_its_last_element) {
+  const scratch_folder folder;
+  constexpr std::uint64_t rows = 3;
+  constexpr std::uint64_t width = (1U << 17) + 1;
+  const std::vector<parameter_spec> layout = {{"model.embed_tokens.weight", {rows, width}}};
+  auto with_head = layout;
+  with_head.push_back({"lm_head.weight", {rows, width}});
+  for (const bool is_copy : {true, false}) {
+    head_reader values(1, is_copy ? rows * width : rows * width - 1);
+    const hf_export target{
+        folder.path() + (is_copy ? "/copy" : "/other"), {}, small_model(), dtype::f32, 1U << 30};
+    BOOST_REQUIRE(write_hf_directory(target, with_head, values));
+    const auto model = open_hf_directory(target.directory).value();
+    BOOST_TEST(model->check_layout(layout).has_value() == is_copy);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_tied_head_of_another_shape_is_refused) {
+  const scratch_folder folder;
+  auto layout = small_layout();
+  layout.push_back({"lm_head.weight", {4, 10}});
+  head_reader values(3, 40);
+  const hf_export target{folder.path() + "/model", {}, small_model(), dtype::f32, 1U << 30};
+  BOOST_REQUIRE(write_hf_directory(target, layout, values));
+  BOOST_TEST(!open_hf_directory(target.directory).value()->check_layout(small_layout()));
+}
+
+BOOST_AUTO_TEST_CASE(rotary_frequencies_of_old_files_are_ignored) {
+  const scratch_folder folder;
+  auto layout = small_layout();
+  layout.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", {1}});
   pattern_reader values;
-  const hf_export tied{folder.path() + "/tied", {}, small_model(), dtype::f32, 1U << 30};
-  BOOST_REQUIRE(write_hf_directory(tied, layout, values));
-  BOOST_TEST(open_hf_directory(tied.directory).value()->check_layout(small_layout()).has_value());
-  hf_export untied{folder.path() + "/untied", {}, small_model(), dtype::f32, 1U << 30};
-  untied.config.tied_head = false;
-  BOOST_REQUIRE(write_hf_directory(untied, layout, values));
-  BOOST_TEST(
-      (open_hf_directory(untied.directory).value()->check_layout(small_layout()).error().code ==
-       errc::bad_model));
+  const hf_export old{folder.path() + "/old", {}, small_model(), dtype::f32, 1};
+  BOOST_REQUIRE(write_hf_directory(old, layout, values));
+  const auto model = open_hf_directory(old.directory).value();
+  BOOST_TEST(model->check_layout(small_layout()).has_value());
+  check_values(*model);
+  layout.back().name = "model.layers.0.self_attn.rotary_emb.inv_freq_scale";
+  const hf_export other{folder.path() + "/other", {}, small_model(), dtype::f32, 1};
+  BOOST_REQUIRE(write_hf_directory(other, layout, values));
+  const auto refused = open_hf_directory(other.directory).value()->check_layout(small_layout());
+  BOOST_REQUIRE(!refused);
+  BOOST_TEST(refused.error().what.find(layout.back().name) != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(what_an_index_leaves_out_is_named) {
+  const scratch_folder folder;
+  // The norm shares a file with the embedding.
+  const std::string path = write_small(folder.path(), dtype::bf16, 88);
+  const std::string index = path + "/model.safetensors.index.json";
+  const std::string good = slurp(index);
+  const auto without = [&](const std::string& tensor) {
+    const std::size_t begin = good.find("\"" + tensor);
+    BOOST_REQUIRE(begin != std::string::npos);
+    std::size_t end = good.find('"', good.find(": \"", begin) + 3) + 1;
+    std::string text = good;
+    // A list's last member has its comma in front.
+    if (text[end] == ',') return text.erase(begin, end + 1 - begin);
+    const std::size_t comma = text.rfind(',', begin);
+    return text.erase(comma, end - comma);
+  };
+  spill(index, without("model.norm.weight"));
+  const auto in_a_file = open_hf_directory(path);
+  BOOST_REQUIRE(!in_a_file);
+  BOOST_TEST(in_a_file.error().what.find("'model.norm.weight'") != std::string::npos);
+  spill(index, without("model.layers.0.mlp.up_proj.weight"));
+  const auto missing = open_hf_directory(path).value()->check_layout(small_layout());
+  BOOST_REQUIRE(!missing);
+  BOOST_TEST(missing.error().what.find("'model.layers.0.mlp.up_proj.weight'") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(damaged_directories_are_refused_naming_the_file) {
