@@ -1,9 +1,11 @@
 #pragma once
 
-// A golden case and the weights that it begins with, as its model directory has them.
+// A golden case and the weights that it begins with, as its model directory has them; and what any
+// model directory has.
 //
 // Threading: of the running test, whose checks these are.
 
+#include <filesystem>
 #include <string>
 #include <utility>
 
@@ -22,9 +24,13 @@ struct golden_model {
   model_memory weights;
 };
 
-inline golden_model read_golden_model(const std::string& name) {
-  golden_case golden = read_golden_case(name);
-  auto directory = storage::open_hf_directory(golden.model_directory);
+struct directory_model {
+  model_config model;
+  model_memory weights;
+};
+
+inline directory_model read_model_directory(const std::filesystem::path& path) {
+  auto directory = storage::open_hf_directory(path);
   BOOST_REQUIRE(directory.has_value());
   const model_config model = (*directory)->config();
   BOOST_REQUIRE(gpu::validate(model).has_value());
@@ -35,7 +41,13 @@ inline golden_model read_golden_model(const std::string& name) {
     auto& values = memory.parameters(gpu::state_part::weights)[p];
     BOOST_REQUIRE((*directory)->read(layout[p].name, 0, values).has_value());
   }
-  return {std::move(golden), model, std::move(memory)};
+  return {model, std::move(memory)};
+}
+
+inline golden_model read_golden_model(const std::string& name) {
+  golden_case golden = read_golden_case(name);
+  auto [model, weights] = read_model_directory(golden.model_directory);
+  return {std::move(golden), model, std::move(weights)};
 }
 
 }  // namespace troupe::test

@@ -15,6 +15,7 @@ Cases of LORA hold adapters instead: `peft/` is what PEFT saves before training,
 trained parameters are those of the adapters, A and B of each target in layout order.
 """
 
+import copy
 import hashlib
 import pathlib
 import shutil
@@ -77,6 +78,10 @@ CASES["experts_plain"] = dict(family="qwen3_moe", vocab_size=70, hidden_size=32,
                               num_experts_per_tok=1, norm_topk_prob=False, num_hidden_layers=2,
                               num_attention_heads=2, num_key_value_heads=1, head_dim=16,
                               tie_word_embeddings=True)
+# Weights rounded to bf16 and saved in several files.
+for name, base in (("shards_tied", "tied"), ("shards_llama", "llama"),
+                   ("shards_qwen2", "qwen2_untied"), ("shards_experts", "experts")):
+    CASES[name] = dict(CASES[base], max_shard_size="20KB")
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 MLP = ["gate_proj", "up_proj", "down_proj"]
 # On the model of another case.
@@ -239,9 +244,23 @@ def write_details(folder, model, batch):
         numbers.astype("<" + name[-3:].replace("32", "4")).tofile(folder / name)
 
 
+def save_in_shards(model, folder, max_shard_size):
+    """In bf16; rounds the weights of `model`, and not the frequencies it holds beside them."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(p.bfloat16().float())
+    copy.deepcopy(model).bfloat16().save_pretrained(folder, max_shard_size=max_shard_size)
+    assert len(list(folder.glob("model-*.safetensors"))) > 1, f"{folder} is one file"
+
+
 def write_case(folder, numbers, seed):
+    numbers = dict(numbers)
+    max_shard_size = numbers.pop("max_shard_size", None)
     model = make_model(numbers, seed)
-    model.save_pretrained(folder / "model")
+    if max_shard_size is None:
+        model.save_pretrained(folder / "model")
+    else:
+        save_in_shards(model, folder / "model", max_shard_size)
     batches = write_inputs(folder, model, seed)
     write_details(folder, model, batches[0])
     write_training(folder, model, batches, in_layout_order(model))

@@ -19,9 +19,9 @@ namespace {
 using namespace troupe;
 using test::relative_distance;
 
-const auto cases = boost::unit_test::data::make({"tied", "untied", "odd", "wide_heads", "wide",
-                                                 "llama", "llama_plain", "qwen2", "qwen2_untied",
-                                                 "experts", "experts_plain"});
+const auto cases = boost::unit_test::data::make(
+    {"tied", "untied", "odd", "wide_heads", "wide", "llama", "llama_plain", "qwen2", "qwen2_untied",
+     "experts", "experts_plain", "shards_tied", "shards_llama", "shards_qwen2", "shards_experts"});
 
 struct loaded_case {
   test::golden_case golden;
