@@ -214,11 +214,14 @@ result<std::unique_ptr<hf_directory>> open_hf_directory(const std::string& direc
   const auto config = parse_hf_config(*config_text, config_path);
   if (!config) return fail(config.error());
   auto model = std::make_unique<posix_hf_directory>(directory, *config);
-  const std::string index_path = directory + "/" + index_name;
-  const auto index = posix::read_text(index_path, limits::safetensors_header_bytes_max);
-  if (!index && index.error().code != errc::not_found) return fail(as_bad_model(index.error()));
-  const auto added =
-      index ? add_indexed_files(*model, *index, index_path) : model->add_file(single_name);
+  // Where both are there, the whole file is the model, as for transformers.
+  auto added = model->add_file(single_name);
+  if (!added && added.error().code == errc::not_found) {
+    const std::string index_path = directory + "/" + index_name;
+    const auto index = posix::read_text(index_path, limits::safetensors_header_bytes_max);
+    if (!index && index.error().code != errc::not_found) return fail(as_bad_model(index.error()));
+    if (index) added = add_indexed_files(*model, *index, index_path);
+  }
   if (!added) return fail(added.error());
   return model;
 }

@@ -267,6 +267,17 @@ BOOST_AUTO_TEST_CASE(what_an_index_leaves_out_is_named) {
   BOOST_TEST(missing.error().what.find("'model.layers.0.mlp.up_proj.weight'") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(a_whole_file_is_read_before_an_index) {
+  const scratch_folder whole;
+  const scratch_folder shards;
+  const std::string path = write_small(whole.path(), dtype::bf16, 1U << 30);
+  const std::string other = write_small(shards.path(), dtype::bf16, 1);
+  spill(path + "/model.safetensors.index.json", slurp(other + "/model.safetensors.index.json"));
+  const auto model = open_hf_directory(path);
+  BOOST_REQUIRE(model.has_value());
+  check_values(**model);
+}
+
 BOOST_AUTO_TEST_CASE(damaged_directories_are_refused_naming_the_file) {
   const scratch_folder folder;
   const std::string path = write_small(folder.path(), dtype::bf16, 1);
