@@ -5,8 +5,8 @@
 // A setting that would change the computation and is not implemented is refused by its name:
 // running it as if it were absent would train another model than the user's.
 //
-// Threading: plain functions. Errors: errc::bad_model (damaged, missing or impossible numbers),
-// errc::unsupported (architecture or feature by name).
+// Threading: plain functions. Errors: errc::bad_model (damaged or contradictory, missing or
+// impossible numbers), errc::unsupported (architecture or feature by name).
 // Source: transformers 4.57 and 5.x, LlamaConfig, Qwen2Config and Qwen3Config, whose defaults stand
 // in for missing members.
 
