@@ -3,8 +3,8 @@
 // The only place that knows which devices this build has code for.
 //
 // Threading: call once per process before other threads use the maths library.
-// Errors: errc::engine_not_built for a GPU that is not there, and for bf16 on a processor without
-// it; at start-up and never in mid-run. errc::no_capacity when a model does not fit its GPU.
+// Errors: errc::engine_not_built for a GPU that is not there, at start-up and never in mid-run;
+// errc::no_capacity when a model does not fit its GPU.
 
 #include <cstdint>
 #include <memory>
