@@ -121,6 +121,23 @@ std::vector<datum> random_batch(const model_config& model, const std::vector<std
   return batch;
 }
 
+std::vector<datum> whole_batch(const model_config& model, const std::vector<std::size_t>& lengths,
+                               std::uint32_t seed) {
+  std::mt19937 random(seed);
+  std::uniform_int_distribution<token_id> token(0, static_cast<token_id>(model.vocab_size) - 1);
+  std::vector<datum> batch;
+  for (const std::size_t length : lengths) {
+    std::vector<token_id> text(length + 1);
+    std::ranges::generate(text, [&] { return token(random); });
+    datum data;
+    data.tokens.assign(text.begin(), text.end() - 1);
+    data.target_tokens.assign(text.begin() + 1, text.end());
+    data.weights.assign(length, 1.0F);
+    batch.push_back(std::move(data));
+  }
+  return batch;
+}
+
 std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(
     const model_config& model, const lora_config& lora, model_memory& memory, gpu::rank_set ranks,
     optimizer_state optimizer, std::uint64_t steps, const gpu::engine_resources& kept) {
@@ -133,14 +150,12 @@ std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(
   return std::move(*trainer);
 }
 
-std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(const model_config& model,
-                                                         model_memory& memory, gpu::rank_set ranks,
-                                                         optimizer_state optimizer,
-                                                         std::uint64_t steps,
-                                                         const gpu::engine_resources& kept) {
+std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(
+    const model_config& model, gpu::parameter_source& source, gpu::rank_set ranks,
+    optimizer_state optimizer, std::uint64_t steps, const gpu::engine_resources& kept) {
   auto trainer = gpu::make_torch_trainer(model, std::nullopt, std::move(ranks), kept);
   if (!trainer) throw std::runtime_error(to_string(trainer.error()));
-  if (auto ok = (*trainer)->load(memory, optimizer, steps); !ok)
+  if (auto ok = (*trainer)->load(source, optimizer, steps); !ok)
     throw std::runtime_error(to_string(ok.error()));
   return std::move(*trainer);
 }

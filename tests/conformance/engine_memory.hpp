@@ -61,10 +61,16 @@ void fill_randomly(model_memory& memory, const model_config& model, std::uint32_
 /// A model of two layers whose sizes are no powers of two, for samplers.
 [[nodiscard]] model_config small_sampler_model(std::uint32_t max_positions);
 
-/// Weighted sequences of the given lengths.
+/// Sequences of the given lengths with random targets and weights, a quarter of which are 0.
 [[nodiscard]] std::vector<datum> random_batch(const model_config& model,
                                               const std::vector<std::size_t>& lengths,
                                               std::uint32_t seed);
+
+/// Sequences of the given lengths whose targets are their next tokens, every position with weight
+/// 1: nothing that an engine may leave out, as benchmarks need it.
+[[nodiscard]] std::vector<datum> whole_batch(const model_config& model,
+                                             const std::vector<std::size_t>& lengths,
+                                             std::uint32_t seed);
 
 /// A trainer of adapters: frozen weights and adapters loaded from `memory`.
 [[nodiscard]] std::unique_ptr<gpu::trainer_engine> make_adapter_trainer(
@@ -72,9 +78,9 @@ void fill_randomly(model_memory& memory, const model_config& model, std::uint32_
     optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0,
     const gpu::engine_resources& kept = {});
 
-/// A trainer loaded from `memory`.
+/// A trainer loaded from `source`.
 [[nodiscard]] std::unique_ptr<gpu::trainer_engine> make_loaded_trainer(
-    const model_config& model, model_memory& memory, gpu::rank_set ranks,
+    const model_config& model, gpu::parameter_source& source, gpu::rank_set ranks,
     optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0,
     const gpu::engine_resources& kept = {});
 
