@@ -1,64 +1,110 @@
 """The training step of engine_bench.cpp on Hugging Face transformers, with fused AdamW.
 
-Prints one JSON object: the best step with eager attention, with sdpa, with sdpa under bf16
-autocast, and the process's peak memory. Sequences of unequal length are padded and masked, as
-transformers has it.
-Usage: engine_baseline.py --lengths N,N,... [--threads N] [--steps N] [--hidden N] ...
+FOLDER holds what that program wrote: the model and the batch with the numbers of AdamW. Prints one
+JSON object: the best step with eager attention and with sdpa, both in fp32 and under bf16 autocast,
+the process's peak memory, and what the first step of fp32 and of autocast computed.
+
+Layouts, for batches of unequal lengths: `padded` is one rectangle with a mask, as transformers
+collates it; `alone` is one sequence after the other, whose gradients add up; `packed` is one row
+whose positions start again with each sequence. Of equal lengths `padded` has neither padding nor
+mask.
+Usage: engine_baseline.py FOLDER [--threads N] [--steps N] [--layout padded|alone|packed]
 """
 
 import argparse
 import json
+import pathlib
 import resource
 import time
 
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+import transformers
+from transformers import AutoModelForCausalLM
+
+IGNORED = -100
 
 
 def read_arguments():
     parser = argparse.ArgumentParser()
-    for name, default in dict(threads=2, steps=4, hidden=256, layers=4, vocabulary=4096).items():
-        parser.add_argument("--" + name, type=int, default=default)
-    parser.add_argument("--lengths", type=lambda text: [int(n) for n in text.split(",")],
-                        required=True)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--layout", choices=["padded", "alone", "packed"], default="padded")
     return parser.parse_args()
 
 
-def make_model(a, attention):
-    torch.manual_seed(0)
-    config = Qwen3Config(vocab_size=a.vocabulary, hidden_size=a.hidden,
-                         intermediate_size=3 * a.hidden, num_hidden_layers=a.layers,
-                         num_attention_heads=a.hidden // 64, num_key_value_heads=a.hidden // 128,
-                         head_dim=64, max_position_embeddings=4096, tie_word_embeddings=True)
-    config._attn_implementation = attention
-    return Qwen3ForCausalLM(config).float().train()
+def load_model(folder, attention):
+    model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32,
+                                                 attn_implementation=attention).train()
+    # Weights of its own: those that map the file may be paged and aligned worse.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    return model
 
 
-def make_batch(a):
-    width = max(a.lengths)
-    ids = torch.randint(0, a.vocabulary, (len(a.lengths), width + 1))
-    mask = torch.arange(width)[None] < torch.tensor(a.lengths)[:, None]
-    targets = torch.where(mask, ids[:, 1:], -100)
-    return ids[:, :-1], None if mask.all() else mask.long(), targets
+def padded(batch):
+    rows = [torch.tensor(datum["tokens"]) for datum in batch]
+    targets = [torch.tensor(datum["targets"]) for datum in batch]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    mask = torch.arange(ids.shape[1])[None] < torch.tensor([len(row) for row in rows])[:, None]
+    return dict(input_ids=ids, attention_mask=None if mask.all() else mask.long()), \
+        torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED)
 
 
-def seconds_per_step(a, attention, autocast=False):
-    model = make_model(a, attention)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    ids, mask, targets = make_batch(a)
-    seconds = []
-    for _ in range(a.steps):
+def packed(batch):
+    def joined(name):
+        return torch.tensor([number for datum in batch for number in datum[name]])[None]
+
+    positions = torch.cat([torch.arange(len(datum["tokens"])) for datum in batch])[None]
+    return dict(input_ids=joined("tokens"), position_ids=positions), joined("targets")
+
+
+def passes_of(batch, layout):
+    if layout == "alone":
+        return [padded([datum]) for datum in batch]
+    return [packed(batch) if layout == "packed" else padded(batch)]
+
+
+class Training:
+    """Repeats one step and remembers what each computed."""
+
+    def __init__(self, a, work, attention, autocast=False):
+        self.model = load_model(a.folder, attention)
+        self.autocast = autocast
+        self.passes = passes_of(work["batch"], a.layout)
+        adam = work["adam"]
+        self.clip_norm = adam["grad_clip_norm"]
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=adam["learning_rate"],
+            betas=(adam["beta1"], adam["beta2"]), eps=adam["eps"],
+            weight_decay=adam["weight_decay"], fused=True)
+        self.losses, self.gradient_norms, self.logprobs = [], [], None
+        # The first step is not counted: it makes the library reserve its memory.
+        self.step()
+        self.seconds = min(self.step() for _ in range(a.steps))
+
+    def step(self):
         begin = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            logits = model(input_ids=ids, attention_mask=mask).logits.float()
-        loss = torch.nn.functional.cross_entropy(
-            logits.reshape(-1, a.vocabulary), targets.reshape(-1), reduction="sum")
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds)
+        self.optimizer.zero_grad(set_to_none=True)
+        done = [self.forward_backward(*each) for each in self.passes]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        seconds = time.perf_counter() - begin
+        losses = torch.cat(done).double()
+        self.losses.append(losses.sum().item())
+        self.gradient_norms.append(norm.item())
+        if self.logprobs is None:
+            self.logprobs = (-losses).tolist()
+        return seconds
+
+    def forward_backward(self, inputs, targets):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            # A cache would copy keys and values that nobody reads.
+            logits = self.model(**inputs, use_cache=False).logits.float()
+        losses = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+        losses.sum().backward()
+        return losses.detach()[targets.flatten() != IGNORED]
 
 
 def peak_bytes():
@@ -67,13 +113,24 @@ def peak_bytes():
 
 def main():
     a = read_arguments()
+    transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(a.threads)
+    # As in the engine: some processors take a hundred times as long for such numbers.
+    torch.set_flush_denormal(True)
+    work = json.loads((a.folder / "work.json").read_text())
     idle = peak_bytes()
     # First the one that needs less memory, whose peak is what the engine is compared with.
-    numbers = dict(sdpa_seconds=seconds_per_step(a, "sdpa"))
-    numbers["working_bytes"] = peak_bytes() - idle
-    numbers["eager_seconds"] = seconds_per_step(a, "eager")
-    numbers["autocast_seconds"] = seconds_per_step(a, "sdpa", autocast=True)
+    first = Training(a, work, "sdpa")
+    numbers = dict(working_bytes=peak_bytes() - idle, sdpa_seconds=first.seconds,
+                   told=dict(losses=first.losses, gradient_norm=first.gradient_norms[0],
+                             logprobs=first.logprobs))
+    del first
+    numbers["eager_seconds"] = Training(a, work, "eager").seconds
+    rounded = Training(a, work, "sdpa", autocast=True)
+    numbers["autocast_sdpa_seconds"] = rounded.seconds
+    numbers["told"]["bf16_logprobs"] = rounded.logprobs
+    del rounded
+    numbers["autocast_eager_seconds"] = Training(a, work, "eager", autocast=True).seconds
     print(json.dumps(numbers))
 
 

@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #include "gpu/comm/socket_comm.hpp"
-#include "gpu/torch/trainer.hpp"
+#include "gpu/torch/engine_resources.hpp"
+#include "gpu/trainer_engine.hpp"
+#include "tests/bench/engine_work.hpp"
 #include "tests/bench/give_up.hpp"
 #include "tests/conformance/engine_memory.hpp"
 
@@ -60,34 +62,32 @@ struct timed_rank {
   double best = std::numeric_limits<double>::infinity();
   double exchanges = 0;
 
-  void step(const std::vector<datum>& batch) {
+  void step(const work_files& work, bool counts) {
     const auto begin = std::chrono::steady_clock::now();
-    const auto done = need(trainer->forward_backward(1, batch, loss_fn::cross_entropy, {}));
-    (void)need(trainer->optim_step({.learning_rate = 1e-3, .grad_clip_norm = 1.0}));
+    const auto done = need(trainer->forward_backward(1, work.batch(), loss_fn::cross_entropy, {}));
+    (void)need(trainer->optim_step(work.adam()));
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-    if (taken.count() >= best) return;
+    if (!counts || taken.count() >= best) return;
     best = taken.count();
     exchanges = number_of(done.metrics, "exchange_seconds:max");
   }
 };
 
-rank_seconds run_rank(std::uint32_t rank, int descriptor, const model_config& model,
-                      const std::vector<std::size_t>& lengths, std::uint32_t steps) {
+rank_seconds run_rank(std::uint32_t rank, int descriptor, const std::string& folder,
+                      std::uint32_t steps) {
   partner other(descriptor);
-  test::model_memory memory(model);
-  test::fill_randomly(memory, model, 1);
-  const auto batch = test::random_batch(model, lengths, 1 + rank);
+  work_files work(folder);
   std::array<timed_rank, 2> kinds;
   for (const auto how : {gpu::gathering::ahead, gpu::gathering::on_demand}) {
     gpu::engine_resources resources;
     resources.threads = std::make_shared<gpu::thread_pool>(1);
     resources.gathers = how;
     kinds[static_cast<std::size_t>(how)].trainer = test::make_loaded_trainer(
-        model, memory, meet(rank, other), optimizer_state::reset, 0, resources);
+        work.model(), work, meet(rank, other), optimizer_state::reset, 0, resources);
   }
-  for (std::uint32_t step = 0; step < steps; ++step)
+  for (std::uint32_t number = 0; number <= steps; ++number)
     for (timed_rank& each : kinds)
-      each.step(batch);
+      each.step(work, number > 0);
   return {kinds[0].best, kinds[1].best, kinds[0].exchanges, kinds[1].exchanges};
 }
 
@@ -99,17 +99,16 @@ double number_of(const metric_list& metrics, std::string_view name) {
   return 0;
 }
 
-rank_seconds measure_ranks(const model_config& model, const std::vector<std::size_t>& lengths,
-                           std::uint32_t steps) {
+rank_seconds measure_ranks(const std::string& folder, std::uint32_t steps) {
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_STREAM, 0, pair.data()) != 0) give_up("no pair of sockets");
   const pid_t child = ::fork();
   if (child < 0) give_up("no second process");
   if (child == 0) {
-    (void)run_rank(1, pair[1], model, lengths, steps);
+    (void)run_rank(1, pair[1], folder, steps);
     ::_exit(0);
   }
-  const rank_seconds out = run_rank(0, pair[0], model, lengths, steps);
+  const rank_seconds out = run_rank(0, pair[0], folder, steps);
   int status = 0;
   if (::waitpid(child, &status, 0) != child || status != 0) give_up("the other rank failed");
   return out;

@@ -6,10 +6,9 @@
 // Units: seconds. Threading: call it before the process has threads; it forks.
 
 #include <cstdint>
+#include <string>
 #include <string_view>
-#include <vector>
 
-#include "messages/model.hpp"
 #include "messages/training.hpp"
 
 namespace troupe::bench {
@@ -24,9 +23,8 @@ struct rank_seconds {
   double exchanges_on_demand = 0;
 };
 
-/// The best of `steps`, taken in turn.
-[[nodiscard]] rank_seconds measure_ranks(const model_config& model,
-                                         const std::vector<std::size_t>& lengths,
-                                         std::uint32_t steps);
+/// Of what write_work wrote into the folder: the best of `steps`, taken in turn, after one that is
+/// not counted.
+[[nodiscard]] rank_seconds measure_ranks(const std::string& folder, std::uint32_t steps);
 
 }  // namespace troupe::bench

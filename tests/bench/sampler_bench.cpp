@@ -25,6 +25,7 @@
 #include "storage/peft_directory.hpp"
 #include "tests/bench/command_line.hpp"
 #include "tests/bench/give_up.hpp"
+#include "tests/bench/memory_reader.hpp"
 #include "tests/conformance/engine_memory.hpp"
 #include "tests/support/scratch_folder.hpp"
 
@@ -111,21 +112,6 @@ class workload_maker {
   std::mt19937 random_{3};
 };
 
-/// Values of parameters from `first` on.
-class memory_reader final : public storage::tensor_reader {
- public:
-  memory_reader(test::model_memory& memory, std::uint32_t first) : memory_(memory), first_(first) {}
-  result<void> read(std::uint32_t parameter, std::uint64_t begin, std::span<float> out) override {
-    const auto& values = memory_.parameters(gpu::state_part::weights)[first_ + parameter];
-    std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
-    return {};
-  }
-
- private:
-  test::model_memory& memory_;
-  std::uint32_t first_;
-};
-
 /// A model with its adapters, in memory and as directories that transformers and peft load.
 struct served_model {
   served_model(const bench::choices& o, const std::string& folder)
@@ -137,7 +123,7 @@ struct served_model {
     storage::hf_export target;
     target.directory = folder + "/model";
     target.config = config;
-    memory_reader weights(memory, 0);
+    bench::memory_reader weights(memory, 0);
     need(storage::write_hf_directory(target, gpu::parameter_layout(config), weights));
     for (const std::uint32_t rank : ranks)
       add_adapter(rank, folder);
@@ -153,7 +139,7 @@ struct served_model {
     for (std::size_t p = first; p < parameters.size(); ++p)
       std::generate(parameters[p].begin(), parameters[p].end(), [&] { return normal(random); });
     configs.push_back(lora);
-    memory_reader reader(values, first);
+    bench::memory_reader reader(values, first);
     need(storage::write_peft_directory(
         {folder + "/adapter" + std::to_string(configs.size() - 1), folder + "/model", lora},
         gpu::adapter_layout(config, lora), reader));
