@@ -91,7 +91,7 @@ void write_work(const workload& work, const std::string& folder) {
   for (const datum& data : test::whole_batch(model, work.lengths, 1))
     batch.push_back(
         json::object{{"tokens", to_json(data.tokens)}, {"targets", to_json(data.target_tokens)}});
-  const json::object adam{{"learning_rate", 1e-3}, {"beta1", 0.9},         {"beta2", 0.95},
+  const json::object adam{{"learning_rate", 1e-4}, {"beta1", 0.9},         {"beta2", 0.95},
                           {"eps", 1e-8},           {"weight_decay", 0.01}, {"grad_clip_norm", 1.0}};
   std::ofstream file(work_file(folder));
   file << json::serialize(json::object{{"batch", batch}, {"adam", adam}});
