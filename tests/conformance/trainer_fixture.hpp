@@ -4,9 +4,12 @@
 //
 // Threading: of the running test, whose checks these are.
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -107,6 +110,56 @@ inline model_memory saved(const model_config& model, const trainer_list& trainer
   for (const auto& trainer : trainers)
     BOOST_REQUIRE(trainer->save(memory).has_value());
   return memory;
+}
+
+/// -1 when there is none of this name.
+inline double metric_of(const metric_list& metrics, const std::string& name) {
+  for (const auto& [key, value] : metrics)
+    if (key == name) return value;
+  return -1;
+}
+
+/// Of the logprobs, as cross_entropy has it.
+inline std::vector<std::vector<float>> gradient_of(std::span<const datum> batch) {
+  std::vector<std::vector<float>> gradients;
+  for (const datum& data : batch) {
+    gradients.emplace_back();
+    for (const float weight : data.weights)
+      gradients.back().push_back(-weight);
+  }
+  return gradients;
+}
+
+/// The batch with three targets per position, the first of which may come twice, and the same as
+/// three batches of one.
+struct many_targets {
+  std::vector<datum> joined;
+  std::array<std::vector<datum>, 3> parts;
+};
+
+inline many_targets with_three_targets(const std::vector<datum>& batch, token_id vocabulary) {
+  many_targets out;
+  out.joined = batch;
+  out.parts.fill(batch);
+  for (std::size_t d = 0; d < batch.size(); ++d) {
+    datum& all = out.joined[d];
+    all.target_tokens.clear();
+    all.weights.clear();
+    for (std::size_t i = 0; i < batch[d].tokens.size(); ++i)
+      for (std::size_t k = 0; k < 3; ++k) {
+        datum& one = out.parts[k][d];
+        const auto step = static_cast<token_id>(k * (i % 4));
+        one.target_tokens[i] = (batch[d].target_tokens[i] + step) % vocabulary;
+        one.weights[i] = k == 1 && i % 3 == 0 ? 0.0F : 0.25F * static_cast<float>(1 + k);
+        one.advantages.push_back(one.weights[i]);
+        one.logprobs.push_back(-2.0F);
+        all.target_tokens.push_back(one.target_tokens[i]);
+        all.weights.push_back(one.weights[i]);
+        all.advantages.push_back(one.weights[i]);
+        all.logprobs.push_back(-2.0F);
+      }
+  }
+  return out;
 }
 
 }  // namespace troupe::test

@@ -1,7 +1,6 @@
 // What a trainer promises whatever the model: phases, packing, ranks, recovery of state, refusals.
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -21,6 +20,8 @@ namespace {
 using namespace troupe;
 using gpu::state_part;
 using test::fixture;
+using test::gradient_of;
+using test::metric_of;
 using test::on_ranks;
 using test::part_of;
 using test::relative_distance;
@@ -29,6 +30,7 @@ using test::small_model;
 using test::some_adam;
 using test::step_together;
 using test::trainer_list;
+using test::with_three_targets;
 
 BOOST_FIXTURE_TEST_CASE(two_phases_equal_one_shot, fixture) {
   auto one_shot = alone();
@@ -254,22 +256,6 @@ BOOST_FIXTURE_TEST_CASE(kept_forwards_are_bounded_and_die_with_their_weights, fi
   BOOST_TEST((trainer->backward(10, gradient).error().code == errc::not_found));
 }
 
-double metric_of(const metric_list& metrics, const std::string& name) {
-  for (const auto& [key, value] : metrics)
-    if (key == name) return value;
-  return -1;
-}
-
-std::vector<std::vector<float>> gradient_of(std::span<const datum> batch) {
-  std::vector<std::vector<float>> gradients;
-  for (const datum& data : batch) {
-    gradients.emplace_back();
-    for (const float weight : data.weights)
-      gradients.back().push_back(-weight);
-  }
-  return gradients;
-}
-
 BOOST_FIXTURE_TEST_CASE(any_budget_gives_the_same_bits, fixture) {
   auto keeping = alone();
   BOOST_REQUIRE(keeping->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
@@ -353,38 +339,6 @@ BOOST_FIXTURE_TEST_CASE(ranks_repeat_a_forward_together, fixture) {
   BOOST_TEST((digests[0] != state_digest{}));
 }
 
-/// The batch with three targets per position, the first of which may come twice, and the same as
-/// three batches of one.
-struct many_targets {
-  std::vector<datum> joined;
-  std::array<std::vector<datum>, 3> parts;
-};
-
-many_targets with_three_targets(const std::vector<datum>& batch, token_id vocabulary) {
-  many_targets out;
-  out.joined = batch;
-  out.parts.fill(batch);
-  for (std::size_t d = 0; d < batch.size(); ++d) {
-    datum& all = out.joined[d];
-    all.target_tokens.clear();
-    all.weights.clear();
-    for (std::size_t i = 0; i < batch[d].tokens.size(); ++i)
-      for (std::size_t k = 0; k < 3; ++k) {
-        datum& one = out.parts[k][d];
-        const auto step = static_cast<token_id>(k * (i % 4));
-        one.target_tokens[i] = (batch[d].target_tokens[i] + step) % vocabulary;
-        one.weights[i] = k == 1 && i % 3 == 0 ? 0.0F : 0.25F * static_cast<float>(1 + k);
-        one.advantages.push_back(one.weights[i]);
-        one.logprobs.push_back(-2.0F);
-        all.target_tokens.push_back(one.target_tokens[i]);
-        all.weights.push_back(one.weights[i]);
-        all.advantages.push_back(one.weights[i]);
-        all.logprobs.push_back(-2.0F);
-      }
-  }
-  return out;
-}
-
 BOOST_FIXTURE_TEST_CASE(several_targets_are_the_sum_of_single_ones, fixture) {
   const auto targets = with_three_targets(batch, static_cast<token_id>(model.vocab_size));
   for (const loss_fn loss : {loss_fn::cross_entropy, loss_fn::importance_sampling, loss_fn::ppo}) {
@@ -439,43 +393,6 @@ BOOST_FIXTURE_TEST_CASE(a_batch_that_cannot_fit_is_refused_with_the_number, fixt
   BOOST_TEST((trainer->weights_digest() == before));
   const auto small = std::span(batch).first(1);
   BOOST_TEST(trainer->forward_backward(3, small, loss_fn::cross_entropy, {}).has_value());
-}
-
-/// First moments after a step that divides by `kind`; without learning rate and with beta1 = 0 they
-/// are the gradients it used.
-std::vector<float> divided_gradients(fixture& f, std::uint32_t world_size,
-                                     gradient_normalization kind) {
-  auto trainers = f.ranks(world_size, f.memory);
-  adam_params adam{.learning_rate = 0, .beta1 = 0};
-  adam.normalization = kind;
-  on_ranks(world_size, [&](std::size_t rank) {
-    const auto part = part_of(f.batch, rank, world_size);
-    const std::size_t half = part.size() / 2;
-    const auto first = std::span(part).first(half);
-    const auto second = std::span(part).subspan(half);
-    if (!trainers[rank]->forward_backward(1, first, loss_fn::cross_entropy, {})) return;
-    if (!trainers[rank]->forward_backward(2, second, loss_fn::cross_entropy, {})) return;
-    (void)trainers[rank]->optim_step(adam);
-  });
-  return saved(f.model, trainers).flat(state_part::exp_avg);
-}
-
-BOOST_FIXTURE_TEST_CASE(gradients_are_divided_by_what_was_counted, fixture) {
-  batch[3].weights.assign(batch[3].weights.size(), 0.0F);
-  std::size_t tokens = 0;
-  for (const datum& data : batch)
-    tokens +=
-        data.weights.size() - static_cast<std::size_t>(std::ranges::count(data.weights, 0.0F));
-  const auto plain = divided_gradients(*this, 1, gradient_normalization::none);
-  for (const std::uint32_t world_size : {1U, 3U})
-    for (const auto& [kind, count] :
-         {std::pair{gradient_normalization::num_loss_tokens, tokens},
-          std::pair{gradient_normalization::num_sequences, batch.size() - 1}}) {
-      auto divided = divided_gradients(*this, world_size, kind);
-      for (float& value : divided)
-        value *= static_cast<float>(count);
-      BOOST_TEST(relative_distance(divided, plain) <= 1e-6);
-    }
 }
 
 BOOST_FIXTURE_TEST_CASE(impossible_optimizers_are_refused, fixture) {
