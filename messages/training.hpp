@@ -184,7 +184,7 @@ struct backward_result {
 struct optim_step_result {
   std::uint64_t step = 0;  ///< committed optim_steps of the run, this one included
   state_digest weights;    ///< of the fp32 master weights after the step
-  metric_list metrics;     ///< "grad_norm:max" before clipping
+  metric_list metrics;     ///< "grad_norm:max", divided as the gradients were, before clipping
   bool operator==(const optim_step_result&) const = default;
 };
 

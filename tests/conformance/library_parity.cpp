@@ -86,7 +86,7 @@ BOOST_DATA_TEST_CASE(logprobs_and_gradients_agree, places* cases, where, name) {
 BOOST_DATA_TEST_CASE(training_agrees, places* cases, where, name) {
   if (lacks_gpu(where)) return;
   loaded_case c = load_case(name, resources_of(where));
-  test::take_golden_steps(c.golden, *c.trainer);
+  test::check_norms(name, test::take_golden_steps(c.golden, *c.trainer));
   test::model_memory memory(c.model);
   BOOST_REQUIRE(c.trainer->save(memory).has_value());
   const double distance = relative_distance(memory.flat(state_part::weights), c.golden.trained);

@@ -108,7 +108,7 @@ BOOST_DATA_TEST_CASE(every_gradient_agrees, cases, name) {
 
 BOOST_DATA_TEST_CASE(training_agrees, cases, name) {
   loaded_case c = load_case(name);
-  test::take_golden_steps(c.golden, *c.trainer);
+  test::check_norms(name, test::take_golden_steps(c.golden, *c.trainer));
   const double distance = relative_distance(c.adapters(state_part::weights), c.golden.trained);
   BOOST_TEST_MESSAGE(name << ": adapters after " << test::golden_steps << " steps " << distance);
   BOOST_TEST(distance <= 1e-4);

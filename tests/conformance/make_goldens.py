@@ -10,6 +10,7 @@ readers are in golden_case.cpp:
   entropies.f32   of each row of batch 0
   topk.f32        the TOPK largest logprobs of each row of batch 0, then topk.i32: their tokens
   trained.f32     parameters after STEPS of AdamW, batches taken in turn
+  norms.f32       norm of the gradients of each of these steps, before clipping
   greedy.i32      prompts, then per prompt: length, tokens, generated length, generated tokens
 Cases of LORA hold adapters instead: `peft/` is what PEFT saves before training, gradients and
 trained parameters are those of the adapters, A and B of each target in layout order.
@@ -220,12 +221,14 @@ def write_training(folder, model, batches, parameters):
     batch_loss(model, batches[0]).backward()
     flat([p.grad for p in parameters]).tofile(folder / "gradients.f32")
 
+    norms = []
     optimizer = torch.optim.AdamW(parameters, **ADAM)
     for step in range(STEPS):
         optimizer.zero_grad()
         batch_loss(model, batches[step % len(batches)]).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+        norms.append(torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM).item())
         optimizer.step()
+    np.array(norms, dtype="<f4").tofile(folder / "norms.f32")
     flat(parameters).tofile(folder / "trained.f32")
 
 

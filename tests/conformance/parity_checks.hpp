@@ -5,6 +5,7 @@
 // Threading: of the running test, whose checks these are.
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,14 +28,30 @@ inline constexpr std::size_t golden_steps = 20;
           .grad_clip_norm = 2.0};
 }
 
-/// Trains as make_goldens.py did.
-inline void take_golden_steps(const golden_case& golden, gpu::trainer_engine& trainer) {
+/// Trains as make_goldens.py did; the norm that each step reports.
+inline std::vector<float> take_golden_steps(const golden_case& golden,
+                                            gpu::trainer_engine& trainer) {
+  std::vector<float> norms;
   for (std::size_t step = 0; step < golden_steps; ++step) {
     const auto& batch = golden.batches[step % golden.batches.size()];
     BOOST_REQUIRE(
         trainer.forward_backward(step + 1, batch, loss_fn::cross_entropy, {}).has_value());
-    BOOST_REQUIRE(trainer.optim_step(golden_adam()).has_value());
+    const auto done = trainer.optim_step(golden_adam());
+    BOOST_REQUIRE(done.has_value());
+    for (const auto& [key, value] : done->metrics)
+      if (key == "grad_norm:max") norms.push_back(static_cast<float>(value));
   }
+  return norms;
+}
+
+/// Each norm by itself, because the largest would hide the others.
+inline void check_norms(const std::string& name, const std::vector<float>& norms) {
+  const auto expected = read_golden_floats(name, "norms.f32");
+  BOOST_REQUIRE(expected.size() == golden_steps);
+  BOOST_REQUIRE(norms.size() == golden_steps);
+  for (std::size_t step = 0; step < golden_steps; ++step)
+    BOOST_TEST(std::abs(norms[step] - expected[step]) <= 1e-4F * expected[step],
+               name << ", step " << step << ": " << norms[step] << " and " << expected[step]);
 }
 
 [[nodiscard]] inline std::vector<float> joined(const std::vector<std::vector<float>>& parts) {

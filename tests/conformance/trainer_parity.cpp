@@ -111,7 +111,7 @@ BOOST_DATA_TEST_CASE(every_gradient_agrees, cases, name) {
 
 BOOST_DATA_TEST_CASE(training_agrees, cases, name) {
   loaded_case c = load_case(name);
-  test::take_golden_steps(c.golden, *c.trainer);
+  test::check_norms(name, test::take_golden_steps(c.golden, *c.trainer));
   test::model_memory memory(c.model);
   BOOST_REQUIRE(c.trainer->save(memory).has_value());
   const double distance =
