@@ -53,6 +53,13 @@ void merge_metric(metric_list& into, const std::string& name, double value) {
   }
 }
 
+double num_ranks_with(const std::vector<shard_work_reply>& ranks, std::string_view metric_name) {
+  return static_cast<double>(std::ranges::count_if(ranks, [&](const shard_work_reply& reply) {
+    return std::ranges::any_of(reply.metrics,
+                               [&](const auto& entry) { return entry.first == metric_name; });
+  }));
+}
+
 }  // namespace
 
 result<split_op> split(const op_body& body, std::uint32_t world_size, std::uint64_t next_step,
@@ -113,7 +120,7 @@ result<merged_reply> merge(const std::vector<shard_work_reply>& ranks, const bat
     if (rank == 0) out.probe_logprobs = reply.probe_logprobs;
   }
   for (auto& [name, value] : out.metrics) {
-    if (std::string_view(name).ends_with(":mean")) value /= static_cast<double>(ranks.size());
+    if (std::string_view(name).ends_with(":mean")) value /= num_ranks_with(ranks, name);
   }
   return out;
 }

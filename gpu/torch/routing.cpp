@@ -89,6 +89,19 @@ void router_load::add(const routing& choice) {
   rows += static_cast<double>(extent(choice.probabilities, 0));
 }
 
+result<void> router_load::add_up(comm& ranks, std::size_t num_experts) {
+  picks.resize(num_experts);
+  probabilities.resize(num_experts);
+  std::vector<double> sums(picks);
+  sums.insert(sums.end(), probabilities.begin(), probabilities.end());
+  sums.push_back(rows);
+  if (auto ok = ranks.all_reduce(sums); !ok) return ok;
+  std::copy_n(sums.begin(), num_experts, picks.begin());
+  std::copy_n(&sums[num_experts], num_experts, probabilities.begin());
+  rows = sums.back();
+  return {};
+}
+
 double router_load::balance_loss() const {
   double sum = 0;
   for (std::size_t e = 0; e < picks.size(); ++e)

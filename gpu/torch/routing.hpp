@@ -11,11 +11,14 @@
 //             to the expert that comes first.
 // Source: transformers, models/qwen3_moe.
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "gpu/comm.hpp"
 #include "gpu/torch/tensors.hpp"
+#include "messages/error.hpp"
 #include "messages/model.hpp"
 
 namespace troupe::gpu {
@@ -30,13 +33,16 @@ struct routing {
   [[nodiscard]] std::size_t num_places() const { return slots.size(); }
 };
 
-/// How evenly experts are used, over the layers and rows of a pass.
+/// How evenly experts are used, over the layers and rows of a pass. Sums, because what is made of
+/// them is no mean of what ranks would make of their own.
 struct router_load {
   std::vector<double> picks;          ///< [E]
   std::vector<double> probabilities;  ///< [E] sums
   double rows = 0;
 
   void add(const routing& choice);
+  /// Makes them the sums over all ranks, which call it alike, with rows or without.
+  [[nodiscard]] result<void> add_up(comm& ranks, std::size_t num_experts);
   /// The auxiliary loss that transformers reports: k when all experts are used alike.
   [[nodiscard]] double balance_loss() const;
   /// The busiest expert's share of all picks.

@@ -120,6 +120,7 @@ class torch_trainer final : public trainer_engine {
       auto pass =
           network_->forward(std::move(packed), keep, {details.topk_logprobs, details.entropy});
       if (!pass) return fail(std::move(pass.error()));
+      if (auto ok = share_load(pass->routers); !ok) return fail(std::move(ok.error()));
       forward_result result = describe(*pass);
       result.details = take_details(*pass, details);
       if (auto ok = agree(check_outputs_finite(result)); !ok) return fail(std::move(ok.error()));
@@ -141,6 +142,7 @@ class torch_trainer final : public trainer_engine {
       open_.make_room(network_->kept_bytes(packed.num_tokens()));
       auto pass = network_->forward(std::move(packed), retention::keep_for_backward);
       if (!pass) return fail(std::move(pass.error()));
+      if (auto ok = share_load(pass->routers); !ok) return fail(std::move(ok.error()));
       forward_result result = describe(*pass);
       double total = 0;
       std::vector<float> gradient;
@@ -347,6 +349,11 @@ class torch_trainer final : public trainer_engine {
     for (const std::vector<float>& part : gradients)
       if (auto ok = check_loss_finite(part, 0); !ok) return ok;
     return {};
+  }
+
+  result<void> share_load(router_load& routers) {
+    if (model_.experts.count == 0) return {};
+    return routers.add_up(state().ranks().all(), model_.experts.count);
   }
 
   static forward_result describe(const kept_pass& pass) {

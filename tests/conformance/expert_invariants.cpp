@@ -1,5 +1,7 @@
 // What experts must not change: phases, packing, ranks and adapters work as for dense models.
 
+#include <algorithm>
+#include <cmath>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "gpu/models/parameter_layout.hpp"
 #include "tests/conformance/engine_memory.hpp"
 #include "tests/conformance/golden_case.hpp"
+#include "tests/conformance/trainer_fixture.hpp"
 
 namespace {
 
@@ -121,21 +124,47 @@ BOOST_FIXTURE_TEST_CASE(world_size_does_not_matter, fixture) {
   BOOST_TEST(relative_distance(gradient, expected) <= 1e-5);
 }
 
-BOOST_FIXTURE_TEST_CASE(routers_are_measured, fixture) {
-  auto trainer = alone();
-  const auto done = trainer->forward(1, batch, retention::discard);
-  must(done.has_value());
-  double balance = 0;
-  double share = 0;
-  for (const auto& [name, value] : done->metrics) {
-    if (name == "router_balance_loss:mean") balance = value;
-    if (name == "busiest_expert_share:max") share = value;
+/// As every rank reports them; nothing where some rank does not.
+struct router_metrics {
+  std::vector<double> balance_losses;
+  std::vector<double> busiest_shares;
+};
+
+/// `used` ranks have datums, in turn.
+router_metrics metrics_of(fixture& f, std::uint32_t world_size, std::size_t used) {
+  router_metrics out{std::vector<double>(world_size), std::vector<double>(world_size)};
+  auto comms = gpu::make_thread_comms(world_size);
+  test::on_ranks(world_size, [&](std::size_t rank) {
+    const auto trainer = test::make_loaded_trainer(f.model, *f.memory, std::move(comms[rank]));
+    const auto part = rank < used ? test::part_of(f.batch, rank, used) : std::vector<datum>{};
+    const auto done = trainer->forward_backward(1, part, loss_fn::cross_entropy, {});
+    must(done);
+    out.balance_losses[rank] = test::metric_of(done->metrics, "router_balance_loss:mean");
+    out.busiest_shares[rank] = test::metric_of(done->metrics, "busiest_expert_share:max");
+  });
+  return out;
+}
+
+BOOST_FIXTURE_TEST_CASE(routers_are_measured_over_the_whole_batch, fixture) {
+  for (const std::size_t num_datums : {batch.size(), std::size_t{3}, std::size_t{1}}) {
+    batch.resize(num_datums);
+    const router_metrics whole = metrics_of(*this, 1, 1);
+    const double balance_loss = whole.balance_losses.front();
+    const double busiest_share = whole.busiest_shares.front();
+    // Perfect balance gives k; no expert has more than its one pick per row.
+    BOOST_TEST(balance_loss > 2.9);
+    BOOST_TEST(balance_loss < 11.0);
+    BOOST_TEST(busiest_share >= 1.0 / 11);
+    BOOST_TEST(busiest_share <= 1.0 / 3);
+    for (const std::uint32_t world_size : {2U, 4U}) {
+      const router_metrics parts =
+          metrics_of(*this, world_size, std::min<std::size_t>(world_size, num_datums));
+      for (const double value : parts.balance_losses)
+        BOOST_TEST(std::abs(value - balance_loss) <= 1e-12 * balance_loss);
+      for (const double value : parts.busiest_shares)
+        BOOST_TEST(value == busiest_share);
+    }
   }
-  // At least k, which perfect balance gives; no expert has more than its one pick per row.
-  BOOST_TEST(balance > 2.9);
-  BOOST_TEST(balance < 11.0);
-  BOOST_TEST(share >= 1.0 / 11);
-  BOOST_TEST(share <= 1.0 / 3);
 }
 
 /// Gradient of an adapter's B is scale * dW A^T, with dW the gradient of the whole matrix.

@@ -9,6 +9,7 @@ readers are in golden_case.cpp:
   hidden.f32      final hidden states of batch 0, row after row
   entropies.f32   of each row of batch 0
   topk.f32        the TOPK largest logprobs of each row of batch 0, then topk.i32: their tokens
+  routers.f32     of experts on batch 0: load_balancing_loss_func, the busiest one's share of picks
   trained.f32     parameters after STEPS of AdamW, batches taken in turn
   norms.f32       norm of the gradients of each of these steps, before clipping
   greedy.i32      prompts, then per prompt: length, tokens, generated length, generated tokens
@@ -28,6 +29,7 @@ import torch
 import transformers
 from transformers import (LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
                           Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM)
+from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 
 FAMILIES = {
     "llama": (LlamaConfig, LlamaForCausalLM),
@@ -256,6 +258,18 @@ def save_in_shards(model, folder, max_shard_size):
     assert len(list(folder.glob("model-*.safetensors"))) > 1, f"{folder} is one file"
 
 
+def write_routers(folder, model, batch):
+    config = model.config
+    with torch.no_grad():
+        passes = [model(input_ids=torch.tensor(tokens)[None], output_router_logits=True)
+                  for tokens, _, _ in batch]
+    logits = tuple(torch.cat(layer) for layer in zip(*(each.router_logits for each in passes)))
+    loss = load_balancing_loss_func(logits, config.num_experts, config.num_experts_per_tok)
+    picks = torch.cat(logits).topk(config.num_experts_per_tok).indices.flatten()
+    share = picks.bincount().max() / len(picks)
+    np.array([loss, share], dtype="<f4").tofile(folder / "routers.f32")
+
+
 def write_case(folder, numbers, seed):
     numbers = dict(numbers)
     max_shard_size = numbers.pop("max_shard_size", None)
@@ -266,6 +280,8 @@ def write_case(folder, numbers, seed):
         save_in_shards(model, folder / "model", max_shard_size)
     batches = write_inputs(folder, model, seed)
     write_details(folder, model, batches[0])
+    if numbers.get("family") == "qwen3_moe":
+        write_routers(folder, model, batches[0])
     write_training(folder, model, batches, in_layout_order(model))
 
 

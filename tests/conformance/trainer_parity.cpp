@@ -13,6 +13,7 @@
 #include "tests/conformance/engine_memory.hpp"
 #include "tests/conformance/golden_model.hpp"
 #include "tests/conformance/parity_checks.hpp"
+#include "tests/conformance/trainer_fixture.hpp"
 
 namespace {
 
@@ -22,6 +23,8 @@ using test::relative_distance;
 const auto cases = boost::unit_test::data::make(
     {"tied", "untied", "odd", "wide_heads", "wide", "llama", "llama_plain", "qwen2", "qwen2_untied",
      "experts", "experts_plain", "shards_tied", "shards_llama", "shards_qwen2", "shards_experts"});
+
+const auto expert_cases = boost::unit_test::data::make({"experts", "experts_plain"});
 
 struct loaded_case {
   test::golden_case golden;
@@ -39,6 +42,21 @@ loaded_case load_case(const std::string& name) {
 BOOST_DATA_TEST_CASE(logprobs_agree, cases, name) {
   loaded_case c = load_case(name);
   test::check_logprobs(name, c.golden, *c.trainer);
+}
+
+BOOST_DATA_TEST_CASE(router_metrics_agree, expert_cases, name) {
+  loaded_case c = load_case(name);
+  const auto& batch = c.golden.batches[0];
+  const auto expected = test::read_golden_floats(name, "routers.f32");
+  const auto forward = c.trainer->forward(1, batch, retention::discard);
+  const auto both = c.trainer->forward_backward(2, batch, loss_fn::cross_entropy, {});
+  BOOST_REQUIRE((forward.has_value() && both.has_value()));
+  for (const auto& pass : {*forward, *both}) {
+    const double loss = test::metric_of(pass.metrics, "router_balance_loss:mean");
+    const double share = test::metric_of(pass.metrics, "busiest_expert_share:max");
+    BOOST_TEST(loss == static_cast<double>(expected[0]), boost::test_tools::tolerance(1e-5));
+    BOOST_TEST(share == static_cast<double>(expected[1]), boost::test_tools::tolerance(1e-6));
+  }
 }
 
 /// Tokens whose logprobs are this close may change places.

@@ -48,6 +48,16 @@ BOOST_AUTO_TEST_CASE(answers_return_to_the_order_of_the_batch) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_mean_is_of_the_ranks_that_know_it) {
+  std::vector<shard_work_reply> ranks(4);
+  ranks[1].metrics = {{"x:mean", 2.0}};
+  ranks[3].metrics = {{"x:mean", 5.0}, {"y:mean", 1.0}};
+  const auto merged = merge(ranks, batch_plan(4), 0);
+  BOOST_REQUIRE(merged.has_value());
+  BOOST_TEST(metric(merged->metrics, "x:mean") == 3.5);
+  BOOST_TEST(metric(merged->metrics, "y:mean") == 1.0);
+}
+
 BOOST_AUTO_TEST_CASE(an_answer_for_another_op_is_refused) {
   std::vector<shard_work_reply> ranks(2);
   ranks[0].seq_id = 3;
