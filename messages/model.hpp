@@ -7,9 +7,13 @@
 // Threading: plain values.
 
 #include <cstdint>
+#include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "messages/error.hpp"
 #include "messages/ids.hpp"
 
 namespace troupe {
@@ -80,6 +84,22 @@ struct parameter_spec {
   }
 };
 
+/// Matrices that may have an adapter: those of every block, or of each of its experts, and the
+/// vocabulary head.
+enum class lora_target : std::uint8_t {
+  q_proj = 0,
+  k_proj = 1,
+  v_proj = 2,
+  o_proj = 3,
+  gate_proj = 4,
+  up_proj = 5,
+  down_proj = 6,
+  lm_head = 7
+};
+
+/// The name of its module in Hugging Face's models.
+[[nodiscard]] std::string_view to_string(lora_target target);
+
 /// Low-rank adapters: weights stay as they are, and each chosen matrix W acts as
 /// W + alpha / rank * B A, with A [rank, inputs] and B [outputs, rank] trained.
 struct lora_config {
@@ -89,9 +109,17 @@ struct lora_config {
   bool train_attn = true;
   bool train_mlp = true;
   bool train_unembed = true;
+  /// Exactly these, each among what its flag trains; nothing: all that the flags train.
+  std::optional<std::set<lora_target>> targets = std::nullopt;
 
   bool operator==(const lora_config&) const = default;
 };
+
+/// What the flags train, or exactly the targets that were named.
+[[nodiscard]] std::set<lora_target> targets_of(const lora_config& lora);
+
+/// errc::invalid_argument for no target at all and for one whose flag is false; names them.
+[[nodiscard]] result<void> check_targets(const lora_config& lora);
 
 /// Where first weights come from.
 struct model_source {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string>
 
 #include "config/limits.hpp"
@@ -11,19 +12,25 @@
 namespace troupe::gpu {
 namespace {
 
-bool is_target(role what, const lora_config& lora) {
+/// Nothing for what has no adapter.
+std::optional<lora_target> target_of(role what) {
   switch (what) {
     case role::q_proj:
+      return lora_target::q_proj;
     case role::k_proj:
+      return lora_target::k_proj;
     case role::v_proj:
+      return lora_target::v_proj;
     case role::o_proj:
-      return lora.train_attn;
+      return lora_target::o_proj;
     case role::gate_proj:
+      return lora_target::gate_proj;
     case role::up_proj:
+      return lora_target::up_proj;
     case role::down_proj:
-      return lora.train_mlp;
+      return lora_target::down_proj;
     default:
-      return false;
+      return std::nullopt;
   }
 }
 
@@ -47,12 +54,11 @@ result<void> validate(const model_config& model, const lora_config& lora) {
   if (!(lora.alpha > 0) || !std::isfinite(lora.alpha))
     return fail(errc::invalid_argument, "LoRA alpha is " + std::to_string(lora.alpha),
                 "it scales what the adapters add", "use a positive number, for example 32");
-  if (lora.train_unembed && model.tied_head)
+  if (auto ok = check_targets(lora); !ok) return ok;
+  if (model.tied_head && targets_of(lora).contains(lora_target::lm_head))
     return fail(errc::unsupported, "an adapter on a vocabulary head tied to the embedding",
-                "merged weights could not stay tied", "set train_unembed to false");
-  if (!lora.train_attn && !lora.train_mlp && !lora.train_unembed)
-    return fail(errc::invalid_argument, "LoRA without any target", "all train_ options are false",
-                "set one of train_attn, train_mlp and train_unembed");
+                "merged weights could not stay tied",
+                "set train_unembed to false, or name targets without lm_head");
   for (const adapter& each : adapters_of(model, lora))
     if (lora.rank > std::min(each.inputs, each.outputs))
       return fail(errc::invalid_argument,
@@ -65,6 +71,11 @@ result<void> validate(const model_config& model, const lora_config& lora) {
 
 std::vector<adapter> adapters_of(const model_config& model, const lora_config& lora) {
   std::vector<adapter> all;
+  const std::set<lora_target> targets = targets_of(lora);
+  const auto is_target = [&](role what) {
+    const auto target = target_of(what);
+    return target && targets.contains(*target);
+  };
   const auto layout = parameter_layout(model);
   auto next = static_cast<std::uint32_t>(layout.size());
   const auto append = [&](std::uint32_t matrix, std::optional<std::uint32_t> block, role what) {
@@ -75,16 +86,17 @@ std::vector<adapter> adapters_of(const model_config& model, const lora_config& l
   const family* const kind = find_family(model.family);
   for (std::uint32_t block = 0; block < model.num_layers; ++block) {
     for (const block_parameter& parameter : kind->block)
-      if (is_target(parameter.what, lora))
+      if (is_target(parameter.what))
         append(parameter_index(model, block, parameter.what).value_or(0), block, parameter.what);
-    for (std::uint32_t e = 0; lora.train_mlp && e < model.experts.count; ++e)
+    for (std::uint32_t e = 0; e < model.experts.count; ++e)
       for (const block_parameter& parameter : kind->expert) {
+        if (!is_target(parameter.what)) continue;
         const auto matrix = parameter_index(model, expert_place{block, e}, parameter.what);
         append(matrix.value_or(0), block, parameter.what);
         all.back().expert = e;
       }
   }
-  if (lora.train_unembed) append(head_index(model), std::nullopt, role::q_proj);
+  if (targets.contains(lora_target::lm_head)) append(head_index(model), std::nullopt, role::q_proj);
   return all;
 }
 

@@ -34,7 +34,7 @@ struct adapter {
   std::optional<std::uint32_t> expert = std::nullopt;  ///< whose matrix it is
 };
 
-/// errc::invalid_argument for impossible numbers and an empty set of targets, errc::unsupported
+/// errc::invalid_argument for impossible numbers and what check_targets refuses, errc::unsupported
 /// for an adapter on a tied head. Requires: validate(model).
 [[nodiscard]] result<void> validate(const model_config& model, const lora_config& lora);
 

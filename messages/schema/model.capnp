@@ -48,6 +48,17 @@ struct ModelConfig {
   experts @13 :ExpertConfig;    # absent: none
 }
 
+enum LoraTarget {
+  qProj @0;
+  kProj @1;
+  vProj @2;
+  oProj @3;
+  gateProj @4;
+  upProj @5;
+  downProj @6;
+  lmHead @7;
+}
+
 struct LoraConfig {
   rank @0 :UInt32;    # 1 .. lora_rank_max
   alpha @1 :Float64;  # finite, > 0
@@ -55,6 +66,7 @@ struct LoraConfig {
   trainAttn @3 :Bool;
   trainMlp @4 :Bool;
   trainUnembed @5 :Bool;
+  targets @6 :List(LoraTarget);  # absent: all that the flags train; else ascending, each once
 }
 
 struct ModelSource {

@@ -129,6 +129,26 @@ void build(const lora_config& in, schema::LoraConfig::Builder out) {
   out.setTrainAttn(in.train_attn);
   out.setTrainMlp(in.train_mlp);
   out.setTrainUnembed(in.train_unembed);
+  if (!in.targets) return;
+  auto targets = out.initTargets(static_cast<unsigned>(in.targets->size()));
+  unsigned place = 0;
+  for (const lora_target target : *in.targets)
+    targets.set(place++, wire_enum<schema::LoraTarget>(target));
+}
+
+static std::set<lora_target> read_targets(capnp::List<schema::LoraTarget>::Reader in,
+                                          checks& check) {
+  constexpr auto last = lora_target::lm_head;
+  std::set<lora_target> out;
+  check.require(in.size() > 0, "lora.targets", "name at least one matrix, or be left out");
+  if (!check.at_most(in.size(), static_cast<std::size_t>(last) + 1, "lora.targets")) return out;
+  for (const auto each : in) {
+    const lora_target target = read_enum(each, last, "lora.targets", check);
+    check.require(out.empty() || target > *out.rbegin(), "lora.targets",
+                  "name each matrix once, in order");
+    out.insert(target);
+  }
+  return out;
 }
 
 lora_config read(schema::LoraConfig::Reader in, checks& check) {
@@ -142,6 +162,7 @@ lora_config read(schema::LoraConfig::Reader in, checks& check) {
   out.train_attn = in.getTrainAttn();
   out.train_mlp = in.getTrainMlp();
   out.train_unembed = in.getTrainUnembed();
+  if (in.hasTargets()) out.targets = read_targets(in.getTargets(), check);
   return out;
 }
 

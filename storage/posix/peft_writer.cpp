@@ -10,13 +10,8 @@ namespace json = boost::json;
 
 std::string write_peft_config(const peft_export& target) {
   json::array modules;
-  const auto add = [&](std::initializer_list<const char*> names) {
-    for (const char* name : names)
-      modules.emplace_back(name);
-  };
-  if (target.lora.train_attn) add({"q_proj", "k_proj", "v_proj", "o_proj"});
-  if (target.lora.train_mlp) add({"gate_proj", "up_proj", "down_proj"});
-  if (target.lora.train_unembed) add({"lm_head"});
+  for (const lora_target each : targets_of(target.lora))
+    modules.emplace_back(to_string(each));
   const json::value config = {{"base_model_name_or_path", target.base_model},
                               {"bias", "none"},
                               {"fan_in_fan_out", false},

@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <functional>
+#include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -26,11 +28,11 @@ using test::trainer_list;
 
 struct fixture {
   model_config model;
-  lora_config lora{.rank = 3, .alpha = 6, .seed = 9};
+  lora_config lora;
   std::vector<datum> batch;
   std::unique_ptr<test::model_memory> memory;
 
-  fixture() {
+  explicit fixture(const lora_config& wanted = {.rank = 3, .alpha = 6, .seed = 9}) : lora(wanted) {
     model.vocab_size = 53;
     model.hidden_size = 20;
     model.intermediate_size = 37;
@@ -313,6 +315,72 @@ BOOST_FIXTURE_TEST_CASE(impossible_adapters_are_refused, fixture) {
   bad = lora;
   bad.train_attn = bad.train_mlp = bad.train_unembed = false;
   BOOST_TEST((refusal(model, bad) == errc::invalid_argument));
+}
+
+BOOST_FIXTURE_TEST_CASE(impossible_targets_are_refused_by_name, fixture) {
+  using enum lora_target;
+  const auto refusal = [](const model_config& m, const lora_config& l) {
+    const auto valid = gpu::validate(m, l);
+    BOOST_REQUIRE(!valid.has_value());
+    return to_string(valid.error());
+  };
+  const auto names = [](const std::string& text, const std::string& word) {
+    return text.find(word) != std::string::npos;
+  };
+  lora.targets.emplace();
+  BOOST_TEST(names(refusal(model, lora), "list of targets is empty"));
+  lora.targets = {q_proj, up_proj};
+  lora.train_mlp = false;
+  BOOST_TEST(names(refusal(model, lora), "up_proj contradicts train_mlp"));
+  lora.targets = {k_proj, lm_head};
+  lora.train_unembed = false;
+  BOOST_TEST(names(refusal(model, lora), "lm_head contradicts train_unembed"));
+  lora.train_unembed = true;
+  model_config tied = model;
+  tied.tied_head = true;
+  BOOST_TEST(names(refusal(tied, lora), "name targets without lm_head"));
+  lora.targets = {q_proj};
+  BOOST_TEST(gpu::validate(tied, lora).has_value());
+  // Of the matrices that are left, none is as small as those of k and v.
+  lora.rank = 13;
+  BOOST_TEST(gpu::validate(model, lora).has_value());
+  lora.targets = {q_proj, v_proj};
+  BOOST_TEST(names(refusal(model, lora), "rank 13 is more than the 12"));
+}
+
+/// Which of the model's parameters differ between what two sets of trainers publish.
+std::vector<std::string> changed(fixture& f, const trainer_list& before,
+                                 const trainer_list& after) {
+  const auto published = [&](const trainer_list& trainers) {
+    test::model_memory out(f.model, f.lora);
+    on_ranks(trainers.size(), [&](std::size_t rank) {
+      if (!trainers[rank]->publish(out)) throw std::runtime_error("publish failed");
+    });
+    return out;
+  };
+  const auto first = published(before);
+  const auto second = published(after);
+  std::vector<std::string> names;
+  const auto layout = gpu::parameter_layout(f.model);
+  for (std::size_t p = 0; p < layout.size(); ++p)
+    if (first.published(p) != second.published(p)) names.push_back(layout[p].name);
+  return names;
+}
+
+BOOST_AUTO_TEST_CASE(each_target_can_be_trained_alone) {
+  for (std::uint8_t i = 0; i <= static_cast<std::uint8_t>(lora_target::lm_head); ++i)
+    for (const std::uint32_t world_size : {1U, 2U}) {
+      const auto target = static_cast<lora_target>(i);
+      fixture f({.rank = 3, .alpha = 6, .seed = 9, .targets = std::set{target}});
+      auto trained = f.ranks(world_size, *f.memory);
+      const auto untrained = f.ranks(world_size, *f.memory);
+      step_together(trained, f.batch);
+      step_together(trained, f.batch);
+      const auto names = changed(f, untrained, trained);
+      BOOST_TEST(names.size() == (target == lora_target::lm_head ? 1U : f.model.num_layers));
+      for (const std::string& name : names)
+        BOOST_TEST(name.ends_with(std::string(to_string(target)) + ".weight"), name);
+    }
 }
 
 }  // namespace

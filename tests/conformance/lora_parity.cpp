@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,17 +27,19 @@ using namespace troupe;
 using gpu::state_part;
 using test::relative_distance;
 
-const auto cases = boost::unit_test::data::make({"lora_all", "lora_attention", "lora_mlp"});
+const auto cases =
+    boost::unit_test::data::make({"lora_all", "lora_attention", "lora_mlp", "lora_chosen"});
 
 /// The options and numbers of make_goldens.py.
 lora_config lora_of(const std::string& name) {
-  lora_config lora;
-  lora.train_unembed = name == "lora_all";
-  lora.train_attn = name != "lora_mlp";
-  lora.train_mlp = name != "lora_attention";
-  lora.rank = name == "lora_all" ? 5 : (name == "lora_mlp" ? 3 : 8);
-  lora.alpha = name == "lora_all" ? 16 : (name == "lora_mlp" ? 32 : 8);
-  return lora;
+  using enum lora_target;
+  const std::map<std::string, lora_config> all{
+      {"lora_all", {.rank = 5, .alpha = 16}},
+      {"lora_attention", {.rank = 8, .alpha = 8, .train_mlp = false, .train_unembed = false}},
+      {"lora_mlp", {.rank = 3, .alpha = 32, .train_attn = false, .train_unembed = false}},
+      {"lora_chosen",
+       {.rank = 6, .alpha = 9, .targets = std::set{v_proj, o_proj, up_proj, lm_head}}}};
+  return all.at(name);
 }
 
 struct loaded_case {

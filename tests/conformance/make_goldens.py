@@ -92,6 +92,8 @@ LORA = {
     "lora_all": ("untied", dict(r=5, lora_alpha=16, target_modules=ATTENTION + MLP + ["lm_head"])),
     "lora_attention": ("llama", dict(r=8, lora_alpha=8, target_modules=ATTENTION)),
     "lora_mlp": ("qwen2", dict(r=3, lora_alpha=32, target_modules=MLP)),
+    "lora_chosen": ("untied", dict(r=6, lora_alpha=9,
+                                   target_modules=["v_proj", "o_proj", "up_proj", "lm_head"])),
 }
 LENGTHS = [[1, 17, 5, 64, 33, 2], [50, 7, 129, 12, 150]]
 STEPS = 20

@@ -73,6 +73,8 @@ struct fixture {
     // alpha / rank is a power of two: nothing is rounded.
     one_adapter out{{.rank = rank, .alpha = 2.0 * rank, .seed = seed}, memory, nullptr};
     out.lora.train_unembed = !model.tied_head;
+    using enum lora_target;
+    if (seed % 2 == 1) out.lora.targets = {k_proj, o_proj, up_proj, down_proj};
     test::model_memory source(model, out.lora);
     auto& parameters = source.parameters(state_part::weights);
     std::mt19937 random(seed);

@@ -4,7 +4,11 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <optional>
+#include <set>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -27,6 +31,11 @@ int run_program(const std::string& words) {
   const int status =
       ::system((std::string(TROUPE_PROGRAM) + " " + words + " > /dev/null 2>&1").c_str());
   return WEXITSTATUS(status);
+}
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 template <class T>
@@ -203,6 +212,60 @@ BOOST_FIXTURE_TEST_CASE(a_forward_runs_while_a_loss_is_computed, live_cluster) {
     BOOST_TEST((again.error().code == errc::not_found));
   }
   BOOST_TEST(digest_after(*waiting) == digest);
+}
+
+BOOST_AUTO_TEST_CASE(a_killed_rank_keeps_the_targets_that_were_named) {
+  using enum lora_target;
+  lora_config lora{.rank = 4, .alpha = 8, .seed = 5, .train_unembed = false};
+  const std::string on_all = digest_of_ten_steps(false, lora);
+  lora.targets = {v_proj, down_proj};
+  const std::string undisturbed = digest_of_ten_steps(false, lora);
+  BOOST_TEST(digest_of_ten_steps(true, lora) == undisturbed);
+  BOOST_TEST(undisturbed != on_all);
+}
+
+BOOST_FIXTURE_TEST_CASE(named_targets_survive_the_store, live_cluster) {
+  using enum lora_target;
+  auto service = connect();
+  auto wanted = request("chosen");
+  wanted.lora = lora_config{.rank = 4, .targets = std::set{q_proj, up_proj}};
+  auto training = service.create_training_run(wanted);
+  BOOST_REQUIRE_MESSAGE(training.has_value(), reason_of(training));
+  train(*training, 2);
+  const auto saved = training->save_state("adapters").get(deadlines::op);
+  BOOST_REQUIRE_MESSAGE(saved.has_value(), reason_of(saved));
+  const std::string trained = train(*training, 1);
+  const auto loaded =
+      training->load_state(saved->checkpoint, optimizer_state::restore).get(deadlines::op);
+  BOOST_REQUIRE_MESSAGE(loaded.has_value(), reason_of(loaded));
+  BOOST_TEST(train(*training, 1) == trained);
+  const std::string target = folder + "/exported";
+  BOOST_TEST(run_program("checkpoint export " + saved->checkpoint.value + " " + target +
+                         " --data-folder " + folder + "/data") == 0);
+  const auto config = text_of(target + "/adapter_config.json");
+  const std::size_t modules = config.find("\"target_modules\"");
+  BOOST_REQUIRE(modules != std::string::npos);
+  const std::string listed = config.substr(modules, config.find(']', modules) - modules);
+  for (const lora_target each : {q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj}) {
+    const bool is_listed = listed.find(std::string(to_string(each))) != std::string::npos;
+    BOOST_TEST(is_listed == wanted.lora->targets->contains(each));
+  }
+
+  // Adapters of other targets are another state.
+  BOOST_REQUIRE(training->park().has_value());
+  wanted.name = "others";
+  wanted.lora->targets = {q_proj, up_proj, down_proj};
+  auto others = service.create_training_run(wanted);
+  BOOST_REQUIRE_MESSAGE(others.has_value(), reason_of(others));
+  const auto refused =
+      others->load_state(saved->checkpoint, optimizer_state::restore).get(deadlines::op);
+  BOOST_TEST((refused.error().code == errc::invalid_argument), reason_of(refused));
+
+  wanted.name = "refused";
+  wanted.lora->train_mlp = false;
+  const auto contradictory = service.create_training_run(wanted);
+  BOOST_REQUIRE(!contradictory.has_value());
+  BOOST_TEST(contradictory.error().what.find("up_proj contradicts train_mlp") != std::string::npos);
 }
 
 BOOST_FIXTURE_TEST_CASE(adapters_are_saved_published_and_exported, live_cluster) {

@@ -1,5 +1,8 @@
+#include <algorithm>
+#include <cstdint>
 #include <functional>
 #include <limits>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -237,6 +240,36 @@ BOOST_AUTO_TEST_CASE(names_digests_and_paths_are_what_they_say) {
                                [](renew_lease_request& r) { r.node.value = "host:1"; });
 }
 
+/// The frame of a run whose adapters stand on v, o, gate and up, with `list` for that list: four
+/// numbers of 16 bits, the first one lowest.
+result<create_run_request> with_targets(std::uint64_t list) {
+  constexpr std::uint64_t ascending = 0x0005'0004'0003'0002;
+  auto request = test::sample<create_run_request>(0);
+  request.lora->targets = {lora_target::v_proj, lora_target::o_proj, lora_target::gate_proj,
+                           lora_target::up_proj};
+  const auto frame = wire::encode(request);
+  BOOST_REQUIRE(frame.has_value());
+  std::vector<std::uint64_t> words(frame->words().begin(), frame->words().end());
+  BOOST_REQUIRE(std::ranges::count(words, ascending) == 1);
+  *std::ranges::find(words, ascending) = list;
+  return wire::decode<create_run_request>(words);
+}
+
+BOOST_AUTO_TEST_CASE(adapters_stand_on_each_target_once) {
+  BOOST_TEST(with_targets(0x0005'0004'0003'0002).has_value());
+  for (const std::uint64_t list : {0x0004'0005'0003'0002U, 0x0005'0003'0003'0002U}) {
+    const auto refused = with_targets(list);
+    BOOST_REQUIRE(!refused.has_value());
+    BOOST_TEST((refused.error().code == errc::invalid_argument));
+    BOOST_TEST(refused.error().what.find("lora.targets") != std::string::npos);
+  }
+  auto request = test::sample<create_run_request>(0);
+  request.lora->targets.reset();
+  const auto frame = wire::encode(request);
+  BOOST_REQUIRE(frame.has_value());
+  BOOST_TEST((wire::decode<create_run_request>(frame->words()) == request));
+}
+
 BOOST_AUTO_TEST_CASE(ranks_and_sizes_fit) {
   refuses<close_shard_request>(0, errc::invalid_argument, "identity.rank",
                                [](close_shard_request& r) { r.identity.rank = 64; });
@@ -254,6 +287,11 @@ BOOST_AUTO_TEST_CASE(ranks_and_sizes_fit) {
                               [](create_run_request& r) { r.lora->rank = 1025; });
   refuses<create_run_request>(0, errc::invalid_argument, "lora.alpha",
                               [](create_run_request& r) { r.lora->alpha = 0; });
+  refuses<create_run_request>(0, errc::invalid_argument, "lora.targets",
+                              [](create_run_request& r) { r.lora->targets.emplace(); });
+  refuses<create_run_request>(0, errc::protocol, "lora.targets", [](create_run_request& r) {
+    r.lora->targets = {lora_target::q_proj, static_cast<lora_target>(8)};
+  });
   refuses<start_shard_request>(0, errc::invalid_argument, "comm_addresses",
                                [](start_shard_request& r) { r.comm_addresses.pop_back(); });
   refuses<checkpoint_manifest>(0, errc::invalid_argument, "manifest.depth",

@@ -94,7 +94,9 @@ model_config value_source::model() {
 }
 
 lora_config value_source::lora() {
-  return {small(), fraction(), word(), flag(), flag(), flag()};
+  lora_config out{small(), fraction(), word(), flag(), flag(), flag()};
+  out.targets = {pick(lora_target::v_proj), pick(lora_target::lm_head)};
+  return out;
 }
 
 }  // namespace troupe::test
