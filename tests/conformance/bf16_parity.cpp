@@ -1,6 +1,7 @@
 // Training whose products are rounded to bf16, against the fp32 goldens: within what bf16's eight
 // bits give, with the promises that hold in fp32.
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <span>
@@ -72,6 +73,52 @@ BOOST_DATA_TEST_CASE(master_weights_follow_the_same_path, cases, name) {
   const double distance = relative_distance(saved.flat(gpu::state_part::weights), c.golden.trained);
   BOOST_TEST_MESSAGE(name << ": parameters after 20 steps " << distance);
   BOOST_TEST(distance <= 1e-2);
+}
+
+struct adapter_outcome {
+  std::vector<float> logprobs;
+  std::vector<float> gradients;  ///< of the adapters
+};
+
+adapter_outcome outcome_of(gpu::trainer_engine& trainer, const test::golden_case& golden,
+                           test::model_memory& memory, std::size_t first_adapter) {
+  const auto done = trainer.forward_backward(1, golden.batches[0], loss_fn::cross_entropy, {});
+  BOOST_REQUIRE(done.has_value());
+  // Without learning rate and with beta1 = 0 the first moment is the gradient.
+  BOOST_REQUIRE(trainer.optim_step({.learning_rate = 0, .beta1 = 0}).has_value());
+  BOOST_REQUIRE(trainer.save(memory).has_value());
+  return {test::joined(done->logprobs), memory.flat(gpu::state_part::exp_avg, first_adapter)};
+}
+
+BOOST_DATA_TEST_CASE(adapters_are_near, boost::unit_test::data::make({"untied", "experts"}), name) {
+  const auto engines = bf16_engines();
+  if (!engines) return;
+  auto [golden, model, weights] = test::read_golden_model(name);
+  const lora_config lora{.rank = 4, .alpha = 8};
+  test::model_memory memory(model, lora);
+  auto& values = memory.parameters(gpu::state_part::weights);
+  const std::size_t first_adapter = gpu::parameter_layout(model).size();
+  std::ranges::copy(weights.parameters(gpu::state_part::weights), values.begin());
+  for (std::size_t p = first_adapter; p < values.size(); ++p)
+    for (std::size_t e = 0; e < values[p].size(); ++e)
+      values[p][e] = 0.02F * static_cast<float>(static_cast<int>((e * 7 + p) % 11) - 5);
+  const auto exact =
+      test::make_adapter_trainer(model, lora, memory, std::move(gpu::make_thread_comms(1).front()));
+  auto rounded =
+      engines->make_adapter_trainer({model}, lora, std::move(gpu::make_thread_comms(1).front()));
+  BOOST_REQUIRE(rounded.has_value());
+  BOOST_REQUIRE((*rounded)->load_frozen(memory).has_value());
+  BOOST_REQUIRE((*rounded)->load(memory, optimizer_state::reset, 0).has_value());
+  const auto expected = outcome_of(*exact, golden, memory, first_adapter);
+  const auto actual = outcome_of(**rounded, golden, memory, first_adapter);
+  const double logprob_distance = relative_distance(actual.logprobs, expected.logprobs);
+  const double gradient_distance = relative_distance(actual.gradients, expected.gradients);
+  BOOST_TEST_MESSAGE(name << ": logprobs " << logprob_distance << ", gradients "
+                          << gradient_distance);
+  BOOST_TEST(logprob_distance <= 2e-2);
+  BOOST_TEST(gradient_distance <= 5e-2);
+  BOOST_TEST(logprob_distance > 1e-5);
+  BOOST_TEST(gradient_distance > 1e-5);
 }
 
 BOOST_AUTO_TEST_CASE(packing_and_phases_change_no_bit) {

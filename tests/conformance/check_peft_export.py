@@ -19,19 +19,40 @@ def merged(folder):
     return dict(model.named_parameters())
 
 
-def expected(folder, parameters):
-    """The flat file of make_goldens.py, with the biases behind the matrices they follow."""
+def in_layout_order(parameters):
+    """As make_goldens.py has them: biases behind the matrices they follow, experts at the end of
+    their block, of each first gate and up, then down."""
     names = list(parameters)
     place = {name: i for i, name in enumerate(names)}
-    last = {name: name[:name.rindex(".self_attn")] + ".self_attn.v_proj.weight"
-            for name in names if name.endswith("_proj.bias")}
-    order = sorted(names, key=lambda n: (place[last.get(n, n)], n in last, place[n]))
+
+    def key(name):
+        if name.endswith("_proj.bias"):
+            last = name[:name.rindex(".self_attn")] + ".self_attn.v_proj.weight"
+            return place[last], 1, place[name]
+        if ".experts." in name:
+            last = name[:name.rindex(".mlp")] + ".post_attention_layernorm.weight"
+            return place[last], 1, place[name]
+        return place[name], 0, 0
+
+    order = sorted(names, key=key)
+    while order:
+        name = order.pop(0)
+        if parameters[name].dim() != 3:
+            yield name, parameters[name]
+            continue
+        down = order.pop(0)
+        for expert, pair in enumerate(zip(parameters[name], parameters[down])):
+            yield f"{name} {expert}", pair[0]
+            yield f"{down} {expert}", pair[1]
+
+
+def with_goldens(folder, parameters):
     values = np.fromfile(folder / "merged.f32", dtype="<f4")
     at = 0
-    for name in order:
-        count = parameters[name].numel()
-        yield name, values[at:at + count]
-        at += count
+    for name, parameter in in_layout_order(parameters):
+        mine = parameter.detach().numpy().reshape(-1)
+        yield name, mine, values[at:at + len(mine)]
+        at += len(mine)
     assert at == len(values), f"{folder.name}: {len(values)} values for {at} elements"
 
 
@@ -39,10 +60,8 @@ def main():
     folders = sorted(path.parent for path in pathlib.Path(sys.argv[1]).glob("*/exported"))
     assert folders, "nothing was exported"
     for folder in folders:
-        parameters = merged(folder)
         worst = 0.0
-        for name, golden in expected(folder, parameters):
-            mine = parameters[name].detach().numpy().reshape(-1)
+        for name, mine, golden in with_goldens(folder, merged(folder)):
             distance = np.linalg.norm(mine - golden) / np.linalg.norm(golden)
             assert distance <= 1e-5, f"{folder.name}: {name} differs by {distance}"
             worst = max(worst, distance)

@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -57,10 +58,16 @@ struct fixture {
 
   trainer_list ranks(std::uint32_t world_size, test::model_memory& from,
                      optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0) {
+    return groups(world_size, 0, from, optimizer, steps);
+  }
+
+  /// Groups of `shard_size` ranks hold a copy each.
+  trainer_list groups(std::uint32_t world_size, std::uint32_t shard_size, test::model_memory& from,
+                      optimizer_state optimizer = optimizer_state::reset, std::uint64_t steps = 0) {
     trainer_list trainers;
     for (auto& comm : gpu::make_thread_comms(world_size))
-      trainers.push_back(
-          test::make_adapter_trainer(model, lora, from, std::move(comm), optimizer, steps));
+      trainers.push_back(test::make_adapter_trainer(
+          model, lora, from, gpu::rank_set(std::move(comm), shard_size), optimizer, steps));
     return trainers;
   }
 
@@ -140,6 +147,30 @@ BOOST_FIXTURE_TEST_CASE(world_size_does_not_matter, fixture) {
                                  expected.flat(state_part::exp_avg, first_adapter())) <= 1e-5);
     BOOST_TEST(relative_distance(actual.flat(state_part::weights, first_adapter()),
                                  expected.flat(state_part::weights, first_adapter())) <= 1e-4);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(copies_do_not_matter, fixture) {
+  auto one = ranks(1, *memory);
+  step_together(one, batch);
+  step_together(one, batch);
+  const auto expected = saved(one);
+  for (const auto& [world_size, shard_size] : {std::pair{2U, 1U}, {4U, 2U}, {3U, 1U}, {6U, 3U}}) {
+    auto many = groups(world_size, shard_size, *memory);
+    auto again = groups(world_size, shard_size, *memory);
+    for (int step = 0; step < 2; ++step)
+      BOOST_TEST((step_together(many, batch) == step_together(again, batch)));
+    auto actual = saved(many);
+    BOOST_TEST(relative_distance(actual.flat(state_part::exp_avg, first_adapter()),
+                                 expected.flat(state_part::exp_avg, first_adapter())) <= 1e-5);
+    BOOST_TEST(relative_distance(actual.flat(state_part::weights, first_adapter()),
+                                 expected.flat(state_part::weights, first_adapter())) <= 1e-4);
+    // The checkpoint of copies is one of a single rank's.
+    auto resumed = ranks(1, actual, optimizer_state::restore, 2);
+    state_digest of_copies;
+    for (const auto& trainer : many)
+      of_copies += trainer->weights_digest();
+    BOOST_TEST((resumed.front()->weights_digest() == of_copies));
   }
 }
 

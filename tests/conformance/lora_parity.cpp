@@ -27,8 +27,8 @@ using namespace troupe;
 using gpu::state_part;
 using test::relative_distance;
 
-const auto cases =
-    boost::unit_test::data::make({"lora_all", "lora_attention", "lora_mlp", "lora_chosen"});
+const auto cases = boost::unit_test::data::make(
+    {"lora_all", "lora_attention", "lora_mlp", "lora_chosen", "lora_head", "lora_experts"});
 
 /// The options and numbers of make_goldens.py.
 lora_config lora_of(const std::string& name) {
@@ -37,6 +37,8 @@ lora_config lora_of(const std::string& name) {
       {"lora_all", {.rank = 5, .alpha = 16}},
       {"lora_attention", {.rank = 8, .alpha = 8, .train_mlp = false, .train_unembed = false}},
       {"lora_mlp", {.rank = 3, .alpha = 32, .train_attn = false, .train_unembed = false}},
+      {"lora_head", {.rank = 6, .alpha = 6, .train_attn = false, .train_mlp = false}},
+      {"lora_experts", {.rank = 4, .alpha = 6}},
       {"lora_chosen",
        {.rank = 6, .alpha = 9, .targets = std::set{v_proj, o_proj, up_proj, lm_head}}}};
   return all.at(name);

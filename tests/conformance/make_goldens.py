@@ -14,7 +14,8 @@ readers are in golden_case.cpp:
   norms.f32       norm of the gradients of each of these steps, before clipping
   greedy.i32      prompts, then per prompt: length, tokens, generated length, generated tokens
 Cases of LORA hold adapters instead: `peft/` is what PEFT saves before training, gradients and
-trained parameters are those of the adapters, A and B of each target in layout order.
+trained parameters are those of the adapters, A and B of each target in layout order. PEFT trains no
+single matrix of an expert, so that on experts the adapters are added to the weights by hand.
 """
 
 import copy
@@ -25,6 +26,7 @@ import sys
 
 import numpy as np
 import peft
+import safetensors.torch
 import torch
 import transformers
 from transformers import (LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
@@ -94,6 +96,9 @@ LORA = {
     "lora_mlp": ("qwen2", dict(r=3, lora_alpha=32, target_modules=MLP)),
     "lora_chosen": ("untied", dict(r=6, lora_alpha=9,
                                    target_modules=["v_proj", "o_proj", "up_proj", "lm_head"])),
+    "lora_head": ("qwen2_untied", dict(r=6, lora_alpha=6, target_modules=["lm_head"])),
+    "lora_experts": ("experts", dict(r=4, lora_alpha=6,
+                                     target_modules=ATTENTION + MLP + ["lm_head"])),
 }
 LENGTHS = [[1, 17, 5, 64, 33, 2], [50, 7, 129, 12, 150]]
 STEPS = 20
@@ -304,6 +309,78 @@ def write_lora_case(folder, numbers, options, seed):
     flat(in_layout_order(merged)).tofile(folder / "merged.f32")
 
 
+class ExpertAdapters:
+    """Adapters of every projection and the head of a model with experts, in layout order, under the
+    names that PEFT has for experts that are modules."""
+
+    def __init__(self, model, options):
+        self.model = model.requires_grad_(False)
+        self.scale = options["lora_alpha"] / options["r"]
+        self.pairs = {}
+        shapes = {name: p.shape for name, p in model.named_parameters()}
+        for layer in range(model.config.num_hidden_layers):
+            block = f"model.layers.{layer}."
+            for name in (f"{block}self_attn.{each}" for each in ATTENTION):
+                self.add(name, options, *shapes[f"{name}.weight"])
+            count, double, inputs = shapes[f"{block}mlp.experts.gate_up_proj"]
+            for expert in range(count):
+                for name in ("gate_proj", "up_proj"):
+                    self.add(f"{block}mlp.experts.{expert}.{name}", options, double // 2, inputs)
+                self.add(f"{block}mlp.experts.{expert}.down_proj", options, inputs, double // 2)
+        self.add("lm_head", options, *shapes["lm_head.weight"])
+
+    def add(self, name, options, outputs, inputs):
+        a = torch.empty(options["r"], inputs).uniform_(-1, 1) / inputs ** 0.5
+        b = torch.empty(outputs, options["r"]).normal_(0.0, 0.2)
+        self.pairs[name] = (a.requires_grad_(), b.requires_grad_())
+
+    def parameters(self):
+        return [p for pair in self.pairs.values() for p in pair]
+
+    def change(self, name):
+        a, b = self.pairs[name]
+        return self.scale * b @ a
+
+    def merged(self):
+        weights = {}
+        for name, p in self.model.named_parameters():
+            module = name.removesuffix(".weight")
+            prefix, _, last = name.rpartition(".")
+            parts = {"gate_up_proj": ("gate_proj", "up_proj")}.get(last, (last,))
+            if p.dim() == 3:
+                p = p + torch.stack([torch.cat([self.change(f"{prefix}.{expert}.{part}")
+                                                for part in parts]) for expert in range(len(p))])
+            elif module in self.pairs:
+                p = p + self.change(module)
+            weights[name] = p
+        return weights
+
+    def __call__(self, input_ids):
+        return torch.func.functional_call(self.model, self.merged(), (), dict(input_ids=input_ids))
+
+    def save(self, folder):
+        folder.mkdir()
+        tensors = {f"base_model.model.{name}.lora_{part}.weight": p.detach()
+                   for name, pair in self.pairs.items() for part, p in zip("AB", pair)}
+        safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors")
+
+    def merge(self):
+        with torch.no_grad():
+            for name, weight in self.merged().items():
+                self.model.get_parameter(name).copy_(weight)
+
+
+def write_expert_lora_case(folder, numbers, options, seed):
+    model = make_model(numbers, seed)
+    model.save_pretrained(folder / "model")
+    batches = write_inputs(folder, model, seed)
+    adapted = ExpertAdapters(model, options)
+    adapted.save(folder / "peft")
+    write_training(folder, adapted, batches, adapted.parameters())
+    adapted.merge()
+    flat(in_layout_order(model)).tofile(folder / "merged.f32")
+
+
 def main():
     # These models are too small for threads, which would spin for each other on a busy machine.
     torch.set_num_threads(1)
@@ -321,7 +398,8 @@ def main():
         print("wrote", name)
     for seed, (name, (base, options)) in enumerate(LORA.items(), start=100):
         (out / name).mkdir(parents=True)
-        write_lora_case(out / name, CASES[base], options, seed)
+        write = write_expert_lora_case if base == "experts" else write_lora_case
+        write(out / name, CASES[base], options, seed)
         print("wrote", name)
     (out / "stamp").write_text(stamp)
 
