@@ -4,12 +4,14 @@
 #include "apps/client/sampling_session.hpp"
 #include "apps/client/training_session.hpp"
 #include "config/deadlines.hpp"
+#include "messages/wire/codec.hpp"
 
 namespace troupe::client {
 namespace {
 
 template <class Message>
 result<training_client> take_run(const std::shared_ptr<connection>& link, const Message& message) {
+  if (const auto ok = wire::validate(message); !ok) return fail(ok.error());
   auto taken = link->call_for_handle<run_info, actors::training_run_actor>(link->manager(),
                                                                            deadlines::op, message);
   if (!taken) return fail(taken.error());
@@ -20,6 +22,7 @@ result<training_client> take_run(const std::shared_ptr<connection>& link, const 
 template <class Message>
 result<sampling_client> take_deployment(const std::shared_ptr<connection>& link,
                                         const Message& message) {
+  if (const auto ok = wire::validate(message); !ok) return fail(ok.error());
   auto taken = link->call_for_handle<deployment_info, actors::deployment_actor>(
       link->manager(), deadlines::op, message);
   if (!taken) return fail(taken.error());

@@ -268,6 +268,22 @@ BOOST_FIXTURE_TEST_CASE(named_targets_survive_the_store, live_cluster) {
   BOOST_TEST(contradictory.error().what.find("up_proj contradicts train_mlp") != std::string::npos);
 }
 
+BOOST_FIXTURE_TEST_CASE(what_no_cluster_can_read_is_refused_at_once, live_cluster) {
+  auto service = connect();
+  const auto refusal = [](const auto& outcome) {
+    BOOST_REQUIRE(!outcome.has_value());
+    return outcome.error().what;
+  };
+  auto wanted = request("refused");
+  wanted.lora = lora_config{.rank = 2000};
+  BOOST_TEST(refusal(service.create_training_run(wanted)).find("lora.rank") != std::string::npos);
+  wanted.lora = lora_config{.rank = 4, .targets = std::set<lora_target>{}};
+  BOOST_TEST(refusal(service.create_training_run(wanted)).find("lora.targets") !=
+             std::string::npos);
+  const auto unnamed = service.create_deployment({"no name", wanted.model, 1});
+  BOOST_TEST(refusal(unnamed).find("deployment") != std::string::npos);
+}
+
 BOOST_FIXTURE_TEST_CASE(adapters_are_saved_published_and_exported, live_cluster) {
   auto service = connect();
   auto wanted = request("adapters");
