@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 #include <ATen/Context.h>
 #include <c10/core/CachingDeviceAllocator.h>
@@ -10,9 +11,30 @@
 
 namespace troupe::gpu {
 
+namespace {
+
+constexpr const char* workspace_variable = "CUBLAS_WORKSPACE_CONFIG";
+
+/// Read when the library first multiplies; with others results depend on what ran before.
+result<void> fix_workspaces() {
+  const char* const configured = std::getenv(workspace_variable);
+  const std::string value = configured == nullptr ? "" : configured;
+  if (value == ":4096:8" || value == ":16:8") return {};
+  if (value.empty()) {
+    setenv(workspace_variable, ":4096:8", /*overwrite=*/1);
+    return {};
+  }
+  std::string what = workspace_variable;
+  what.append(" is \"").append(value).append(
+      "\", so products on a GPU would not repeat their bits");
+  return fail(errc::invalid_argument, std::move(what), "it was set for another program",
+              "unset it, or set it to :4096:8 or :16:8, before this process starts");
+}
+
+}  // namespace
+
 result<void> load_gpu_library() {
-  // Read when the library first multiplies; without it results depend on what ran before.
-  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  if (auto ok = fix_workspaces(); !ok) return ok;
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     const char* const words = dlerror();
     return fail(errc::engine_not_built,
@@ -21,7 +43,8 @@ result<void> load_gpu_library() {
                 "a libtorch without CUDA, or an incomplete one",
                 "install it with scripts/bootstrap.sh, or set device to cpu");
   }
-  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+  // With warnings only, attention's backward would still add in any order.
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
   // It would fill all new memory besides; nothing here reads what it has not written.
   at::globalContext().setDeterministicFillUninitializedMemory(false);
   return {};

@@ -4,8 +4,9 @@
 // gigabyte of code that the processor's half does not need, so a process loads it when it is told
 // to use one.
 //
-// Threading: load_gpu_library before other threads use the library. Errors: errc::engine_not_built
-// when the half for GPUs is not installed or does not load.
+// Threading: load_gpu_library before other threads use the library or the environment. Errors:
+// errc::engine_not_built when the half for GPUs is not installed or does not load,
+// errc::invalid_argument when the environment asks cuBLAS for bits that do not repeat.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,6 @@
 // The factory as a node uses it: what it refuses, and ranks that meet over sockets and train.
 
+#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
@@ -109,6 +110,24 @@ BOOST_AUTO_TEST_CASE(unknown_devices_and_models_are_refused) {
   auto ranks = (*listener)->connect({});
   BOOST_REQUIRE(ranks.has_value());
   BOOST_TEST(((*engines)->make_trainer(odd, std::move(*ranks)).error().code == errc::bad_model));
+}
+
+BOOST_AUTO_TEST_CASE(a_gpu_is_refused_where_its_products_would_not_repeat) {
+  constexpr const char* variable = "CUBLAS_WORKSPACE_CONFIG";
+  const char* const before = std::getenv(variable);
+  const std::string kept = before == nullptr ? "" : before;
+  setenv(variable, ":8:8", 1);
+  const auto refused = gpu::make_engine_factory({.device = "auto"});
+  BOOST_REQUIRE(!refused.has_value());
+  BOOST_TEST((refused.error().code == errc::invalid_argument));
+  BOOST_TEST(refused.error().what.starts_with("CUBLAS_WORKSPACE_CONFIG is \":8:8\""));
+  setenv(variable, ":16:8", 1);
+  BOOST_TEST(gpu::make_engine_factory({.device = "auto"}).has_value());
+  BOOST_TEST(std::getenv(variable) == std::string(":16:8"));
+  unsetenv(variable);
+  BOOST_TEST(gpu::make_engine_factory({.device = "auto"}).has_value());
+  BOOST_TEST(std::getenv(variable) == std::string(":4096:8"));
+  if (before != nullptr) setenv(variable, kept.c_str(), 1);
 }
 
 }  // namespace
