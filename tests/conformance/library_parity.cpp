@@ -2,6 +2,7 @@
 // transformers, and against the engine on the kernels of this project. The same ops run on the
 // processor here and, where there is one, on the first GPU.
 
+#include <algorithm>
 #include <array>
 #include <ostream>
 #include <string>
@@ -199,6 +200,19 @@ BOOST_DATA_TEST_CASE_F(fixture, phases_and_repeats_give_the_same_bits, places* t
   BOOST_REQUIRE(first.has_value());
   BOOST_REQUIRE(second.has_value());
   BOOST_TEST((first->weights == second->weights));
+}
+
+/// What a rank computes for which a small batch left nothing.
+BOOST_DATA_TEST_CASE_F(fixture, an_empty_batch_adds_nothing, places* types, where, type) {
+  if (lacks_gpu(where)) return;
+  const auto idle = trainer(resources_of(where, static_cast<gpu::compute_type>(type)));
+  const auto scored = idle->forward(1, {}, retention::discard);
+  BOOST_REQUIRE(scored.has_value());
+  BOOST_TEST(scored->logprobs.empty());
+  const auto done = idle->forward_backward(2, {}, loss_fn::cross_entropy, {});
+  BOOST_REQUIRE(done.has_value());
+  const auto gradient = test::take_gradient(model, *idle);
+  BOOST_TEST(std::ranges::all_of(gradient, [](float g) { return g == 0.0F; }));
 }
 
 BOOST_DATA_TEST_CASE_F(fixture, adapters_agree, places, where) {

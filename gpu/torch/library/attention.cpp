@@ -59,10 +59,10 @@ at::Tensor norm_weights(const head_counts& heads, const at::Tensor& q, const at:
   return at::cat({q.expand({heads.queries, heads.dim}), k.expand({heads.keys, heads.dim})}, 0);
 }
 
-/// Its kernels know heads of whole 16-byte lines, up to a size.
+/// Its kernels know heads of whole 16-byte lines, up to a size, and no empty batch.
 bool takes_flash(const head_counts& heads, const at::Tensor& qkv) {
   return qkv.is_cuda() && product_type() == compute_type::bf16 && heads.dim % 8 == 0 &&
-         heads.dim <= 256;
+         heads.dim <= 256 && qkv.size(0) > 0;
 }
 
 struct flash_inputs {
