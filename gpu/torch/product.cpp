@@ -181,10 +181,11 @@ class packed_block {
  private:
   using element = typename Operands::element;
 
-  /// Tensors lie at the beginning of a line and in huge pages.
+  /// Tensors lie at the beginning of a line and in huge pages; these on the processor, also in a
+  /// thread that computes on a GPU and merges its adapters here.
   struct room {
-    at::Tensor rows = make_tensor({packed_elements});
-    at::Tensor panels = make_tensor({packed_elements});
+    at::Tensor rows = at::empty({packed_elements}, at::kFloat);
+    at::Tensor panels = at::empty({packed_elements}, at::kFloat);
   };
   static_assert(sizeof(element) == sizeof(float));
   static_assert(padded_rows(block_extent) * Operands::depth(Operands::k_max) <= packed_elements);
