@@ -32,6 +32,9 @@ inline constexpr seconds turn{3600};
 /// Opening a shard: map libtorch, read a model.
 inline constexpr seconds shard_open{300};
 
+/// An engine waits this long for one before it to be gone from their GPU.
+inline constexpr seconds device_free{120};
+
 /// A set that cannot be completed because devices are missing waits this long before it says so.
 inline constexpr seconds capacity{120};
 
@@ -127,6 +130,8 @@ static_assert(checkpoint_lease > sync, "what a sync loads stays until it is reco
 static_assert(lease > 4 * lease_renewal, "one lost renewal must not look like a dead node");
 static_assert(turn >= 6 * shard_work, "a few slow ops of one tenant may stand before another");
 static_assert(shard_work > collective, "the rank that misses a peer must report before its caller");
+static_assert(shard_open > device_free, "a shard that waits for its GPU must say so");
+static_assert(device_free > collective, "an engine that lost its peers leaves its GPU in time");
 static_assert(sync > stage + commit + finish_old, "a sync contains staging and commit");
 static_assert(finish_old > stream_silence, "a stream nobody reads cannot stop a sync");
 static_assert(op > shard_work + shard_open + capacity, "an op may contain one whole recovery");

@@ -54,17 +54,19 @@ std::uint64_t frozen_state_bytes(const sharding_plan& plan) {
   return (shard_elements(plan) + gathered_elements(plan, 2)) * sizeof(float);
 }
 
-result<activation_budget> share_device(std::uint64_t free, std::uint64_t state) {
-  const std::uint64_t reserve = free / 10;
-  if (state + reserve >= free)
+result<activation_budget> share_device(const device_room& room) {
+  const std::uint64_t reserve = room.bytes / 10;
+  if (room.states + reserve + room.granted >= room.bytes)
     return fail(errc::no_capacity,
-                "the state of this rank needs " + std::to_string(state) + " bytes, its GPU has " +
-                    std::to_string(free) + " free and keeps " + std::to_string(reserve) +
-                    " of them for workspaces",
+                "the states of this GPU's ranks need " + std::to_string(room.states) +
+                    " bytes and batches of other runs " + std::to_string(room.granted) +
+                    "; it has " + std::to_string(room.bytes) + " and keeps " +
+                    std::to_string(reserve) + " of them for workspaces",
                 "the model is too large for this many ranks, or others use the GPU",
-                "use more ranks, or train adapters");
-  const std::uint64_t rest = free - reserve - state;
-  return activation_budget{rest, rest / 2, rest / 8};
+                "use more ranks, or train adapters, or lower slots under [trainers]");
+  const std::uint64_t rest = room.bytes - reserve - room.states;
+  const std::uint64_t mine = std::min(rest / room.sharers, rest - room.granted);
+  return activation_budget{mine, mine / 2, mine / 8};
 }
 
 }  // namespace troupe::gpu

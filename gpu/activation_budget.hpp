@@ -21,11 +21,19 @@ struct activation_budget {
 };
 
 /// Of a rank: shards of weights, and for what is trained moments and gradients, and the buffers
-/// through which groups are gathered and reduced.
+/// through which groups are gathered and reduced, those of the communicators among them.
 [[nodiscard]] std::uint64_t trained_state_bytes(const sharding_plan& plan);
 [[nodiscard]] std::uint64_t frozen_state_bytes(const sharding_plan& plan);
 
-/// `state` has still to be made from `free`.
-[[nodiscard]] result<activation_budget> share_device(std::uint64_t free, std::uint64_t state);
+/// What engines of one process have of a GPU together.
+struct device_room {
+  std::uint64_t bytes = 0;    ///< for all their tensors
+  std::uint64_t states = 0;   ///< of all of them, the one that asks included
+  std::uint64_t granted = 0;  ///< activations of the others
+  std::uint32_t sharers = 1;  ///< that may stand beside each other
+};
+
+/// For the one that asks: its part of what the states leave, as far as the others left it.
+[[nodiscard]] result<activation_budget> share_device(const device_room& room);
 
 }  // namespace troupe::gpu

@@ -8,6 +8,7 @@
 #include "gpu/comm/nccl_comm.hpp"
 #include "gpu/comm/socket_comm.hpp"
 #include "gpu/device_choice.hpp"
+#include "gpu/device_ledger.hpp"
 #include "gpu/models/adapters.hpp"
 #include "gpu/models/parameter_layout.hpp"
 #include "gpu/torch/boundary.hpp"
@@ -26,8 +27,8 @@ rank_layout layout_of(const rank_set& ranks) {
 
 class local_engines final : public engine_factory {
  public:
-  local_engines(std::string comm_address, engine_resources resources)
-      : comm_address_(std::move(comm_address)), resources_(std::move(resources)) {}
+  local_engines(std::string comm_address, std::uint32_t slots, engine_resources resources)
+      : comm_address_(std::move(comm_address)), resources_(std::move(resources)), gpu_(slots) {}
 
   result<std::unique_ptr<comm_listener>> listen(std::uint32_t rank, std::uint32_t world_size,
                                                 const std::string& token) override {
@@ -44,8 +45,11 @@ class local_engines final : public engine_factory {
   result<std::unique_ptr<trainer_engine>> make_trainer(const model_config& model,
                                                        rank_set ranks) override {
     if (auto ok = validate(model); !ok) return fail(std::move(ok.error()));
-    const auto resources = resources_for(
-        ranks, [&] { return trained_state_bytes(make_sharding_plan(model, layout_of(ranks))); });
+    const auto resources = resources_for(ranks, [&] {
+      device_demand demand;
+      demand.state = trained_state_bytes(make_sharding_plan(model, layout_of(ranks)));
+      return demand;
+    });
     if (!resources) return fail(resources.error());
     return make_torch_trainer(model, std::nullopt, std::move(ranks), *resources);
   }
@@ -55,11 +59,14 @@ class local_engines final : public engine_factory {
                                                                rank_set ranks) override {
     if (auto ok = validate(base.model); !ok) return fail(std::move(ok.error()));
     if (auto ok = validate(base.model, lora); !ok) return fail(std::move(ok.error()));
-    // A base that another engine loaded already is counted again, which errs to the safe side.
     const auto resources = resources_for(ranks, [&] {
       const rank_layout layout = layout_of(ranks);
-      return frozen_state_bytes(make_sharding_plan(base.model, layout)) +
-             trained_state_bytes(make_adapter_plan(base.model, lora, layout));
+      device_demand demand;
+      demand.state = trained_state_bytes(make_adapter_plan(base.model, lora, layout));
+      demand.shares = true;
+      demand.base = frozen_state_bytes(make_sharding_plan(base.model, layout));
+      demand.base_name = base.identity;
+      return demand;
     });
     if (!resources) return fail(resources.error());
     auto frozen = bases_.find_or_make(
@@ -77,25 +84,29 @@ class local_engines final : public engine_factory {
   }
 
  private:
-  /// Within what the GPU has left beside a state of `state_bytes()`. Ranks that form no groups are
-  /// refused where these are formed.
-  template <class StateBytes>
-  result<engine_resources> resources_for(const rank_set& ranks,
-                                         const StateBytes& state_bytes) const {
+  /// With a place on the GPU for what `demand_of()` says. Ranks that form no groups are refused
+  /// where these are formed.
+  template <class DemandOf>
+  result<engine_resources> resources_for(const rank_set& ranks, const DemandOf& demand_of) {
     engine_resources resources = resources_;
     if (!resources_.place.gpu || !ranks.is_even()) return resources;
-    const auto budget = guarded("asking for memory", [&] {
-      return share_device(free_gpu_memory(*resources_.place.gpu), state_bytes());
+    const device_demand demand = demand_of();
+    const auto place = gpu_.take(demand, [&] {
+      return guarded("asking for memory", [&]() -> result<std::uint64_t> {
+        return memory_for_tensors(*resources.place.gpu);
+      });
     });
-    if (!budget) return fail(budget.error());
-    resources.batch_activation_bytes = budget->batch;
-    resources.kept_activation_bytes = budget->kept;
-    resources.kept_logit_bytes = budget->logits;
+    if (!place) return fail(place.error());
+    resources.batch_activation_bytes = place->budget.batch;
+    resources.kept_activation_bytes = place->budget.kept;
+    resources.kept_logit_bytes = place->budget.logits;
+    resources.place_on_device = place->held;
     return resources;
   }
 
   const std::string comm_address_;
   const engine_resources resources_;
+  device_ledger gpu_;
   frozen_bases bases_;
 };
 
@@ -126,7 +137,7 @@ result<std::unique_ptr<engine_factory>> make_engine_factory(const engine_options
   resources.batch_activation_bytes = options.batch_activation_bytes;
   resources.place = *place;
   resources.threads = std::make_shared<thread_pool>(options.num_threads);
-  return std::make_unique<local_engines>(options.comm_address, std::move(resources));
+  return std::make_unique<local_engines>(options.comm_address, options.slots, std::move(resources));
 }
 
 }  // namespace troupe::gpu

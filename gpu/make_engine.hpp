@@ -4,7 +4,7 @@
 //
 // Threading: call once per process before other threads use the maths library.
 // Errors: errc::engine_not_built for a GPU that is not there, at start-up and never in mid-run;
-// errc::no_capacity when a model does not fit its GPU.
+// errc::no_capacity when a model does not fit its GPU, and other errors of device_ledger.
 
 #include <cstdint>
 #include <memory>
@@ -24,6 +24,7 @@ struct engine_options {
   /// What its activations may take in all, on a processor; larger batches are refused.
   std::size_t batch_activation_bytes = limits::batch_activation_bytes_max;
   std::string comm_address = "127.0.0.1";  ///< interface on which ranks meet
+  std::uint32_t slots = 1;                 ///< adapter engines at one time
 };
 
 [[nodiscard]] result<std::unique_ptr<engine_factory>> make_engine_factory(

@@ -39,6 +39,7 @@ result<void> serve_worker(const options& wanted, exit_signal& exit) {
   engine.compute = wanted.compute;
   engine.batch_activation_bytes = batch_budget(machine_memory_bytes(), wanted.share.count);
   engine.kept_activation_bytes = wanted.kept_activations_mib * limits::mebibyte;
+  engine.slots = wanted.slots;
   const auto engines = gpu::make_engine_factory(engine);
   if (!engines) return fail(engines.error());
   const auto blobs = storage::open_posix_blob_store(endpoint->data_folder);

@@ -55,11 +55,14 @@ std::uint32_t num_gpus() {
   return static_cast<std::uint32_t>(c10::impl::getDeviceGuardImpl(c10::kCUDA)->deviceCount());
 }
 
-std::uint64_t free_gpu_memory(std::uint32_t gpu) {
+std::uint64_t memory_for_tensors(std::uint32_t gpu) {
   at::globalContext().lazyInitDevice(c10::kCUDA);
-  return c10::getDeviceAllocator(c10::kCUDA)
-      ->getMemoryInfo(static_cast<c10::DeviceIndex>(gpu))
-      .first;
+  const auto device = static_cast<c10::DeviceIndex>(gpu);
+  c10::DeviceAllocator* const memory = c10::getDeviceAllocator(c10::kCUDA);
+  memory->emptyCache();
+  constexpr auto all = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  const auto taken = memory->getDeviceStats(device).reserved_bytes[all].current;
+  return memory->getMemoryInfo(device).first + static_cast<std::uint64_t>(taken);
 }
 
 }  // namespace troupe::gpu

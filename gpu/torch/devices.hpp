@@ -21,7 +21,9 @@ namespace troupe::gpu {
 /// 0 also without a driver. Requires: load_gpu_library().
 [[nodiscard]] std::uint32_t num_gpus();
 
-/// Bytes that are free. Requires: gpu < num_gpus().
-[[nodiscard]] std::uint64_t free_gpu_memory(std::uint32_t gpu);
+/// Bytes that tensors of this process have or may have: what is free, and what the maths library
+/// took already. Gives back first what that keeps without a use, which only it could use again.
+/// Requires: gpu < num_gpus().
+[[nodiscard]] std::uint64_t memory_for_tensors(std::uint32_t gpu);
 
 }  // namespace troupe::gpu

@@ -28,6 +28,8 @@ struct engine_resources {
   std::size_t kept_logit_bytes = limits::kept_logit_bytes_max;
   gathering gathers = gathering::ahead;
   std::size_t whole_gradient_bytes = limits::whole_gradient_bytes_max;
+  /// Of the device, kept until the engine's tensors are gone; null on the processor.
+  std::shared_ptr<const void> place_on_device = nullptr;
 };
 
 }  // namespace troupe::gpu

@@ -58,7 +58,7 @@ BOOST_AUTO_TEST_CASE(state_is_counted_as_it_is_made) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_left_goes_to_batches) {
-  const auto budget = gpu::share_device(1000, 100);
+  const auto budget = gpu::share_device({.bytes = 1000, .states = 100});
   BOOST_REQUIRE(budget.has_value());
   BOOST_TEST(budget->batch == 800U);
   BOOST_TEST(budget->kept == 400U);
@@ -66,12 +66,23 @@ BOOST_AUTO_TEST_CASE(what_is_left_goes_to_batches) {
 }
 
 BOOST_AUTO_TEST_CASE(a_state_that_does_not_fit_is_refused_with_its_size) {
-  const auto refused = gpu::share_device(1000, 900);
+  const auto refused = gpu::share_device({.bytes = 1000, .states = 900});
   BOOST_REQUIRE(!refused.has_value());
   BOOST_TEST((refused.error().code == errc::no_capacity));
-  BOOST_TEST(refused.error().what.find("needs 900 bytes") != std::string::npos);
-  BOOST_TEST(refused.error().what.find("1000 free") != std::string::npos);
-  BOOST_TEST(gpu::share_device(1000, 899).has_value());
+  BOOST_TEST(refused.error().what.find("need 900 bytes") != std::string::npos);
+  BOOST_TEST(refused.error().what.find("has 1000") != std::string::npos);
+  BOOST_TEST(gpu::share_device({.bytes = 1000, .states = 899}).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(sharers_get_equal_parts_of_what_is_left) {
+  const auto first = gpu::share_device({.bytes = 1000, .states = 100, .sharers = 4});
+  BOOST_TEST(first->batch == 200U);
+  // A larger state of the second leaves less to it than its part.
+  const auto second =
+      gpu::share_device({.bytes = 1000, .states = 650, .granted = 200, .sharers = 4});
+  BOOST_TEST(second->batch == 50U);
+  BOOST_TEST(
+      !gpu::share_device({.bytes = 1000, .states = 700, .granted = 200, .sharers = 4}).has_value());
 }
 
 }  // namespace
