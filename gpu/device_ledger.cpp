@@ -50,6 +50,13 @@ device_ledger::device_ledger(std::uint32_t num_slots)
 result<device_ledger::place> device_ledger::take(const device_demand& wanted,
                                                  const measurement& measure,
                                                  std::chrono::milliseconds patience) {
+  if (wanted.shares && wanted.num_ranks > 1 && num_slots_ > 1)
+    return fail(errc::unsupported,
+                "an adapter run over " + std::to_string(wanted.num_ranks) +
+                    " ranks cannot share its GPUs with other runs, and these have " +
+                    std::to_string(num_slots_) + " slots",
+                "devices that are joined for two runs at once may wait for each other for ever",
+                "create the run with one rank, or set slots = 1 under [trainers]");
   std::unique_lock lock(book_->mutex);
   if (!book_->changed.wait_for(lock, patience,
                                [&] { return book_->has_place(wanted, num_slots_); }))

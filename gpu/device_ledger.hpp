@@ -7,7 +7,9 @@
 // others. Places of sharers are equal from the first on, so that none is starved by those before.
 //
 // Units: bytes. Threading: locked; take may wait.
-// Errors: errc::no_capacity when places stay taken or the state does not fit beside the others.
+// Errors: errc::no_capacity when places stay taken or the state does not fit beside the others,
+// errc::unsupported for ranks that share GPUs with other runs: NCCL may wait for ever when two
+// communicators of one device are used in another order than on its peers.
 // Invariants: LEDGER-1 states and activations of all places never pass what the device has.
 
 #include <chrono>
@@ -24,6 +26,7 @@ namespace troupe::gpu {
 
 struct device_demand {
   std::uint64_t state = 0;  ///< of this engine alone
+  std::uint32_t num_ranks = 1;
   bool shares = false;      ///< with other adapter engines; else it is alone on the device
   std::uint64_t base = 0;   ///< frozen weights
   std::string base_name{};  ///< engines with the same name hold them once; empty: never shared

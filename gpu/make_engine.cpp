@@ -90,7 +90,8 @@ class local_engines final : public engine_factory {
   result<engine_resources> resources_for(const rank_set& ranks, const DemandOf& demand_of) {
     engine_resources resources = resources_;
     if (!resources_.place.gpu || !ranks.is_even()) return resources;
-    const device_demand demand = demand_of();
+    device_demand demand = demand_of();
+    demand.num_ranks = ranks.all->world_size();
     const auto place = gpu_.take(demand, [&] {
       return guarded("asking for memory", [&]() -> result<std::uint64_t> {
         return memory_for_tensors(*resources.place.gpu);

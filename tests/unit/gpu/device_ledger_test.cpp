@@ -87,6 +87,19 @@ BOOST_AUTO_TEST_CASE(a_refusal_takes_no_place) {
   BOOST_TEST(ledger.take({.state = 1}, thousand, hasty).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(runs_of_several_ranks_share_no_gpu) {
+  gpu::device_ledger shared(2);
+  auto wide = adapters(10, 300, "base");
+  wide.num_ranks = 2;
+  const auto refused = shared.take(wide, thousand, hasty);
+  BOOST_REQUIRE(!refused.has_value());
+  BOOST_TEST((refused.error().code == errc::unsupported));
+  BOOST_TEST(refused.error().action.find("slots = 1") != std::string::npos);
+  gpu::device_ledger alone(1);
+  BOOST_TEST(alone.take(wide, thousand, hasty).has_value());
+  BOOST_TEST(shared.take({.state = 1, .num_ranks = 2}, thousand, hasty).has_value());
+}
+
 BOOST_AUTO_TEST_CASE(places_outlive_the_ledger) {
   gpu::device_ledger::place place;
   {
