@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <string>
 
-#include "config/limits.hpp"
-
 namespace troupe::gpu {
 namespace {
 
@@ -35,18 +33,24 @@ std::uint64_t gathered_elements(const sharding_plan& plan, std::uint64_t blocks)
   return plan.groups.front().shard_elements * plan.ranks.num_shards + blocks * largest_block(plan);
 }
 
+/// Of the largest group: what its ranks sent this one, which a communicator holds until it is
+/// summed, and the sum. Copies exchange shards, ranks that share one whole groups.
+std::uint64_t reduced_elements(const sharding_plan& plan) {
+  const auto [shards, copies] = plan.ranks;
+  const std::uint64_t shard = largest_shard(plan);
+  const std::uint64_t within = shards == 1 ? 0 : shard * shards + shard;
+  return within + (copies == 1 ? 0 : shard + shard / copies);
+}
+
 }  // namespace
 
-std::uint64_t trained_state_bytes(const sharding_plan& plan) {
+std::uint64_t trained_state_bytes(const sharding_plan& plan, std::uint64_t whole_gradient_bytes) {
   constexpr std::uint64_t parts = 4;  // weights, two moments, gradients
-  if (plan.ranks.num_shards == 1) return parts * shard_elements(plan) * sizeof(float);
-  // Gradients whole, or one block's and what this rank receives of them, while the weights of two
-  // blocks are there.
-  const std::uint64_t whole = padded_elements(plan);
-  const bool stays_whole = whole * sizeof(float) <= limits::whole_gradient_bytes_max;
-  const std::uint64_t moving = gathered_elements(plan, 1) + largest_shard(plan);
+  // Whole gradients of all blocks or of one, while the weights of two are there.
+  const std::uint64_t whole = plan.ranks.num_shards == 1 ? 0 : padded_elements(plan);
+  const bool stay = whole * sizeof(float) <= whole_gradient_bytes;
   return (parts * shard_elements(plan) + gathered_elements(plan, 2) +
-          (stays_whole ? whole : moving)) *
+          (stay ? whole : gathered_elements(plan, 1)) + reduced_elements(plan)) *
          sizeof(float);
 }
 

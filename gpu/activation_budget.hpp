@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "config/limits.hpp"
 #include "gpu/models/sharding.hpp"
 #include "messages/error.hpp"
 
@@ -22,7 +23,9 @@ struct activation_budget {
 
 /// Of a rank: shards of weights, and for what is trained moments and gradients, and the buffers
 /// through which groups are gathered and reduced, those of the communicators among them.
-[[nodiscard]] std::uint64_t trained_state_bytes(const sharding_plan& plan);
+[[nodiscard]] std::uint64_t trained_state_bytes(
+    const sharding_plan& plan,
+    std::uint64_t whole_gradient_bytes = limits::whole_gradient_bytes_max);
 [[nodiscard]] std::uint64_t frozen_state_bytes(const sharding_plan& plan);
 
 /// What engines of one process have of a GPU together.

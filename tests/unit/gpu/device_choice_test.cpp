@@ -54,7 +54,20 @@ BOOST_AUTO_TEST_CASE(state_is_counted_as_it_is_made) {
   const std::uint64_t half = root / 2 + block;
   const std::uint64_t largest = std::max(root, block) / 2;
   BOOST_TEST(gpu::frozen_state_bytes(shared) == 4 * (half + root + 2 * block));
-  BOOST_TEST(gpu::trained_state_bytes(shared) == 4 * (4 * half + 2 * root + 3 * block + largest));
+  // And what both sent of the largest group, with its sum.
+  const std::uint64_t received = 2 * largest + largest;
+  BOOST_TEST(gpu::trained_state_bytes(shared, 0) ==
+             4 * (4 * half + 2 * root + 3 * block + received));
+  // The gradients of a small model stay whole.
+  BOOST_TEST(gpu::trained_state_bytes(shared) ==
+             4 * (4 * half + root + 2 * block + 2 * half + received));
+  // Ranks with a copy each send each other shards, which are whole groups, for a half of the sum.
+  const auto copied = gpu::make_sharding_plan(model, {1, 2});
+  const std::uint64_t whole =
+      std::max(copied.groups[0].shard_elements, copied.groups[1].shard_elements);
+  const std::uint64_t all =
+      copied.groups[0].shard_elements + model.num_layers * copied.groups[1].shard_elements;
+  BOOST_TEST(gpu::trained_state_bytes(copied) == 4 * (4 * all + whole + whole / 2));
 }
 
 BOOST_AUTO_TEST_CASE(what_is_left_goes_to_batches) {
