@@ -28,6 +28,8 @@ class rank_groups {
   /// Gathers within the group; requires shard_size() > 1. No communicator may be called before they
   /// are finished.
   [[nodiscard]] gather_queue& ahead() const { return *ahead_; }
+  /// Before what they read and write is gone. Nothing may be gathered ahead after it.
+  void end_gathers() { ahead_.reset(); }
 
   [[nodiscard]] std::uint32_t shard_size() const { return shard_size_; }
   [[nodiscard]] std::uint32_t num_groups() const { return all_->world_size() / shard_size_; }

@@ -42,6 +42,10 @@ class model_weights {
   /// Requires: validate(model), and validate(model, adapters->lora).
   model_weights(const model_config& model, std::optional<adapter_setup> adapters, rank_groups ranks,
                 std::size_t whole_gradient_bytes);
+  /// A gather that is still under way ends before its buffers do.
+  ~model_weights() { ranks_.end_gathers(); }
+  model_weights(const model_weights&) = delete;
+  model_weights& operator=(const model_weights&) = delete;
 
   /// What optimizer steps change and checkpoints hold.
   [[nodiscard]] sharded_state& trained() { return adapters_ ? *adapters_ : weights_; }
@@ -84,7 +88,7 @@ class model_weights {
   void merge(const parameter_slice& slice, const at::Tensor& flat, std::span<float> values) const;
 
   const model_config model_;
-  const rank_groups ranks_;
+  rank_groups ranks_;
   std::shared_ptr<frozen_base> base_;  ///< null without adapters
   float adapter_scale_ = 1;
   std::size_t rank_ = 0;
