@@ -91,6 +91,15 @@ struct backward_rows {
   const head_output& output;
 };
 
+/// Rows that are taken together, a part of `rows`. What the maths library computes of a row depends
+/// on how many it multiplies, so these lie within one chunk of the forward pass there.
+std::span<const std::size_t> next_rows(std::span<const std::size_t> rows, std::size_t step) {
+  if (!uses_library()) return rows.first(std::min(step, rows.size()));
+  const std::size_t chunk_end = (rows.front() / step + 1) * step;
+  const auto end = std::ranges::lower_bound(rows, chunk_end);
+  return rows.first(static_cast<std::size_t>(end - rows.begin()));
+}
+
 /// The gradient of a row's logits `z`: each target pulls at itself and pushes all. `dz` may be `z`.
 void row_gradient(std::size_t width, const float* z, std::size_t row, const backward_rows& active,
                   float* dz) {
@@ -134,13 +143,38 @@ at::Tensor replaced_by_gradients(at::Tensor logits, std::span<const std::size_t>
   return logits;
 }
 
-/// Of rows that stand among others in what was kept.
-at::Tensor taken_gradients(const at::Tensor& logits, std::span<const std::size_t> rows,
+bool are_contiguous(std::span<const std::size_t> rows) {
+  return rows.back() - rows.front() + 1 == rows.size();
+}
+
+/// Gradients of rows whose logits stand among others, of which `logits` has those from `begin` on.
+at::Tensor taken_gradients(const at::Tensor& logits, std::size_t begin,
+                           std::span<const std::size_t> rows, const backward_rows& active) {
+  if (are_contiguous(rows))
+    return replaced_by_gradients(rows_of(logits, rows.front() - begin, rows.back() + 1 - begin),
+                                 rows, active);
+  if (!uses_library()) {
+    at::Tensor dz = make_tensor({rows.size(), extent(logits, 1)});
+    logit_gradients(logits, rows, active, dz, [&](std::size_t i) { return rows[i] - begin; });
+    return dz;
+  }
+  std::vector<std::size_t> places(rows.begin(), rows.end());
+  for (std::size_t& place : places)
+    place -= begin;
+  return replaced_by_gradients(take_rows(logits, places), rows, active);
+}
+
+/// Gradients of rows whose logits were not kept: these rows alone, or their chunk of `step` once
+/// more. `x` are the rows' inputs.
+at::Tensor gradients_again(const at::Tensor& hidden, const at::Tensor& x, const projection& layer,
+                           std::size_t step, std::span<const std::size_t> rows,
                            const backward_rows& active) {
-  if (uses_library()) return replaced_by_gradients(take_rows(logits, rows), rows, active);
-  at::Tensor dz = make_tensor({rows.size(), extent(logits, 1)});
-  logit_gradients(logits, rows, active, dz, [&](std::size_t i) { return rows[i]; });
-  return dz;
+  if (!uses_library()) return replaced_by_gradients(project(layer, x), rows, active);
+  const std::size_t begin = rows.front() / step * step;
+  const at::Tensor chunk = rows_of(hidden, begin, std::min(extent(hidden, 0), begin + step));
+  at::Tensor logits = make_tensor({extent(chunk, 0), extent(layer.weight, 0)});
+  project_into(layer, chunk, logits);
+  return taken_gradients(logits, begin, rows, active);
 }
 
 }  // namespace
@@ -183,24 +217,19 @@ at::Tensor head_backward(const at::Tensor& hidden, const projection& layer,
 
   const bool is_every = active.rows.size() == extent(hidden, 0);
   at::Tensor dx = is_every ? make_tensor({active.rows.size(), width}) : make_zeros(hidden.sizes());
-  const std::size_t step = chunk_rows(extent(layer.weight, 0));
-  for (std::size_t first = 0; first < active.rows.size(); first += step) {
-    const std::size_t size = std::min(step, active.rows.size() - first);
-    const auto rows = std::span(active.rows).subspan(first, size);
+  const std::size_t step = std::min(extent(hidden, 0), chunk_rows(extent(layer.weight, 0)));
+  for (std::span<const std::size_t> left = active.rows; !left.empty();) {
+    const auto rows = next_rows(left, step);
+    left = left.subspan(rows.size());
+    const bool is_contiguous = are_contiguous(rows);
     const std::size_t begin = rows.front();
-    const bool is_contiguous = rows.back() - begin + 1 == size;
     const at::Tensor x =
-        is_contiguous ? rows_of(hidden, begin, begin + size) : take_rows(hidden, rows);
-    at::Tensor dz;
-    if (!output.logits.defined()) {
-      dz = replaced_by_gradients(project(layer, x), rows, active);
-    } else if (is_contiguous) {
-      dz = replaced_by_gradients(rows_of(output.logits, begin, begin + size), rows, active);
-    } else {
-      dz = taken_gradients(output.logits, rows, active);
-    }
+        is_contiguous ? rows_of(hidden, begin, begin + rows.size()) : take_rows(hidden, rows);
+    const at::Tensor dz = output.logits.defined()
+                              ? taken_gradients(output.logits, 0, rows, active)
+                              : gradients_again(hidden, x, layer, step, rows, active);
     if (is_contiguous) {
-      project_backward_into(layer, x, dz, gradient, mode, rows_of(dx, begin, begin + size));
+      project_backward_into(layer, x, dz, gradient, mode, rows_of(dx, begin, begin + rows.size()));
     } else {
       put_rows(project_backward(layer, x, dz, gradient, mode), rows, dx);
     }
