@@ -9,16 +9,28 @@
 #include <string>
 #include <utility>
 
+#include <c10/util/Exception.h>
+
 #include "messages/error.hpp"
 
 namespace troupe::gpu {
 
+/// libtorch appends a stack trace after the first line.
+[[nodiscard]] inline std::string first_line(const std::string& message) {
+  return message.substr(0, message.find('\n'));
+}
+
 [[nodiscard]] inline error engine_failure(const std::string& doing, const std::string& message) {
-  // libtorch appends a stack trace after the first line.
-  return {errc::engine,
-          "the maths library failed in " + doing + ": " + message.substr(0, message.find('\n')),
+  return {errc::engine, "the maths library failed in " + doing + ": " + first_line(message),
           "a damaged installation or a bug",
           "the engine is started again; report it if it repeats"};
+}
+
+[[nodiscard]] inline error device_full(const std::string& doing, const std::string& message) {
+  return {errc::engine, "the memory of the GPU is full in " + doing + ": " + first_line(message),
+          "weights, what passes keep for their backward, and whatever else runs on the GPU",
+          "send smaller batches, lower slots under [trainers], use more ranks, or end other "
+          "programs that nvidia-smi shows"};
 }
 
 /// body()'s result, or its exception as an error. `doing` names the work for people.
@@ -30,6 +42,8 @@ auto guarded(const char* doing, Body&& body) -> decltype(body()) {
     return fail(errc::engine, std::string("memory ran out in ") + doing,
                 "the batch or the model is too large for this machine",
                 "send smaller batches or use more ranks");
+  } catch (const c10::OutOfMemoryError& e) {
+    return fail(device_full(doing, e.what()));
   } catch (const std::exception& e) {
     return fail(engine_failure(doing, e.what()));
   }
