@@ -110,19 +110,27 @@ result<void> node_agent_state::make_room(const open_shard_request& request) {
   return {};
 }
 
+engine_worker_actor node_agent_state::make_worker(std::shared_ptr<trainer_host> host) {
+  // Not a handle of its own: it would keep an agent alive that nobody else knows any more.
+  const auto tell_agent = [agent = self_->address()](const error& reason) {
+    if (const auto living = caf::actor_cast<node_agent_self>(agent))
+      caf::anon_send(living, device_lost{reason});
+  };
+  return spawn_engine_worker(self_->system(), context_.threads, std::move(host), tell_agent);
+}
+
 caf::result<open_shard_reply, trainer_shard_actor> node_agent_state::open(
     const open_shard_request& request) {
   if (auto ok = make_room(request); !ok) return to_caf(ok.error());
   auto host = std::make_shared<trainer_host>(*context_.engines, *context_.blobs);
-  auto worker = spawn_engine_worker(self_->system(), context_.threads, host);
+  auto worker = make_worker(host);
   auto promise = self_->make_response_promise<open_shard_reply, trainer_shard_actor>();
   ask(
       self_, worker, deadlines::shard_open, request,
       [this, promise, host, worker, request,
        attachment = attachment_](const open_shard_reply& reply) mutable {
         auto shard =
-            spawn_trainer_shard(self_->system(), request.identity, host, worker,
-                                spawn_engine_worker(self_->system(), context_.threads, host));
+            spawn_trainer_shard(self_->system(), request.identity, host, worker, make_worker(host));
         // Another set may have been asked for meanwhile.
         const result<void> ok =
             attachment == attachment_ ? make_room(request) : fail(replaced_control());
@@ -180,6 +188,10 @@ node_agent_self::behavior_type node_agent_state::make_behavior() {
       [this](job_manager_actor& manager) { attach(std::move(manager)); },
       [this](tick) { keep_lease(); },
       [this](leave_notice) { hand_over(); },
+      [this](const device_lost& lost) {
+        ties_.leave(to_string(lost.reason));
+        self_->quit();
+      },
   };
 }
 

@@ -3,7 +3,8 @@
 // The one actor that a node offers to the control node: hosts shards and a sampler, renews the
 // node's lease, and ends the process when the cluster asks for it. A node outlives its control
 // node: it drops what it hosted, which the next one forms anew from its log, and waits to be
-// attached to that one, because starting a process costs more than forming a set of shards.
+// attached to that one, because starting a process costs more than forming a set of shards. It ends
+// its process when the device is lost to it, for only a new one gets that back.
 //
 // Owner: node main. Deadlines: shard_open, control. Threading: an actor, never blocks.
 // Errors: errc::fenced for an incarnation older than the one it hosts.
@@ -17,6 +18,7 @@
 
 #include <caf/all.hpp>
 
+#include "actors/engine_worker.hpp"
 #include "actors/node_context.hpp"
 #include "actors/protocol/type_ids.hpp"
 
@@ -24,7 +26,7 @@ namespace troupe::actors {
 
 using node_agent_self =
     node_agent_actor::extend<caf::result<void>(job_manager_actor), caf::result<void>(tick),
-                             caf::result<void>(leave_notice)>;
+                             caf::result<void>(leave_notice), caf::result<void>(device_lost)>;
 
 /// What the agent tells its process, from the agent's own thread.
 struct node_ties {
@@ -56,6 +58,7 @@ class node_agent_state {
   caf::result<open_shard_reply, trainer_shard_actor> open(const open_shard_request& request);
   caf::result<replica_status, sampler_actor> open(const open_sampler_request& request);
   [[nodiscard]] result<void> make_room(const open_shard_request& request);
+  [[nodiscard]] engine_worker_actor make_worker(std::shared_ptr<trainer_host> host);
   void close_shards();
   void down(const caf::actor_addr& source);
   void close_sampler();

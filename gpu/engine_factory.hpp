@@ -51,7 +51,15 @@ class engine_factory {
                                                                        rank_set ranks);
 
   virtual result<std::unique_ptr<sampler_engine>> make_sampler(const model_config& model) = 0;
+
+  /// After errc::engine: whether this process can still compute. errc::engine when its device is
+  /// lost to it, whatever engine is made; waits for what the device was given.
+  [[nodiscard]] virtual result<void> check_device();
 };
+
+inline result<void> engine_factory::check_device() {
+  return {};
+}
 
 inline result<std::unique_ptr<trainer_engine>> engine_factory::make_adapter_trainer(
     const adapter_base&, const lora_config&, rank_set) {

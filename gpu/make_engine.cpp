@@ -83,6 +83,22 @@ class local_engines final : public engine_factory {
     return make_torch_sampler(model, resources_);
   }
 
+  result<void> check_device() override {
+    if (!resources_.place.gpu) return {};
+    const auto asked = guarded("looking at the GPU", [&]() -> result<void> {
+      wait_for_gpu(*resources_.place.gpu);
+      return {};
+    });
+    if (asked) return {};
+    return fail(
+        errc::engine,
+        "GPU " + std::to_string(*resources_.place.gpu) +
+            " is lost to this process: " + asked.error().what,
+        "a kernel reached memory that is not its own, or the GPU or its link failed",
+        "nothing: the process is started again; if it repeats, look for Xid in the kernel's "
+        "log");
+  }
+
  private:
   /// With a place on the GPU for what `demand_of()` says. Ranks that form no groups are refused
   /// where these are formed.

@@ -28,6 +28,9 @@ class trainer_host {
   result<start_shard_reply> start(const start_shard_request& request);
   result<shard_work_reply> run(const shard_work& work);
 
+  /// After errc::engine: whether this process can still compute.
+  [[nodiscard]] result<void> check_device() { return engines_.check_device(); }
+
   /// Makes a collective that waits for a dead peer fail; callable from any thread.
   void abort();
 

@@ -110,6 +110,11 @@ struct node_silent {
 /// Tells a node's agent that its process was asked to end.
 struct leave_notice {};
 
+/// Tells a node's agent that no engine of its process can compute any more.
+struct device_lost {
+  error reason;
+};
+
 /// Asks for these blobs to be read back and compared with their names.
 struct verify_blobs {
   std::vector<blob_id> blobs;

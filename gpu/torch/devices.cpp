@@ -65,4 +65,8 @@ std::uint64_t memory_for_tensors(std::uint32_t gpu) {
   return memory->getMemoryInfo(device).first + static_cast<std::uint64_t>(taken);
 }
 
+void wait_for_gpu(std::uint32_t gpu) {
+  c10::impl::getDeviceGuardImpl(c10::kCUDA)->synchronizeDevice(static_cast<c10::DeviceIndex>(gpu));
+}
+
 }  // namespace troupe::gpu

@@ -26,4 +26,8 @@ namespace troupe::gpu {
 /// Requires: gpu < num_gpus().
 [[nodiscard]] std::uint64_t memory_for_tensors(std::uint32_t gpu);
 
+/// Waits for what the GPU was given; throws what the library does when it is lost to this process.
+/// Requires: gpu < num_gpus().
+void wait_for_gpu(std::uint32_t gpu);
+
 }  // namespace troupe::gpu

@@ -109,6 +109,8 @@ struct trained {
   }
 };
 
+void nothing_lost(const error&) {}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(an_op_that_breaks_its_shards_three_times_is_given_up) {
@@ -128,6 +130,8 @@ BOOST_AUTO_TEST_CASE(an_op_that_breaks_its_shards_three_times_is_given_up) {
       BOOST_TEST((refused.error().code == errc::aborted));
       BOOST_TEST(t.events(run_event_kind::quarantined).size() == 1U);
       BOOST_TEST(t.info().incarnation == 4U);
+      // Their devices were asked, and are well.
+      BOOST_TEST(t.cluster.reasons_to_leave().empty());
       BOOST_TEST((t.step() == wanted));
       if (seed % 2 == 0) continue;
       t.restart_control();
@@ -138,6 +142,25 @@ BOOST_AUTO_TEST_CASE(an_op_that_breaks_its_shards_three_times_is_given_up) {
                      "c3"});
       BOOST_REQUIRE(!again.has_value());
       BOOST_TEST((again.error().code == errc::aborted));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_process_that_lost_its_device_is_started_again) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      trained calm(seed);
+      calm.step();
+      const auto wanted = calm.step();
+      BOOST_TEST(calm.cluster.reasons_to_leave().empty());
+      trained t(seed);
+      t.step();
+      t.cluster.engines().device_is_lost = true;
+      BOOST_TEST((t.step() == wanted));
+      BOOST_TEST(t.events(run_event_kind::quarantined).empty());
+      BOOST_TEST(!t.cluster.reasons_to_leave().empty());
+      for (const std::string& reason : t.cluster.reasons_to_leave())
+        BOOST_TEST(reason.find("the simulated device is lost") != std::string::npos);
     }
   }
 }
@@ -297,8 +320,9 @@ BOOST_AUTO_TEST_CASE(a_shard_refuses_the_work_of_another_incarnation) {
   auto host = std::make_shared<actors::trainer_host>(cluster.engines(), cluster.blobs());
   const shard_identity mine{run_id{"r"}, 4, 0, 1};
   const auto shard = actors::spawn_trainer_shard(
-      cluster.system(), mine, host, actors::spawn_engine_worker(cluster.system(), threads, host),
-      actors::spawn_engine_worker(cluster.system(), threads, host));
+      cluster.system(), mine, host,
+      actors::spawn_engine_worker(cluster.system(), threads, host, nothing_lost),
+      actors::spawn_engine_worker(cluster.system(), threads, host, nothing_lost));
   for (const std::uint64_t other : {3U, 5U}) {
     shard_identity stranger = mine;
     stranger.incarnation = other;
@@ -318,10 +342,10 @@ BOOST_AUTO_TEST_CASE(a_shard_that_did_not_start_is_not_started_again) {
   opening.identity = {run_id{"r"}, 1, 0, 1};
   opening.model.directory = tests::tiny_model_directory();
   BOOST_REQUIRE(host->open(opening).has_value());
-  const auto shard =
-      actors::spawn_trainer_shard(cluster.system(), opening.identity, host,
-                                  actors::spawn_engine_worker(cluster.system(), threads, host),
-                                  actors::spawn_engine_worker(cluster.system(), threads, host));
+  const auto shard = actors::spawn_trainer_shard(
+      cluster.system(), opening.identity, host,
+      actors::spawn_engine_worker(cluster.system(), threads, host, nothing_lost),
+      actors::spawn_engine_worker(cluster.system(), threads, host, nothing_lost));
   start_shard_request start;
   start.identity = opening.identity;
   start.comm_addresses = {"sim"};

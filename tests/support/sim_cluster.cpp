@@ -139,12 +139,15 @@ sim_cluster::~sim_cluster() {
 }
 
 void sim_cluster::add_node(node_role role) {
+  engines_.device_is_lost = false;
   const node_id id{std::string(to_string(role)) + "-" + std::to_string(++num_nodes_)};
   auto agent = actors::spawn_node_agent(
       system_, {id, &engines_, &blobs_, actors::worker_threads::inline_scheduler},
       {.leave =
            [this, id](const std::string& reason) {
-             if (!reason.empty()) fenced_.push_back(id);
+             if (reason.empty()) return;
+             reasons_.push_back(reason);
+             fenced_.push_back(id);
            },
        .control_lost = [this, id] { alone_.push_back(id); }});
   nodes_.push_back({role, id, agent, network_.add_place()});

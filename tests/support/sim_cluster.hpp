@@ -54,6 +54,8 @@ class sim_cluster {
   /// The paused ones go on, with everything that was sent to them meanwhile, late.
   void resume_nodes();
   [[nodiscard]] std::size_t num_nodes(node_role role) const;
+  /// Why processes of nodes ended by themselves.
+  [[nodiscard]] const std::vector<std::string>& reasons_to_leave() const { return reasons_; }
 
   /// Nothing passes between a node and the others, that way, for so long. It is not replaced: a
   /// launcher sees its process live. False when there is none of that role.
@@ -184,7 +186,8 @@ class sim_cluster {
   std::set<sim_network::place> paused_;
   std::vector<actors::node_agent_self> zombies_;
   std::vector<node_id> fenced_;  ///< their processes ended
-  std::vector<node_id> alone_;   ///< their control node went away
+  std::vector<std::string> reasons_;
+  std::vector<node_id> alone_;  ///< their control node went away
   bool is_ending_ = false;
 };
 

@@ -212,6 +212,7 @@ class sim_trainer final : public gpu::trainer_engine {
 
   [[nodiscard]] result<forward_result> pass(std::span<const datum> batch) const {
     forward_result out;
+    if (made_by_.device_is_lost) return fail(errc::engine, "the engine broke with its device");
     for (const datum& d : batch) {
       if (made_by_.poison.empty() || d.tokens != made_by_.poison) continue;
       ++made_by_.num_broken;
@@ -321,6 +322,11 @@ result<std::unique_ptr<gpu::trainer_engine>> sim_engine_factory::make_trainer(
   const std::uint32_t shard_size = ranks.group_size();
   auto* mine = dynamic_cast<sim_comm*>(ranks.all.release());
   return std::make_unique<sim_trainer>(model, std::unique_ptr<sim_comm>(mine), shard_size, *this);
+}
+
+result<void> sim_engine_factory::check_device() {
+  if (device_is_lost) return fail(errc::engine, "the simulated device is lost");
+  return {};
 }
 
 result<std::unique_ptr<gpu::sampler_engine>> sim_engine_factory::make_sampler(const model_config&) {

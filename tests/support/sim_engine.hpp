@@ -43,6 +43,10 @@ class sim_engine_factory final : public gpu::engine_factory {
   /// Ranks of a set that came together under the token of an earlier one.
   [[nodiscard]] std::uint64_t num_repeated_sets() const { return num_repeated_sets_; }
   mutable std::uint64_t num_broken = 0;  ///< by it
+
+  /// No engine computes until a process starts anew.
+  bool device_is_lost = false;
+  result<void> check_device() override;
   /// Engines made from now on compute something else: another kind of machine.
   std::uint64_t drift = 0;
 
