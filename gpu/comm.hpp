@@ -19,6 +19,9 @@
 
 namespace troupe::gpu {
 
+/// What a device was given until some moment; null where nothing is given in advance.
+using device_moment = std::shared_ptr<const void>;
+
 class comm {
  public:
   virtual ~comm() = default;
@@ -28,6 +31,16 @@ class comm {
 
   /// all[r * mine.size() ...] becomes rank r's `mine`. all.size() == world_size * mine.size().
   virtual result<void> all_gather(std::span<const float> mine, std::span<float> all) = 0;
+
+  /// What the calling thread gave this rank's device until now; callable from any thread.
+  [[nodiscard]] virtual result<device_moment> now() { return device_moment{}; }
+
+  /// The same gather, which begins behind `after` and not behind all that the device was given
+  /// when it is called: by another thread, while the one that asked for it goes on.
+  virtual result<void> all_gather_after(const device_moment&, std::span<const float> mine,
+                                        std::span<float> all) {
+    return all_gather(mine, all);
+  }
 
   /// mine becomes the sum over ranks of their all[rank * mine.size() ...].
   virtual result<void> reduce_scatter(std::span<const float> all, std::span<float> mine) = 0;

@@ -25,7 +25,12 @@ gather_queue::~gather_queue() {
 void gather_queue::start(std::span<const float> mine, std::span<float> all) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return open_.size() < open_max; });
-  open_.push_back({mine, all});
+  auto after = ranks_.now();
+  if (!after) {
+    if (!failed_) failed_ = std::move(after.error());
+    return;
+  }
+  open_.push_back({std::move(*after), mine, all});
   changed_.notify_all();
 }
 
@@ -45,7 +50,7 @@ void gather_queue::work() {
     const bool is_broken = failed_.has_value();
     lock.unlock();
     result<void> done;
-    if (!is_broken) done = ranks_.all_gather(next.mine, next.all);
+    if (!is_broken) done = ranks_.all_gather_after(next.after, next.mine, next.all);
     lock.lock();
     if (!done) failed_ = std::move(done.error());
     open_.pop_front();

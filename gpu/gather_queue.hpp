@@ -29,8 +29,8 @@ class gather_queue {
   gather_queue(const gather_queue&) = delete;
   gather_queue& operator=(const gather_queue&) = delete;
 
-  /// As comm::all_gather; both spans stay untouched until finish(). Waits for room while as many as
-  /// it takes are open.
+  /// As comm::all_gather, behind what the device was given so far; both spans stay untouched until
+  /// finish(). Waits for room while as many as it takes are open.
   void start(std::span<const float> mine, std::span<float> all);
 
   /// Waits for all that were started.
@@ -38,6 +38,7 @@ class gather_queue {
 
  private:
   struct gather {
+    device_moment after;
     std::span<const float> mine;
     std::span<float> all;
   };

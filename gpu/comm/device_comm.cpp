@@ -25,11 +25,17 @@ class device_comm final : public comm {
   device_comm(std::unique_ptr<comm> hosts, link_maker open, std::chrono::milliseconds deadline)
       : hosts_(std::move(hosts)), open_(std::move(open)), deadline_(deadline) {}
 
-  /// All ranks call it alike, once.
-  result<void> join() {
+  /// Before all else; joins nobody.
+  result<void> open() {
     auto opened = open_();
     if (!opened) return break_off(std::move(opened.error()));
     link_ = std::move(*opened);
+    return {};
+  }
+
+  /// All ranks call it alike, once.
+  result<void> join() {
+    has_joined_ = true;
     link_id id{};
     if (rank() == 0) {
       auto made = link_->make_id();
@@ -44,10 +50,17 @@ class device_comm final : public comm {
   std::uint32_t rank() const override { return hosts_->rank(); }
   std::uint32_t world_size() const override { return hosts_->world_size(); }
 
+  result<device_moment> now() override { return link_->now(); }
+
   result<void> all_gather(std::span<const float> mine, std::span<float> all) override {
+    return all_gather_after({}, mine, all);
+  }
+
+  result<void> all_gather_after(const device_moment& after, std::span<const float> mine,
+                                std::span<float> all) override {
     if (all.size() != mine.size() * world_size()) return refuse_sizes(mine.size(), all.size());
     return collective(call_kind::gather, mine.size(), "a gather",
-                      [&] { return link_->start_gather(mine, all); });
+                      [&] { return link_->start_gather(after, mine, all); });
   }
 
   result<void> reduce_scatter(std::span<const float> all, std::span<float> mine) override {
@@ -66,7 +79,9 @@ class device_comm final : public comm {
     if (broken_) return fail(gone());
     auto hosts = hosts_->subset(members);
     if (!hosts) return fail(std::move(hosts.error()));
-    return std::make_unique<device_comm>(std::move(*hosts), open_, deadline_);
+    auto part = std::make_unique<device_comm>(std::move(*hosts), open_, deadline_);
+    if (auto ok = part->open(); !ok) return fail(std::move(ok.error()));
+    return part;
   }
 
   void abort() override {
@@ -85,7 +100,7 @@ class device_comm final : public comm {
     if (broken_) return fail(gone());
     if (auto ok = meet(numbered(kind, elements)); !ok) return break_off(std::move(ok.error()));
     if (elements == 0) return {};
-    if (!link_)
+    if (!has_joined_)
       if (auto ok = join(); !ok) return ok;
     return run(doing, start);
   }
@@ -173,7 +188,8 @@ class device_comm final : public comm {
 
   const std::unique_ptr<comm> hosts_;
   const link_maker open_;
-  std::unique_ptr<device_link> link_;  ///< null: has not joined yet
+  std::unique_ptr<device_link> link_;
+  bool has_joined_ = false;
   const std::chrono::milliseconds deadline_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -186,6 +202,7 @@ class device_comm final : public comm {
 result<std::unique_ptr<comm>> join_devices(std::unique_ptr<comm> hosts, link_maker open,
                                            std::chrono::milliseconds deadline) {
   auto joined = std::make_unique<device_comm>(std::move(hosts), std::move(open), deadline);
+  if (auto ok = joined->open(); !ok) return fail(std::move(ok.error()));
   if (auto ok = joined->join(); !ok) return fail(std::move(ok.error()));
   return joined;
 }

@@ -4,17 +4,19 @@
 // about and abandoned, never waited for. All waiting stands above this seam (device_comm), where it
 // needs no device; below it is one thin adapter (nccl_comm).
 //
-// One operation at a time. It begins after what the device was given before, and what the device
-// is given after finish() may read its result.
+// One operation at a time. It begins after what the device was given before, a gather perhaps
+// after less of that, and what the device is given after finish() may read its result.
 //
 // Units: elements of float; spans lie in memory of the device or of the host.
-// Threading: one thread. Errors: errc::engine with the library's words; only abort() is left then.
+// Threading: one thread, but now() from any. Errors: errc::engine with the library's words; only
+// abort() is left then.
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
+#include "gpu/comm.hpp"
 #include "messages/error.hpp"
 
 namespace troupe::gpu {
@@ -31,8 +33,11 @@ class device_link {
   virtual result<void> start_joining(const link_id& id, std::uint32_t rank,
                                      std::uint32_t world_size) = 0;
 
-  /// all[r * mine.size() ...] becomes rank r's `mine`.
-  virtual result<void> start_gather(std::span<const float> mine, std::span<float> all) = 0;
+  [[nodiscard]] virtual result<device_moment> now() = 0;
+
+  /// all[r * mine.size() ...] becomes rank r's `mine`. A null `after` is the moment of the call.
+  virtual result<void> start_gather(const device_moment& after, std::span<const float> mine,
+                                    std::span<float> all) = 0;
 
   /// mine becomes the sum, in rank order, of the ranks' parts for this rank.
   virtual result<void> start_scatter(std::span<const float> all, std::span<float> mine) = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -81,7 +82,6 @@ class nccl_link final : public device_link {
     // Not destroy, which may wait for the other ranks; nothing of this one is under way.
     nccl_link::abort();
     if (stream_ != nullptr) cudaStreamDestroy(stream_);
-    if (before_ != nullptr) cudaEventDestroy(before_);
     if (after_ != nullptr) cudaEventDestroy(after_);
   }
   nccl_link(const nccl_link&) = delete;
@@ -98,12 +98,21 @@ class nccl_link final : public device_link {
                        "making a stream");
         !ok)
       return ok;
-    for (cudaEvent_t* const event : {&before_, &after_})
-      if (auto ok =
-              done(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "making an event");
-          !ok)
-        return ok;
-    return {};
+    return done(cudaEventCreateWithFlags(&after_, cudaEventDisableTiming), "making an event");
+  }
+
+  /// An event of its own, because several gathers may be asked for before the first begins.
+  result<device_moment> now() override {
+    if (auto ok = enter(); !ok) return fail(std::move(ok.error()));
+    cudaEvent_t made = nullptr;
+    if (auto ok = done(cudaEventCreateWithFlags(&made, cudaEventDisableTiming), "making an event");
+        !ok)
+      return fail(std::move(ok.error()));
+    const std::shared_ptr<CUevent_st> event(made, cudaEventDestroy);
+    // The default stream is the one that engines compute on.
+    if (auto ok = done(cudaEventRecord(made, nullptr), "marking the stream"); !ok)
+      return fail(std::move(ok.error()));
+    return event;
   }
 
   result<link_id> make_id() override {
@@ -130,8 +139,9 @@ class nccl_link final : public device_link {
                 "joining", comm_);
   }
 
-  result<void> start_gather(std::span<const float> mine, std::span<float> all) override {
-    const auto from = prepare(mine, all.size(), all.data());
+  result<void> start_gather(const device_moment& after, std::span<const float> mine,
+                            std::span<float> all) override {
+    const auto from = prepare(after, mine, all.size(), all.data());
     if (!from) return fail(from.error());
     kind_ = operation::gather;
     return done(ncclAllGather(*from, into_, mine.size(), ncclFloat, comm_, stream_), "gathering",
@@ -139,7 +149,7 @@ class nccl_link final : public device_link {
   }
 
   result<void> start_scatter(std::span<const float> all, std::span<float> mine) override {
-    const auto from = prepare(all, mine.size(), mine.data());
+    const auto from = prepare({}, all, mine.size(), mine.data());
     if (!from) return fail(from.error());
     const auto parts = parts_.get(all.size());
     if (!parts) return fail(parts.error());
@@ -194,17 +204,14 @@ class nccl_link final : public device_link {
   result<void> enter() const { return done(cudaSetDevice(device_), "choosing the device"); }
 
   /// Where the operand is on the device; sets where the result goes.
-  result<const float*> prepare(std::span<const float> operand, std::size_t count_out, float* out) {
+  result<const float*> prepare(const device_moment& after, std::span<const float> operand,
+                               std::size_t count_out, float* out) {
     if (auto ok = enter(); !ok) return fail(std::move(ok.error()));
     is_marked_ = false;
     count_out_ = count_out;
     into_ = out;
     copied_to_ = nullptr;
-    // The default stream is the one that engines compute on.
-    if (auto ok = done(cudaEventRecord(before_, nullptr), "marking the stream"); !ok)
-      return fail(std::move(ok.error()));
-    if (auto ok = done(cudaStreamWaitEvent(stream_, before_, 0), "ordering the streams"); !ok)
-      return fail(std::move(ok.error()));
+    if (auto ok = wait_for(after); !ok) return fail(std::move(ok.error()));
     if (!is_on_device(out)) {
       const auto staged = staged_out_.get(count_out);
       if (!staged) return fail(staged.error());
@@ -222,6 +229,17 @@ class nccl_link final : public device_link {
     return *staged;
   }
 
+  /// On the stream, not here.
+  result<void> wait_for(const device_moment& after) {
+    if (!after) {
+      const auto current = now();
+      return current ? wait_for(*current) : fail(current.error());
+    }
+    // CUDA takes events as if it changed them.
+    auto* const event = static_cast<cudaEvent_t>(const_cast<void*>(after.get()));
+    return done(cudaStreamWaitEvent(stream_, event, 0), "ordering the streams");
+  }
+
   result<void> mark() {
     if (kind_ == operation::scatter)
       if (auto ok = kernels::sum_ranks(sum_, stream_); !ok) return ok;
@@ -233,8 +251,7 @@ class nccl_link final : public device_link {
   std::uint32_t world_size_ = 1;
   ncclComm_t comm_ = nullptr;
   cudaStream_t stream_ = nullptr;
-  cudaEvent_t before_ = nullptr;  ///< what the device was given before
-  cudaEvent_t after_ = nullptr;   ///< the end of the operation
+  cudaEvent_t after_ = nullptr;  ///< the end of the operation
   operation kind_ = operation::join;
   bool is_marked_ = false;
   kernels::rank_sum sum_;

@@ -62,12 +62,23 @@ class fake_fabrics {
     return found->second;
   }
 
+  void log_gather(std::uint64_t behind) {
+    const std::lock_guard lock(mutex_);
+    began_behind_.push_back(behind);
+  }
+  std::vector<std::uint64_t> began_behind() {
+    const std::lock_guard lock(mutex_);
+    return began_behind_;
+  }
+
   std::atomic<std::uint32_t> num_aborts{0};
+  std::atomic<std::uint64_t> num_given{0};
 
  private:
   std::mutex mutex_;
   unsigned char num_ids_ = 0;
   std::map<gpu::link_id, std::shared_ptr<fake_fabric>> fabrics_;
+  std::vector<std::uint64_t> began_behind_;
 };
 
 namespace {
@@ -95,7 +106,14 @@ class fake_link final : public gpu::device_link {
     return start({});
   }
 
-  result<void> start_gather(std::span<const float> mine, std::span<float> all) override {
+  result<gpu::device_moment> now() override {
+    return std::make_shared<const std::uint64_t>(fabrics_->num_given.load());
+  }
+
+  result<void> start_gather(const gpu::device_moment& after, std::span<const float> mine,
+                            std::span<float> all) override {
+    const auto* const behind = static_cast<const std::uint64_t*>(after.get());
+    if (rank_ == 0) fabrics_->log_gather(behind == nullptr ? fabrics_->num_given.load() : *behind);
     into_ = all;
     kind_ = operation::gather;
     return start(mine);
@@ -171,6 +189,14 @@ gpu::link_maker fake_devices::links(device_fault fault) const {
   return [fabrics = fabrics_, fault]() -> result<std::unique_ptr<gpu::device_link>> {
     return std::make_unique<fake_link>(fabrics, fault);
   };
+}
+
+void fake_devices::give_work() {
+  ++fabrics_->num_given;
+}
+
+std::vector<std::uint64_t> fake_devices::gathers_began_behind() const {
+  return fabrics_->began_behind();
 }
 
 std::uint32_t fake_devices::num_aborts() const {

@@ -3,7 +3,7 @@
 // Devices joined by memory of this process: what NCCL does between GPUs, for tests of all that
 // stands above a device_link. Each may be told to refuse, fail or hang at one of its steps.
 //
-// Threading: each link belongs to one thread; the rest is locked.
+// Threading: each link belongs to one thread, but for now(); the rest is locked.
 
 #include <atomic>
 #include <cstdint>
@@ -35,6 +35,11 @@ class fake_devices {
 
   /// Opens links of one rank, which may outlive this.
   [[nodiscard]] gpu::link_maker links(device_fault fault = device_fault::none) const;
+
+  /// Gives every device a piece of work, numbered from 1.
+  void give_work();
+  /// The last piece that rank 0's gathers began behind, one for each.
+  [[nodiscard]] std::vector<std::uint64_t> gathers_began_behind() const;
 
   /// Links that were told to abort.
   [[nodiscard]] std::uint32_t num_aborts() const;

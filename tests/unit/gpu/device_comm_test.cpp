@@ -13,6 +13,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "gpu/comm/thread_comm.hpp"
+#include "gpu/gather_queue.hpp"
 #include "tests/support/fake_devices.hpp"
 
 namespace {
@@ -148,6 +149,32 @@ BOOST_AUTO_TEST_CASE(different_transfers_never_reach_the_devices) {
   BOOST_TEST((ranks.errors[0].code == errc::internal));
   BOOST_TEST((ranks.errors[1].code == errc::internal));
   BOOST_TEST(ranks.errors[0].what.starts_with("rank 1 made another collective call"));
+}
+
+// Or they would not run beside what their caller computes meanwhile.
+BOOST_AUTO_TEST_CASE(gathers_ahead_begin_behind_what_was_given_before_they_were_asked_for) {
+  pair ranks(device_fault::none, patient);
+  const std::vector<float> mine(3, 1.0F);
+  std::vector<float> all(6), next(6), later(6);
+  {
+    gpu::gather_queue ahead(*ranks.comms[0]);
+    ranks.devices.give_work();
+    ahead.start(mine, all);
+    ranks.devices.give_work();
+    ahead.start(mine, next);
+    ranks.devices.give_work();
+    // The other rank comes only now.
+    const std::jthread other([&] {
+      std::vector<float> theirs(6);
+      for (int gather = 0; gather < 3; ++gather)
+        if (auto ok = ranks.comms[1]->all_gather(mine, theirs); !ok) ranks.errors[1] = ok.error();
+    });
+    BOOST_TEST(ahead.finish().has_value());
+    BOOST_TEST(ranks.comms[0]->all_gather(mine, later).has_value());
+  }
+  BOOST_TEST((ranks.errors[1].code == errc::none));
+  BOOST_TEST((ranks.devices.gathers_began_behind() == std::vector<std::uint64_t>{1, 2, 3}));
+  BOOST_TEST((next == std::vector<float>(6, 1.0F)));
 }
 
 BOOST_AUTO_TEST_CASE(sizes_that_do_not_fit_change_nothing) {
