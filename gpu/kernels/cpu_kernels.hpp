@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "gpu/kernels/adamw_task.hpp"
 #include "messages/digest_term.hpp"
 
 namespace troupe::gpu::kernels {
@@ -153,24 +154,6 @@ struct cached_attention_task {
   std::size_t num_shared_pages = 0;
   float* scratch = nullptr;        ///< scratch_stride elements for each query
   std::size_t scratch_stride = 0;  ///< whole pages of positions
-};
-
-struct adamw_task {
-  std::size_t count = 0;
-  float* weights = nullptr;
-  float* exp_avg = nullptr;
-  float* exp_avg_sq = nullptr;
-  const float* gradients = nullptr;
-  float gradient_scale = 1;
-  float learning_rate = 0;
-  float beta1 = 0;
-  float beta2 = 0;
-  float eps = 0;
-  float weight_decay = 0;
-  float step_size = 0;                 ///< learning_rate / (1 - beta1^step)
-  float inverse_sqrt_correction2 = 1;  ///< 1 / sqrt(1 - beta2^step)
-  std::uint32_t parameter = 0;         ///< whose elements these are, from first_element on
-  std::uint64_t first_element = 0;
 };
 
 using digest_sums = detail::digest_sums;

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "gpu/kernels/adamw.hpp"
 #include "gpu/kernels/add_rms_norm.hpp"
 #include "gpu/kernels/rank_sums.hpp"
 #include "gpu/kernels/token_logprobs.hpp"
@@ -19,6 +20,23 @@ void sum_ranks_reference(const rank_sum& task) {
     for (std::size_t rank = 1; rank < task.ranks; ++rank)
       total += task.parts[rank * task.count + i];
     task.sum[i] = total;
+  }
+}
+
+void adamw_reference(const adamw_task& task) {
+  const auto wide = [](float value) { return static_cast<double>(value); };
+  for (std::size_t i = 0; i < task.count; ++i) {
+    const double gradient = wide(task.gradients[i]) * wide(task.gradient_scale);
+    const double average =
+        wide(task.beta1) * wide(task.exp_avg[i]) + (1 - wide(task.beta1)) * gradient;
+    const double square =
+        wide(task.beta2) * wide(task.exp_avg_sq[i]) + (1 - wide(task.beta2)) * gradient * gradient;
+    const double scale = std::sqrt(square) * wide(task.inverse_sqrt_correction2) + wide(task.eps);
+    const double decay = 1 - wide(task.learning_rate) * wide(task.weight_decay);
+    task.exp_avg[i] = static_cast<float>(average);
+    task.exp_avg_sq[i] = static_cast<float>(square);
+    task.weights[i] =
+        static_cast<float>(wide(task.weights[i]) * decay - wide(task.step_size) * average / scale);
   }
 }
 

@@ -5,6 +5,7 @@
 //
 // Threading: pure.
 
+#include "gpu/kernels/adamw.hpp"
 #include "gpu/kernels/add_rms_norm.hpp"
 #include "gpu/kernels/token_logprobs.hpp"
 #include "gpu/kernels/weights_digest.hpp"
@@ -18,6 +19,7 @@ struct device_table {
   result<void> (*token_logprobs)(const logprob_rows& task, device_stream stream);
   result<void> (*token_logprobs_backward)(const logprob_gradient_rows& task, device_stream stream);
   result<void> (*weights_digest)(const digest_elements& task, device_stream stream);
+  result<void> (*adamw)(const adamw_task& task, device_stream stream);
 };
 
 /// Null in a build without CUDA.

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "gpu/kernels/adamw.hpp"
 #include "gpu/kernels/add_rms_norm.hpp"
 #include "gpu/kernels/device_count.hpp"
 #include "gpu/kernels/rank_sums.hpp"
@@ -48,5 +49,6 @@ int main() {
   failures += print(gpu::kernels::check_add_rms_norm(131, 515));
   failures += print(gpu::kernels::check_sum_ranks(8, 4'000'037));
   failures += print(gpu::kernels::check_weights_digest(50'000'017));
+  failures += print(gpu::kernels::check_adamw(50'000'017));
   return failures == 0 ? 0 : 1;
 }

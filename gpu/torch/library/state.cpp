@@ -31,6 +31,10 @@ void add_on_host(state_digest& total, const owned_slice& owned, const at::Tensor
                std::span<const float>(values(host), count(host)));
 }
 
+void require(const result<void>& started) {
+  if (!started) throw std::runtime_error(started.error().what);
+}
+
 }  // namespace
 
 double sum_of_squares(const std::vector<state_shard>& shards) {
@@ -45,6 +49,16 @@ double sum_of_squares(const std::vector<state_shard>& shards) {
 }
 
 void update_shard(state_shard& shard, const kernels::adamw_task& task) {
+  if (const auto* own = own_kernels_for(shard.weights)) {
+    kernels::adamw_task whole = task;
+    whole.count = count(shard.weights);
+    whole.weights = values(shard.weights);
+    whole.exp_avg = values(shard.exp_avg);
+    whole.exp_avg_sq = values(shard.exp_avg_sq);
+    whole.gradients = values(shard.gradients);
+    require(own->adamw(whole, nullptr));
+    return;
+  }
   for_pieces(shard.weights.numel(), [&](std::int64_t begin, std::int64_t size) {
     const auto part = [&](const at::Tensor& flat) { return flat.narrow(0, begin, size); };
     const at::Tensor gradient = part(shard.gradients) * task.gradient_scale;
@@ -72,9 +86,9 @@ state_digest digest_weights(const sharded_state& state) {
     }
     // Sums are modulo 2^64, for which the sign does not matter.
     auto* const into = reinterpret_cast<std::uint64_t*>(sums.mutable_data_ptr<std::int64_t>());
-    const auto started = own->weights_digest(
-        {owned.slice.parameter, owned.slice.begin, count(weights), values(weights), into}, nullptr);
-    if (!started) throw std::runtime_error(started.error().what);
+    require(own->weights_digest(
+        {owned.slice.parameter, owned.slice.begin, count(weights), values(weights), into},
+        nullptr));
   }
   if (own == nullptr) return total;
   const at::Tensor host = on_host(sums);

@@ -1,7 +1,7 @@
 #pragma once
 
 // Norm, AdamW and digest over flat shards in the maths library's words, for any device it knows;
-// on a GPU the digest is a kernel of this project.
+// on a GPU the latter two are kernels of this project.
 //
 // Threading: one thread; numbers are returned on the host, so the device is waited for.
 // Errors: the library's exceptions.

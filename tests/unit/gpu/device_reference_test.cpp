@@ -6,6 +6,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "gpu/kernels/adamw.hpp"
 #include "gpu/kernels/add_rms_norm.hpp"
 #include "gpu/kernels/cpu_kernels.hpp"
 #include "gpu/kernels/rank_sums.hpp"
@@ -90,6 +91,40 @@ BOOST_AUTO_TEST_CASE(norms_behind_an_addition) {
   check_near(rstd, expected_rstd);
   check_near(along, expected_along);
   check_near(weight_gradient, expected_weight_gradient);
+}
+
+BOOST_AUTO_TEST_CASE(steps_of_adamw) {
+  constexpr std::size_t count = 333;
+  auto weights = random_values(count, 1);
+  auto average = random_values(count, 2);
+  auto square = random_values(count, 3);
+  for (float& value : square)
+    value *= value;
+  const auto gradients = random_values(count, 4);
+  auto expected_weights = weights;
+  auto expected_average = average;
+  auto expected_square = square;
+  kernels::adamw_task task{.count = count,
+                           .weights = weights.data(),
+                           .exp_avg = average.data(),
+                           .exp_avg_sq = square.data(),
+                           .gradients = gradients.data(),
+                           .gradient_scale = 0.5F,
+                           .learning_rate = 1e-2F,
+                           .beta1 = 0.9F,
+                           .beta2 = 0.99F,
+                           .eps = 1e-8F,
+                           .weight_decay = 0.1F,
+                           .step_size = 2e-2F,
+                           .inverse_sqrt_correction2 = 3};
+  kernels::adamw_reference(task);
+  task.weights = expected_weights.data();
+  task.exp_avg = expected_average.data();
+  task.exp_avg_sq = expected_square.data();
+  kernels::for_this_cpu().adamw(task);
+  check_near(weights, expected_weights);
+  check_near(average, expected_average);
+  check_near(square, expected_square);
 }
 
 BOOST_AUTO_TEST_CASE(digests_of_weights) {
