@@ -19,6 +19,7 @@
 #include "tests/conformance/engine_memory.hpp"
 #include "tests/conformance/golden_model.hpp"
 #include "tests/conformance/parity_checks.hpp"
+#include "tests/conformance/trainer_fixture.hpp"
 
 namespace {
 
@@ -239,6 +240,26 @@ BOOST_DATA_TEST_CASE_F(fixture, an_empty_batch_adds_nothing, places* types, wher
   BOOST_REQUIRE(done.has_value());
   const auto gradient = test::take_gradient(model, *idle);
   BOOST_TEST(std::ranges::all_of(gradient, [](float g) { return g == 0.0F; }));
+}
+
+/// Two ranks that share one copy or hold one each, with parts for both or for one.
+BOOST_FIXTURE_TEST_CASE(ranks_on_the_processor_agree, test::fixture) {
+  auto one = groups(1, 0, memory);
+  test::step_together(one, batch, 1);
+  const auto expected = test::saved(model, one);
+  const auto resources = resources_of(place::processor);
+  for (const std::uint32_t shard_size : {2U, 1U})
+    for (const std::size_t used : {2U, 1U}) {
+      auto two = groups(2, shard_size, memory, optimizer_state::reset, 0, resources);
+      auto again = groups(2, shard_size, memory, optimizer_state::reset, 0, resources);
+      const state_digest digest = test::step_together(two, batch, used);
+      BOOST_TEST((digest == test::step_together(again, batch, used)));
+      const auto actual = test::saved(model, two);
+      for (const state_part part : {state_part::exp_avg, state_part::exp_avg_sq})
+        BOOST_TEST(relative_distance(actual.flat(part), expected.flat(part)) <= 1e-5);
+      BOOST_TEST(relative_distance(actual.flat(state_part::weights),
+                                   expected.flat(state_part::weights)) <= 1e-5);
+    }
 }
 
 BOOST_DATA_TEST_CASE_F(fixture, adapters_agree, places, where) {
