@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "config/deadlines.hpp"
 #include "config/limits.hpp"
 #include "gpu/activation_budget.hpp"
 #include "gpu/comm/nccl_comm.hpp"
@@ -17,6 +18,7 @@
 #include "gpu/torch/maths_library.hpp"
 #include "gpu/torch/sampler.hpp"
 #include "gpu/torch/trainer.hpp"
+#include "gpu/within.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -85,9 +87,11 @@ class local_engines final : public engine_factory {
 
   result<void> check_device() override {
     if (!resources_.place.gpu) return {};
-    const auto asked = guarded("looking at the GPU", [&]() -> result<void> {
-      wait_for_gpu(*resources_.place.gpu);
-      return {};
+    const auto asked = within(deadlines::collective, [gpu = *resources_.place.gpu] {
+      return guarded("looking at the GPU", [&]() -> result<void> {
+        wait_for_gpu(gpu);
+        return {};
+      });
     });
     if (asked) return {};
     return fail(

@@ -155,9 +155,10 @@ class device_comm final : public comm {
 
   result<void> break_off(error reason) {
     broken_ = true;
-    if (link_) link_->abort();
     hosts_->abort();
-    return fail(std::move(reason));
+    if (!link_) return fail(std::move(reason));
+    auto ended = link_->abort();
+    return fail(ended ? std::move(reason) : std::move(ended.error()));
   }
 
   error gone() const {

@@ -14,7 +14,8 @@
 //
 // Units, threading, errors: as comm; spans may lie in memory of this rank's device.
 // Invariants: DEVICE-1 no call outlasts two deadlines, whatever the device does.
-//             DEVICE-2 after an error the link has been aborted, and no span is touched any more.
+//             DEVICE-2 after an error the link has been aborted, and no span is touched any more;
+//             one whose device hangs fails with errc::engine, and its process cannot go on.
 
 #include <chrono>
 #include <functional>

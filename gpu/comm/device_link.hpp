@@ -48,8 +48,9 @@ class device_link {
   /// Makes the result of the ended operation visible in its spans.
   virtual result<void> finish() = 0;
 
-  /// Ends whatever was started; the spans are then free again.
-  virtual void abort() = 0;
+  /// Ends whatever was started; the spans are then free again. errc::engine after a while when the
+  /// device hangs: they are then lost with the process.
+  virtual result<void> abort() = 0;
 };
 
 }  // namespace troupe::gpu

@@ -14,6 +14,7 @@
 
 #include "gpu/comm/device_comm.hpp"
 #include "gpu/kernels/rank_sums.hpp"
+#include "gpu/within.hpp"
 
 namespace troupe::gpu {
 namespace {
@@ -80,7 +81,7 @@ class nccl_link final : public device_link {
   ~nccl_link() override {
     cudaSetDevice(device_);
     // Not destroy, which may wait for the other ranks; nothing of this one is under way.
-    nccl_link::abort();
+    [[maybe_unused]] const auto ended = nccl_link::abort();
     if (stream_ != nullptr) cudaStreamDestroy(stream_);
     if (after_ != nullptr) cudaEventDestroy(after_);
   }
@@ -190,16 +191,32 @@ class nccl_link final : public device_link {
                 "copying from the device");
   }
 
-  void abort() override {
-    if (comm_ == nullptr) return;
-    ncclCommAbort(std::exchange(comm_, nullptr));
+  result<void> abort() override {
+    if (comm_ == nullptr) return {};
     const auto end = std::chrono::steady_clock::now() + leaving;
-    while (cudaStreamQuery(stream_) == cudaErrorNotReady && std::chrono::steady_clock::now() < end)
+    // It waits for the device, for ever where that hangs; the thread then goes with its process.
+    const auto aborted =
+        within(leaving, [comm = std::exchange(comm_, nullptr), device = device_]() -> result<void> {
+          cudaSetDevice(device);
+          ncclCommAbort(comm);
+          return {};
+        });
+    if (!aborted) return hangs();
+    while (cudaStreamQuery(stream_) == cudaErrorNotReady) {
+      if (std::chrono::steady_clock::now() >= end) return hangs();
       std::this_thread::yield();
+    }
+    return {};
   }
 
  private:
   enum class operation : std::uint8_t { join, gather, scatter };
+
+  result<void> hangs() const {
+    return fail(errc::engine,
+                "device " + std::to_string(device_) + " did not end a collective that was aborted",
+                "the device hangs", "look at it with nvidia-smi; the process is started again");
+  }
 
   result<void> enter() const { return done(cudaSetDevice(device_), "choosing the device"); }
 

@@ -129,7 +129,8 @@ class fake_link final : public gpu::device_link {
     if (kind_ != operation::join) {
       if (fault_ == device_fault::fails_running)
         return fail(errc::engine, "the device failed in a collective");
-      if (fault_ == device_fault::hangs_running) return false;
+      if (fault_ == device_fault::hangs_running || fault_ == device_fault::hangs_aborting)
+        return false;
     } else if (fault_ == device_fault::hangs_joining) {
       return false;
     }
@@ -155,8 +156,10 @@ class fake_link final : public gpu::device_link {
     return {};
   }
 
-  void abort() override {
+  result<void> abort() override {
     if (!std::exchange(is_aborted_, true)) ++fabrics_->num_aborts;
+    if (fault_ == device_fault::hangs_aborting) return refusal("to abort");
+    return {};
   }
 
  private:

@@ -24,6 +24,7 @@ enum class device_fault : std::uint8_t {
   fails_running,
   hangs_running,
   fails_finishing,
+  hangs_aborting,  ///< after it hung running
 };
 
 class fake_fabrics;

@@ -4,6 +4,8 @@
 #include "gpu/comm/device_comm.hpp"
 
 #include <functional>
+#include <future>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <thread>
@@ -14,6 +16,7 @@
 
 #include "gpu/comm/thread_comm.hpp"
 #include "gpu/gather_queue.hpp"
+#include "gpu/within.hpp"
 #include "tests/support/fake_devices.hpp"
 
 namespace {
@@ -103,6 +106,28 @@ BOOST_AUTO_TEST_CASE(a_collective_that_hangs_ends_at_its_deadline) {
   BOOST_TEST((ranks.errors[1].code == errc::timeout));
   BOOST_TEST(ranks.errors[1].what.starts_with("a gather did not end on the device of rank 1"));
   BOOST_TEST(ranks.devices.num_aborts() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_device_that_hangs_is_lost_to_its_process) {
+  pair ranks(device_fault::hangs_aborting);
+  ranks.gather();
+  // Which makes the node ask the device, and not only form the set anew.
+  BOOST_TEST((ranks.errors[1].code == errc::engine));
+  BOOST_TEST(ranks.errors[1].what == "the device refused to abort");
+}
+
+BOOST_AUTO_TEST_CASE(what_never_returns_is_given_up) {
+  const auto never = std::make_shared<std::promise<void>>();
+  const auto hung = gpu::within(1ms, [never]() -> result<void> {
+    never->get_future().wait();
+    return {};
+  });
+  BOOST_TEST((hung.error().code == errc::timeout));
+  never->set_value();
+  const auto failed =
+      gpu::within(patient, []() -> result<void> { return fail(errc::engine, "lost"); });
+  BOOST_TEST(failed.error().what == "lost");
+  BOOST_TEST(gpu::within(patient, [] { return result<void>{}; }).has_value());
 }
 
 const auto failures = boost::unit_test::data::make(
