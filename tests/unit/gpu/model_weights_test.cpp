@@ -74,7 +74,7 @@ BOOST_AUTO_TEST_CASE(a_gather_ends_before_what_it_writes_to) {
   {
     auto ranks = gpu::rank_groups::form(gpu::rank_set(std::make_unique<late_comm>(log)));
     BOOST_REQUIRE(ranks.has_value());
-    gpu::model_weights weights(wide_model(), std::nullopt, std::move(*ranks));
+    gpu::model_weights weights(wide_model(), std::nullopt, std::move(*ranks), std::size_t{0});
     weights.prefetch_block(0);
     std::unique_lock lock(log.mutex);
     log.changed.wait(lock, [&] { return log.has_begun; });
