@@ -59,16 +59,6 @@ void must(const result<T>& outcome) {
   if (!outcome) throw std::runtime_error(to_string(outcome.error()));
 }
 
-std::vector<std::vector<float>> cross_entropy_gradient(const std::vector<datum>& batch) {
-  std::vector<std::vector<float>> gradients;
-  for (const datum& data : batch) {
-    gradients.emplace_back();
-    for (const float weight : data.weights)
-      gradients.back().push_back(-weight);
-  }
-  return gradients;
-}
-
 BOOST_FIXTURE_TEST_CASE(phases_and_recomputation_give_the_same_bits, fixture) {
   gpu::engine_resources little;
   little.kept_activation_bytes = 0;
@@ -77,7 +67,7 @@ BOOST_FIXTURE_TEST_CASE(phases_and_recomputation_give_the_same_bits, fixture) {
   auto phased = alone(little);
   must(one_shot->forward_backward(1, batch, loss_fn::cross_entropy, {}).has_value());
   must(phased->forward(7, batch, retention::keep_for_backward).has_value());
-  must(phased->backward(7, cross_entropy_gradient(batch)).has_value());
+  must(phased->backward(7, test::gradient_of(batch)).has_value());
   const adam_params adam{.learning_rate = 1e-2, .eps = 1e-8};
   BOOST_TEST((one_shot->optim_step(adam)->weights == phased->optim_step(adam)->weights));
 }
