@@ -10,14 +10,20 @@ constexpr std::array all_targets{
     lora_target::q_proj,    lora_target::k_proj,  lora_target::v_proj,    lora_target::o_proj,
     lora_target::gate_proj, lora_target::up_proj, lora_target::down_proj, lora_target::lm_head};
 
-const char* flag_of(lora_target target) {
-  if (target == lora_target::lm_head) return "train_unembed";
-  return target < lora_target::gate_proj ? "train_attn" : "train_mlp";
+/// The option that allows a target.
+struct train_flag {
+  const char* name;
+  bool lora_config::*value;
+};
+
+train_flag flag_of(lora_target target) {
+  if (target == lora_target::lm_head) return {"train_unembed", &lora_config::train_unembed};
+  if (target < lora_target::gate_proj) return {"train_attn", &lora_config::train_attn};
+  return {"train_mlp", &lora_config::train_mlp};
 }
 
 bool is_allowed(lora_target target, const lora_config& lora) {
-  if (target == lora_target::lm_head) return lora.train_unembed;
-  return target < lora_target::gate_proj ? lora.train_attn : lora.train_mlp;
+  return lora.*flag_of(target).value;
 }
 
 }  // namespace
@@ -46,7 +52,7 @@ result<void> check_targets(const lora_config& lora) {
       std::ranges::find_if(targets, [&](lora_target each) { return !is_allowed(each, lora); });
   if (refused == targets.end()) return {};
   const std::string name(to_string(*refused));
-  const std::string flag(flag_of(*refused));
+  const std::string flag(flag_of(*refused).name);
   return fail(errc::invalid_argument,
               "LoRA target " + name + " contradicts " + flag + ", which is false",
               "a list of targets chooses among what the train_ options allow",

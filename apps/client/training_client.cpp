@@ -60,8 +60,7 @@ std::optional<submission> backward_of(const promise<custom_loss_result>& answer,
     return std::nullopt;
   }
   const custom_loss_result outcome{value->loss, std::move(value->metrics)};
-  return submission{backward_op{seq_id, std::move(value->gradients)},
-                    cursor,
+  submission second{backward_op{seq_id, std::move(value->gradients)}, cursor,
                     [answer, outcome](std::uint64_t, const result<op_reply>& done) {
                       const auto output_back = output_of<backward_result>(done);
                       if (output_back) {
@@ -70,10 +69,9 @@ std::optional<submission> backward_of(const promise<custom_loss_result>& answer,
                         answer.deliver(fail(output_back.error()));
                       }
                       return std::optional<submission>();
-                    },
-                    0,
-                    {},
-                    pass_phase::second};
+                    }};
+  second.phase = pass_phase::second;
+  return second;
 }
 
 }  // namespace
@@ -110,15 +108,13 @@ future<custom_loss_result> training_client::forward_backward_custom(std::vector<
                                                                     custom_loss loss,
                                                                     std::string cursor) {
   const promise<custom_loss_result> answer;
-  session_->submit({forward_op{std::move(batch), retention::keep_for_backward},
-                    "",
-                    [answer, loss = std::move(loss), cursor = std::move(cursor)](
-                        std::uint64_t seq_id, const result<op_reply>& reply) {
-                      return backward_of(answer, loss, cursor, seq_id, reply);
-                    },
-                    0,
-                    {},
-                    pass_phase::first});
+  submission first{forward_op{std::move(batch), retention::keep_for_backward}, "",
+                   [answer, loss = std::move(loss), cursor = std::move(cursor)](
+                       std::uint64_t seq_id, const result<op_reply>& reply) {
+                     return backward_of(answer, loss, cursor, seq_id, reply);
+                   }};
+  first.phase = pass_phase::first;
+  session_->submit(std::move(first));
   return answer.get_future();
 }
 
